@@ -1,0 +1,186 @@
+"""Payloads of the health transactions and the ids they make (`docs/formats.md`)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.crypto.hashing import digest, keccak256
+from hce.foundation.crypto.sign import signing_bytes
+from hce.foundation.proofs.listhash import list_root
+from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, NodeIndex, PublicKey, SealKey, Signature, TimeMs
+
+Power = Literal["claims", "emergency", "read", "research", "write"]
+Powers = Annotated[list[Power], Meta(max_length=5)]
+"""Sorted, no repeats; contracts check both."""
+OrganisationKind = Literal["home", "hospital", "insurer", "lab", "pharmacy", "research"]
+Name = Annotated[str, Meta(min_length=1, max_length=120)]
+Reason = Annotated[str, Meta(max_length=200)]
+
+MAX_RECORDS_PER_BATCH = 600
+"""Records one `record.commit` may carry."""
+
+
+class OrganisationCertificate(Struct, frozen=True, array_like=True):
+    """What the super nodes vote on. Public."""
+
+    org_key: PublicKey
+    seal_key: SealKey
+    """X-Wing key of the organisation's inbox: grant parcels are sealed to it."""
+    name: Name
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+    kind: OrganisationKind
+    powers: Powers
+    not_before_ms: TimeMs
+    expires_at_ms: TimeMs
+    """First instant the certificate is dead."""
+
+
+class OrganisationVote(Struct, frozen=True, array_like=True):
+    certificate: OrganisationCertificate
+    approve: bool
+
+
+class OrganisationRevoke(Struct, frozen=True, array_like=True):
+    org_id: Bytes32
+    reason: Reason
+
+
+class CredentialBody(Struct, frozen=True, array_like=True):
+    """A clinician or device, certified by an organisation. Public, as medical registers are."""
+
+    org_id: Bytes32
+    person_key: PublicKey
+    role: Literal["clinician", "device"]
+    name: Name
+    powers: Powers
+    not_before_ms: TimeMs
+    expires_at_ms: TimeMs
+
+
+class CredentialRevoke(Struct, frozen=True, array_like=True):
+    credential_id: Bytes32
+    reason: Reason
+
+
+class CompartmentOpen(Struct, frozen=True, array_like=True):
+    owner_digest: Digest
+    recovery_digest: Digest
+
+
+class CompartmentRotate(Struct, frozen=True, array_like=True):
+    compartment_id: Bytes32
+    owner_digest: Digest
+    recovery_digest: Digest
+
+
+class RecordEntry(Struct, frozen=True, array_like=True):
+    """One record as the public chain sees it: four commitments."""
+
+    nonce: Bytes32
+    envelope_digest: Digest
+    key_commitment: Digest
+    policy_commitment: Digest
+
+
+class AvailabilityReceipt(Struct, frozen=True, array_like=True):
+    """A node's word that envelopes (and a shard, where it holds one) of a batch are fsynced."""
+
+    node: NodeIndex
+    shard: Cid | None
+    hold_until: Height
+    signature: Signature
+
+
+class RecordBatch(Struct, frozen=True, array_like=True):
+    org_id: Bytes32
+    entries: Annotated[list[RecordEntry], Meta(min_length=1, max_length=MAX_RECORDS_PER_BATCH)]
+    placement: Cid
+    receipts: Annotated[list[AvailabilityReceipt], Meta(min_length=1, max_length=32)]
+
+
+class GrantOpen(Struct, frozen=True, array_like=True):
+    """Public half of a grant: says neither whose compartment nor who may read."""
+
+    commitment: Digest
+    reader_key: PublicKey
+    revoke_key: PublicKey
+    not_before_ms: TimeMs
+    expires_at_ms: TimeMs
+
+
+class GrantRevoke(Struct, frozen=True, array_like=True):
+    grant_id: Bytes32
+
+
+class AccessOpen(Struct, frozen=True, array_like=True):
+    grant_id: Bytes32
+    commitment: Digest
+
+
+def org_id(chain: bytes, org_key: bytes) -> bytes:
+    return digest("hce/org/1", chain, org_key)
+
+
+def organisation_subject(certificate: OrganisationCertificate) -> bytes:
+    """What votes are counted under: two certificates that differ in a byte are two subjects."""
+    return digest("hce/org-vote/1", certificate)
+
+
+def credential_id(chain: bytes, body: CredentialBody) -> bytes:
+    return digest("hce/credential/1", chain, body)
+
+
+def owner_digest(owner_key: bytes) -> bytes:
+    return digest("hce/owner/1", owner_key)
+
+
+def compartment_id(chain: bytes, opening_owner_digest: bytes) -> bytes:
+    return digest("hce/compartment/1", chain, opening_owner_digest)
+
+
+def record_id(chain: bytes, organisation_id: bytes, nonce: bytes) -> bytes:
+    return digest("hce/record-id/1", chain, organisation_id, nonce)
+
+
+def grant_id(chain: bytes, grant: GrantOpen) -> bytes:
+    """Never the payer, valid_until or signatures: the same public grant has one id for ever."""
+    return digest(
+        "hce/grant/1", chain, grant.commitment, grant.reader_key, grant.revoke_key, grant.not_before_ms, grant.expires_at_ms
+    )
+
+
+def entry_id(chain: bytes, grant: bytes, commitment: bytes) -> bytes:
+    return digest("hce/entry/1", chain, grant, commitment)
+
+
+def tank_address(organisation_id: bytes) -> bytes:
+    """Where plain transfers fund an organisation's health transactions."""
+    return keccak256(b"hce/tank" + organisation_id)[-20:]
+
+
+FEE_POOL = keccak256(b"hce/fee-pool")[-20:]
+"""Account that collects health fees and base fees; nobody holds its key."""
+
+
+def envelopes_root(entries: list[RecordEntry]) -> bytes:
+    return list_root([entry.envelope_digest for entry in entries])
+
+
+def availability_message(
+    chain: bytes, placement: bytes, shard: bytes | None, root: bytes, node: int, epoch: int, hold_until: int
+) -> bytes:
+    """What a node signs when it vouches for a batch."""
+    return signing_bytes("available", chain, placement, shard, root, node, epoch, hold_until)
+
+
+def powers_are_valid(powers: list[str]) -> bool:
+    """Sorted and without repeats, so that one set of powers has one spelling."""
+    return powers == sorted(set(powers))
+
+
+def encoded_size(payload: Struct) -> int:
+    """Bytes of a payload, for meters."""
+    return len(encode(payload))

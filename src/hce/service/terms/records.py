@@ -1,0 +1,156 @@
+"""A record's terms: policy, header, envelope, opening, and the bytes its author signs (`docs/formats.md`, section Records)."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.sign import signing_bytes, verify
+from hce.foundation.crypto.threshold import Capsule
+from hce.foundation.types.scalars import Bytes32, ChainId, Cid, Digest, IsoDate, Signature, TimeMs
+
+MAX_RESOURCES_PER_RECORD = 64
+MAX_INLINE_BYTES = 1 << 20
+"""Content up to this size lives inside the manifest."""
+HEADER_DOMAIN = "hce/record-header/1"
+CONTENT_DOMAIN = "hce/content/1"
+PLACEMENT_DOMAIN = "hce/placement/1"
+RecordKind = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}$")]
+
+
+class PolicyBody(Struct, frozen=True, array_like=True):
+    """Who a record belongs to and what it is; committed on chain, opened to the quorum only."""
+
+    chain: ChainId
+    compartment_id: Bytes32
+    reading_epoch: int
+    date: IsoDate
+    kind: RecordKind
+    author: Bytes32
+    """credential_id of the clinician or device that signed."""
+    salt: Bytes32
+
+
+class RecordHeader(Struct, frozen=True, array_like=True):
+    """Ids and commitments only: the associated data of everything sealed for this record."""
+
+    domain: Literal["hce/record-header/1"]
+    chain: ChainId
+    record_id: Bytes32
+    policy_commitment: Digest
+    key_id: Bytes32
+
+
+class ContentItem(Struct, frozen=True, array_like=True):
+    name: Annotated[str, Meta(max_length=300)]
+    """FHIR: the entry's fullUrl or Type/id; file: its name."""
+    media_type: Annotated[str, Meta(max_length=100)]
+    content: bytes
+    """Exactly the bytes the author signed."""
+
+
+class ContentManifest(Struct, frozen=True, array_like=True):
+    domain: Literal["hce/content/1"]
+    kind: RecordKind
+    items: Annotated[list[ContentItem], Meta(min_length=1, max_length=MAX_RESOURCES_PER_RECORD)]
+    parents: Annotated[list[Bytes32], Meta(max_length=16)]
+    created_ms: TimeMs
+
+
+class Envelope(Struct, frozen=True, array_like=True):
+    """What the mailbox keeps for a record: deletable, so that erasure is real."""
+
+    capsule: Capsule
+    wrapped_dek: Annotated[bytes, Meta(min_length=48, max_length=48)]
+    owner_wrap_digest: Digest
+
+
+class Opening(Struct, frozen=True, array_like=True):
+    """Travels sealed in the feed; proves to a reader who wrote the record and what it is about."""
+
+    policy: PolicyBody
+    author_signature: Signature
+    ciphertext: Cid
+    placement: Cid
+
+
+class PlacedBlob(Struct, frozen=True, array_like=True):
+    ciphertext: Cid
+    size_bytes: int
+    shards: Annotated[list[Cid], Meta(min_length=1, max_length=32)]
+
+
+class PlacementManifest(Struct, frozen=True, array_like=True):
+    """Where the ciphertexts of a batch lie, in record order. Readable by nodes."""
+
+    domain: Literal["hce/placement/1"]
+    chain: ChainId
+    blobs: list[PlacedBlob]
+    k: int
+    n: int
+
+
+def policy_commitment(policy: PolicyBody) -> bytes:
+    return digest("hce/policy/1", encode(policy))
+
+
+def make_header(chain: bytes, record_id: bytes, policy: bytes, key_id: bytes) -> RecordHeader:
+    return RecordHeader(HEADER_DOMAIN, chain, record_id, policy, key_id)
+
+
+def key_commitment(dek: bytes, header: RecordHeader) -> bytes:
+    """The DEK salts itself: 256 random bits."""
+    return digest("hce/key/1", dek, encode(header))
+
+
+def author_message(chain: bytes, record_id: bytes, policy: PolicyBody, ciphertext: bytes) -> bytes:
+    return signing_bytes("record", chain, record_id, policy, ciphertext)
+
+
+def author_signed(author_key: bytes, record_id: bytes, opening: Opening) -> bool:
+    """Did this key sign this record's policy and ciphertext?"""
+    message = author_message(opening.policy.chain, record_id, opening.policy, opening.ciphertext)
+    return verify(author_key, message, opening.author_signature)
+
+
+def capsule_label(kind: str, chain: bytes, record_id: bytes, policy: bytes, key_id: bytes) -> bytes:
+    """What lock B binds to: a capsule copied to another record does not verify there."""
+    return encode(["hce/lock-b/1", kind, chain, record_id, policy, key_id])
+
+
+def capsule_digest(capsule: Capsule) -> bytes:
+    return digest("hce/capsule/1", capsule)
+
+
+def envelope_rest_digest(envelope: Envelope) -> bytes:
+    return digest("hce/envelope-rest/1", envelope.wrapped_dek, envelope.owner_wrap_digest)
+
+
+def envelope_digest(capsule: bytes, rest: bytes) -> bytes:
+    """Of the two digests, so that a capsule can be checked without the rest."""
+    return digest("hce/envelope/1", capsule, rest)
+
+
+def digest_of_envelope(envelope: Envelope) -> bytes:
+    return envelope_digest(capsule_digest(envelope.capsule), envelope_rest_digest(envelope))
+
+
+def owner_wrap_digest(owner_wrap: bytes) -> bytes:
+    return digest("hce/owner-wrap/1", owner_wrap)
+
+
+def lock_a_info(chain: bytes, compartment_id: bytes, reading_epoch: int) -> bytes:
+    return encode(["hce/lock-a/1", chain, compartment_id, reading_epoch])
+
+
+def owner_lock_info(chain: bytes, compartment_id: bytes) -> bytes:
+    return encode(["hce/owner-lock/1", chain, compartment_id])
+
+
+def wrapping_info(header: RecordHeader, lock_a: bytes, capsule: Capsule, reading_epoch: int) -> bytes:
+    """Binds the wrapping key to both locks, the header, the key and the epoch."""
+    return digest("hce/wk/1", encode(header), hashlib.sha256(lock_a).digest(), capsule, header.key_id, reading_epoch)

@@ -1,0 +1,147 @@
+"""Values of the health map (`docs/formats.md`, section State maps). Contracts write them; readers prove them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from msgspec import Meta, Struct
+
+from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, PublicKey, TimeMs
+from hce.service.terms.payloads import CredentialBody, OrganisationCertificate
+
+
+class OrganisationState(Struct, frozen=True, array_like=True):
+    certificate: OrganisationCertificate
+    certified_height: Height
+    revoked_height: Height | None
+
+
+class CredentialState(Struct, frozen=True, array_like=True):
+    body: CredentialBody
+    issued_height: Height
+    revoked_height: Height | None
+    revoked_ms: TimeMs | None
+
+
+class CompartmentState(Struct, frozen=True, array_like=True):
+    owner_digest: Digest
+    recovery_digest: Digest
+    version: int
+    grants_valid_from: Height
+    """Grants opened below this height are void (raised by a rotation)."""
+    opened_height: Height
+
+
+class RecordState(Struct, frozen=True, array_like=True):
+    org_id: Bytes32
+    envelope_digest: Digest
+    key_commitment: Digest
+    policy_commitment: Digest
+    placement: Cid
+    height: Height
+    time_ms: TimeMs
+    """Block time of inclusion: the author's credential is judged at it."""
+
+
+class GrantState(Struct, frozen=True, array_like=True):
+    commitment: Digest
+    reader_key: PublicKey
+    revoke_key: PublicKey
+    not_before_ms: TimeMs
+    expires_at_ms: TimeMs
+    payer: Bytes32
+    height: Height
+    revoked_height: Height | None
+    entries: int
+    """How many access entries stand under this grant: the owner's log must hold exactly as many."""
+    entries_hash: Digest
+
+
+class EntryState(Struct, frozen=True, array_like=True):
+    grant_id: Bytes32
+    commitment: Digest
+    height: Height
+    time_ms: TimeMs
+    ordinal: int
+
+
+class KeyholderState(Struct, frozen=True, array_like=True):
+    """The keyholders' public half of lock B."""
+
+    key_id: Bytes32
+    threshold: Annotated[int, Meta(ge=1, le=32)]
+    public_key: Bytes32
+    member_keys: Annotated[list[Bytes32], Meta(min_length=1, max_length=32)]
+    sharing_epoch: int
+
+
+def key_organisation(org_id: bytes) -> bytes:
+    return b"org/" + org_id
+
+
+def key_organisation_vote(subject: bytes, node: int) -> bytes:
+    return b"orgvote/" + subject + bytes([node])
+
+
+def key_credential(credential_id: bytes) -> bytes:
+    return b"cred/" + credential_id
+
+
+def key_compartment(compartment_id: bytes) -> bytes:
+    return b"comp/" + compartment_id
+
+
+def key_record(record_id: bytes) -> bytes:
+    return b"rec/" + record_id
+
+
+def key_grant(grant_id: bytes) -> bytes:
+    return b"grant/" + grant_id
+
+
+def key_entry(entry_id: bytes) -> bytes:
+    return b"entry/" + entry_id
+
+
+KEY_KEYHOLDERS = b"keyholders"
+
+
+def key_node(index: int) -> bytes:
+    return b"node/" + bytes([index])
+
+
+S = TypeVar("S", bound=Struct)
+
+
+class HealthReader:
+    """Typed reads of the health map over any `key -> bytes`: a journal, the final state, or values a client has proven."""
+
+    def __init__(self, get: Callable[[bytes], bytes | None]) -> None:
+        self._get = get
+
+    def _read(self, type_: type[S], key: bytes) -> S | None:
+        raw = self._get(key)
+        return None if raw is None else decode_as(type_, raw)
+
+    def organisation(self, org_id: bytes) -> OrganisationState | None:
+        return self._read(OrganisationState, key_organisation(org_id))
+
+    def credential(self, credential_id: bytes) -> CredentialState | None:
+        return self._read(CredentialState, key_credential(credential_id))
+
+    def compartment(self, compartment_id: bytes) -> CompartmentState | None:
+        return self._read(CompartmentState, key_compartment(compartment_id))
+
+    def record(self, record_id: bytes) -> RecordState | None:
+        return self._read(RecordState, key_record(record_id))
+
+    def grant(self, grant_id: bytes) -> GrantState | None:
+        return self._read(GrantState, key_grant(grant_id))
+
+    def entry(self, entry_id: bytes) -> EntryState | None:
+        return self._read(EntryState, key_entry(entry_id))
+
+    def keyholders(self) -> KeyholderState | None:
+        return self._read(KeyholderState, KEY_KEYHOLDERS)

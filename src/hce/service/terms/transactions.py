@@ -1,0 +1,149 @@
+"""Health transactions: the signed envelope around every kind (`docs/formats.md`, section Health transactions)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from hce.foundation.codec.cid import cid_of_dag_cbor
+from hce.foundation.codec.dagcbor import convert, decode_as, encode
+from hce.foundation.crypto.sign import SigningKey, signing_bytes, verify
+from hce.foundation.types.errors import Malformed, Refused
+from hce.foundation.types.scalars import Bytes32, ChainId, Cid, Height, PublicKey, Signature
+
+TX_DOMAIN = "hce/tx/1"
+MAX_TX_BYTES = 256 * 1024
+"""Largest signed health transaction; a batch of 600 records is about 85 KiB."""
+
+ROLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "organisation.vote": (("node",),),
+    "organisation.revoke": (("node",),),
+    "credential.issue": (("organisation", "payer"),),
+    "credential.revoke": (("organisation",),),
+    "compartment.open": (("payer",),),
+    "compartment.rotate": (("owner",), ("recovery",)),
+    "record.commit": (("organisation", "payer"),),
+    "grant.open": (("revoke_key", "payer"),),
+    "grant.revoke": (("revoke_key",),),
+    "access.open": (("reader", "payer"),),
+}
+"""Kind -> the allowed role lists. A kind that is not here is refused."""
+
+UNPAID_KINDS = frozenset(kind for kind, lists in ROLES.items() if "payer" not in lists[0])
+"""Kinds that need no payer: revoking and recovering were prepaid, nodes' votes are bounded by subject."""
+
+
+class BadTransactionSignature(Refused):
+    """A signature of the transaction does not verify, or the roles are not the ones its kind names."""
+
+    code = "tx.bad_signature"
+
+
+class UnknownKind(Refused):
+    """A transaction kind this rules version does not know."""
+
+    code = "tx.unknown_kind"
+
+
+class WrongChain(Refused):
+    """Signed for another network."""
+
+    code = "tx.wrong_chain"
+
+
+class RoleSignature(Struct, frozen=True, array_like=True):
+    role: Annotated[str, Meta(max_length=16)]
+    public_key: PublicKey
+    signature: Signature
+
+
+class HealthBody(Struct, frozen=True, array_like=True):
+    """What is named by the id. `payload` is converted by the contract of the kind."""
+
+    domain: Annotated[str, Meta(max_length=16)]
+    chain: ChainId
+    kind: Annotated[str, Meta(max_length=32)]
+    payload: list[Any]
+    payer: Bytes32 | None
+    """org_id whose tank pays; null for the free kinds."""
+    valid_until: Height
+
+
+class SignedHealthTx(Struct, frozen=True, array_like=True):
+    body_bytes: bytes
+    signatures: Annotated[list[RoleSignature], Meta(max_length=4)]
+
+
+class HealthTx(Struct, frozen=True):
+    """A parsed transaction. `parse` made it; its signatures are checked by `check_signatures`, not here."""
+
+    id: Cid
+    body: HealthBody
+    signatures: list[RoleSignature]
+    raw: bytes
+
+    def signer(self, role: str) -> bytes | None:
+        """Public key that signed in this role, or None."""
+        return next((signed.public_key for signed in self.signatures if signed.role == role), None)
+
+
+def make_body(chain: bytes, kind: str, payload: Any, payer: bytes | None, valid_until: int) -> HealthBody:
+    """An unsigned body; the payload struct becomes a plain list."""
+    return convert(HealthBody, [TX_DOMAIN, chain, kind, msgspec.to_builtins(payload, builtin_types=(bytes,)), payer, valid_until])
+
+
+def tx_id(body: HealthBody) -> bytes:
+    """CID of the unsigned body: signing again makes no new transaction."""
+    return cid_of_dag_cbor(encode(body))
+
+
+def sign_message(chain: bytes, role: str, body_id: bytes) -> bytes:
+    """What each signature of a transaction signs."""
+    return signing_bytes("sign", chain, role, body_id)
+
+
+def sign_tx(body: HealthBody, signers: list[tuple[str, SigningKey]]) -> bytes:
+    """Signed transaction bytes; signers in the order of `ROLES[kind]`."""
+    body_bytes = encode(body)
+    name = cid_of_dag_cbor(body_bytes)
+    signatures = [RoleSignature(role, key.public, key.sign(sign_message(body.chain, role, name))) for role, key in signers]
+    return encode(SignedHealthTx(body_bytes, signatures))
+
+
+def add_signature(raw: bytes, role: str, key: SigningKey) -> bytes:
+    """The same transaction with one more signature at the end (a payer countersigning)."""
+    signed = decode_as(SignedHealthTx, raw, max_bytes=MAX_TX_BYTES)
+    body = decode_as(HealthBody, signed.body_bytes)
+    signature = key.sign(sign_message(body.chain, role, cid_of_dag_cbor(signed.body_bytes)))
+    return encode(SignedHealthTx(signed.body_bytes, [*signed.signatures, RoleSignature(role, key.public, signature)]))
+
+
+def parse(raw: bytes, chain: bytes) -> HealthTx:
+    """Structure, chain, kind and roles; not the signatures and not the payload.
+
+    Raises `Malformed`, `WrongChain`, `UnknownKind`, `BadTransactionSignature`.
+    """
+    signed = decode_as(SignedHealthTx, raw, max_bytes=MAX_TX_BYTES)
+    body = decode_as(HealthBody, signed.body_bytes, max_bytes=MAX_TX_BYTES)
+    if body.domain != TX_DOMAIN:
+        raise Malformed("not a health transaction", domain=body.domain)
+    if body.chain != chain:
+        raise WrongChain(expected=chain.hex(), actual=body.chain.hex())
+    if body.kind not in ROLES:
+        raise UnknownKind(kind=body.kind)
+    roles = tuple(signature.role for signature in signed.signatures)
+    if roles not in ROLES[body.kind]:
+        raise BadTransactionSignature("roles do not fit the kind", kind=body.kind, roles=roles)
+    if (body.payer is None) != (body.kind in UNPAID_KINDS):
+        raise Malformed("payer does not fit the kind", kind=body.kind)
+    return HealthTx(cid_of_dag_cbor(signed.body_bytes), body, signed.signatures, raw)
+
+
+def check_signatures(tx: HealthTx) -> None:
+    """Every signature verifies over the id; whether a key may sign in its role is the contract's question."""
+    for signed in tx.signatures:
+        if not verify(signed.public_key, sign_message(tx.body.chain, signed.role, tx.id), signed.signature):
+            raise BadTransactionSignature(kind=tx.body.kind, role=signed.role)
