@@ -1,0 +1,50 @@
+"""Directories and flushes: the few calls that make bytes survive a power cut.
+
+A new file is durable only when its directory is flushed too; two mature signers got this wrong.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+PRIVATE_FILE = 0o600
+PRIVATE_DIRECTORY = 0o700
+
+Sync = Callable[[int], None]
+"""Flushes what is behind a file descriptor to the disk; `os.fsync` outside of tests."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def make_directory(path: Path, sync: Sync = os.fsync) -> None:
+    """Make `path` and missing parents, mode 0700, each one durable in its parent. An existing directory is left as it is."""
+    if path.is_dir():
+        return
+    make_directory(path.parent, sync)
+    path.mkdir(mode=PRIVATE_DIRECTORY)
+    sync_directory(path.parent, sync)
+
+
+def sync_directory(path: Path, sync: Sync = os.fsync) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write every byte at `offset`; OSError when the disk does not take them."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def is_full(error: OSError) -> bool:
+    """Whether this error means that there is no room."""
+    return error.errno in _NO_ROOM
