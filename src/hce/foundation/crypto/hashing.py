@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from Crypto.Hash import keccak
+
 from hce.foundation.codec.dagcbor import encode
 
 SALT_BYTES = 32
@@ -20,3 +22,8 @@ def commitment(domain: str, body: Any, salt: bytes) -> bytes:
     if len(salt) != SALT_BYTES:
         raise ValueError("a salt has 32 bytes")
     return digest(domain, encode(body), salt)
+
+
+def keccak256(data: bytes) -> bytes:
+    """Keccak-256 as Ethereum uses it (the padding before FIPS 202: not SHA3-256). Only for the value chain."""
+    return keccak.new(data=data, digest_bits=256).digest()

@@ -1,0 +1,234 @@
+"""Lock B: threshold decryption by the keyholders. TDH2 (Shoup and Gennaro, Eurocrypt 1998, section 6) on ristretto255.
+
+Written multiplicatively as in the paper; g is the ristretto255 generator, g_bar a second generator nobody knows the logarithm of,
+h = g^x the keyholders' key, x shared by a polynomial of degree threshold - 1 with member index i at the place i + 1.
+
+    capsule   c = ssB xor M(h^r, u),  u = g^r,  u_bar = g_bar^r,  w = g^s,  w_bar = g_bar^s,
+              e = E(h, label, c, u, w, u_bar, w_bar),  f = s + r e
+    check     w = g^f u^-e,  w_bar = g_bar^f u_bar^-e,  then e again
+    partial   value = u^x_i with a proof that log_u(value) = log_g(member key), bound to the caller's transcript
+    combine   h^r = product of value_i^lambda_i
+
+The proof in the capsule is why a keyholder can check *before* it decrypts that the capsule was made for this label by somebody
+who knew what is inside: an attacker cannot rewrap another record's capsule under a label he may read (chosen-ciphertext security).
+
+ssB, r and s come from one 32-byte seed together with key and label, so that the owner of a record, who is given the seed,
+recomputes the capsule and compares, without asking keyholders. Key and label are hashed in because the same r and s under two
+labels would reveal r. Lock B is classical, not post-quantum; lock A is (`docs/threat-model.md`).
+"""
+
+from __future__ import annotations
+
+import os
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.crypto.errors import BadCapsule, BadPoint, NotEnough
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.ristretto import (
+    ORDER,
+    Point,
+    Scalar,
+    base_times,
+    hash_to_point,
+    hash_to_scalar,
+    minus,
+    plus,
+    read_point,
+    read_scalar,
+    scalar_of,
+    scalar_plus,
+    scalar_times,
+    times,
+)
+from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.types.scalars import Bytes32, NodeIndex
+
+MAX_MEMBERS = 256
+"""As many as `NodeIndex` can name."""
+SECOND_GENERATOR = hash_to_point("hce/tdh2/second-generator/1")
+
+
+class Capsule(Struct, frozen=True, array_like=True):
+    """ssB under the keyholders' key, with the proof that its maker knew r."""
+
+    c: Bytes32
+    u: Bytes32
+    u_bar: Bytes32
+    e: Bytes32
+    f: Bytes32
+
+
+class Partial(Struct, frozen=True, array_like=True):
+    """One member's part of a decryption, with its DLEQ proof."""
+
+    index: NodeIndex
+    value: Bytes32
+    e: Bytes32
+    f: Bytes32
+
+
+class KeyShare(Struct, frozen=True):
+    """One member's share of x; `index` counts from 0."""
+
+    index: int
+    secret: SecretBytes
+
+
+class DealtKey(Struct, frozen=True):
+    """A key as a dealer hands it out. Only `shares` is secret."""
+
+    key_id: bytes
+    threshold: int
+    public_key: bytes
+    member_keys: list[bytes]
+    """g^share of every member, by index."""
+    shares: list[KeyShare]
+
+
+def key_id_of(public_key: bytes) -> bytes:
+    """Names a key for ever: resharing keeps it, because it keeps the public key."""
+    return digest("hce/tdh2/key-id/1", public_key)
+
+
+def deal(n: int, t: int, seed: bytes | None = None) -> DealtKey:
+    """Split a fresh key (or the key of a 32-byte seed) into n shares, any t of which open. ValueError unless 1 <= t <= n <= 256.
+
+    Whoever runs this sees the whole key: docs/cautions.md.
+    """
+    if not 1 <= t <= n <= MAX_MEMBERS:
+        raise ValueError("a key has 1 <= threshold <= members <= 256")
+    root = _seed_or_fresh(seed)
+    coefficients = [hash_to_scalar("hce/tdh2/deal/1", root, n, t, power) for power in range(t)]
+    secrets = [_evaluate(coefficients, index + 1) for index in range(n)]
+    public_key = base_times(coefficients[0])
+    return DealtKey(
+        key_id=key_id_of(public_key),
+        threshold=t,
+        public_key=public_key,
+        member_keys=[base_times(secret) for secret in secrets],
+        shares=[KeyShare(index, SecretBytes(secret)) for index, secret in enumerate(secrets)],
+    )
+
+
+def encapsulate(public_key: bytes, label: bytes, seed: bytes | None = None) -> tuple[Capsule, bytes]:
+    """(capsule, ssB) for one label. The same 32-byte seed, key and label give the same bytes; no seed means a fresh one."""
+    h = read_point(public_key)
+    root = _seed_or_fresh(seed)
+    shared = digest("hce/tdh2/secret/1", root, h, label)
+    r = hash_to_scalar("hce/tdh2/r/1", root, h, label)
+    s = hash_to_scalar("hce/tdh2/s/1", root, h, label)
+    u, u_bar = base_times(r), times(SECOND_GENERATOR, r)
+    c = _xor(shared, _mask(times(h, r), u))
+    e = _capsule_challenge(h, label, c, u, base_times(s), u_bar, times(SECOND_GENERATOR, s))
+    return Capsule(c, u, u_bar, e, scalar_plus(s, scalar_times(r, e))), shared
+
+
+def verify_capsule(public_key: bytes, label: bytes, capsule: Capsule) -> bool:
+    """True when the capsule was made for this key and label by somebody who knew its randomness."""
+    try:
+        h, u, u_bar = read_point(public_key), read_point(capsule.u), read_point(capsule.u_bar)
+        e, f = read_scalar(capsule.e), read_scalar(capsule.f)
+        w = minus(base_times(f), times(u, e))
+        w_bar = minus(times(SECOND_GENERATOR, f), times(u_bar, e))
+    except BadPoint:
+        return False
+    return e == _capsule_challenge(h, label, capsule.c, u, w, u_bar, w_bar)
+
+
+def partial(share: KeyShare, capsule: Capsule, transcript: bytes, entropy: bytes | None = None) -> Partial:
+    """This member's part. The capsule must have passed `verify_capsule` (not repeated here); `BadCapsule` for points that are none.
+
+    `transcript` is whatever the proof is to be bound to: statement, member, sharing epoch, entry, recipient. The nonce is hedged:
+    hashed from share, statement and 32 bytes of entropy, so that neither a weak generator nor a repeated call reveals the share.
+    """
+    u = _capsule_point(capsule)
+    secret = read_scalar(share.secret.reveal())
+    member_key, value = base_times(secret), times(u, secret)
+    nonce = hash_to_scalar("hce/tdh2/nonce/1", secret, share.index, encode(capsule), transcript, _seed_or_fresh(entropy))
+    e = _partial_challenge(share.index, member_key, capsule, value, base_times(nonce), times(u, nonce), transcript)
+    return Partial(share.index, value, e, scalar_plus(nonce, scalar_times(secret, e)))
+
+
+def verify_partial(member_key: bytes, capsule: Capsule, partial: Partial, transcript: bytes) -> bool:
+    """True when the member with this key made this part of this capsule for this transcript."""
+    try:
+        key, u, value = read_point(member_key), read_point(capsule.u), read_point(partial.value)
+        e, f = read_scalar(partial.e), read_scalar(partial.f)
+        w = minus(base_times(f), times(key, e))
+        w_u = minus(times(u, f), times(value, e))
+    except BadPoint:
+        return False
+    return e == _partial_challenge(partial.index, key, capsule, value, w, w_u, transcript)
+
+
+def combine(capsule: Capsule, partials: list[Partial], threshold: int) -> bytes:
+    """ssB from the first `threshold` parts. Proofs are not checked (optimistic): a wrong part gives a wrong ssB, which the key
+    commitment shows; then the caller finds it with `verify_partial`.
+
+    `NotEnough` for too few members or one named twice, `BadPoint` for a part that is no point, `BadCapsule` for a bad capsule.
+    """
+    indexes = [part.index for part in partials]
+    if len(set(indexes)) != len(indexes):
+        raise NotEnough("a member counts once", indexes=sorted(indexes))
+    if len(indexes) < threshold or threshold < 1:
+        raise NotEnough("too few parts", actual=len(indexes), expected=threshold)
+    u = _capsule_point(capsule)
+    chosen = partials[:threshold]
+    places = [part.index + 1 for part in chosen]
+    powers = [times(read_point(part.value), _lagrange_at_zero(part.index + 1, places)) for part in chosen]
+    product = powers[0]
+    for power in powers[1:]:
+        product = plus(product, power)
+    return _xor(capsule.c, _mask(product, u))
+
+
+def _capsule_challenge(h: Point, label: bytes, c: bytes, u: Point, w: Point, u_bar: Point, w_bar: Point) -> Scalar:
+    return hash_to_scalar("hce/tdh2/capsule/1", h, label, c, u, w, u_bar, w_bar)
+
+
+def _partial_challenge(
+    index: int, member_key: Point, capsule: Capsule, value: Point, w: Point, w_u: Point, transcript: bytes
+) -> Scalar:
+    return hash_to_scalar("hce/tdh2/partial/1", index, member_key, encode(capsule), value, w, w_u, transcript)
+
+
+def _mask(power: Point, u: Point) -> bytes:
+    return digest("hce/tdh2/mask/1", power, u)
+
+
+def _capsule_point(capsule: Capsule) -> Point:
+    try:
+        return read_point(capsule.u)
+    except BadPoint as error:
+        raise BadCapsule("u is not a point") from error
+
+
+def _evaluate(coefficients: list[Scalar], place: int) -> Scalar:
+    """The polynomial at a place, by Horner's rule."""
+    x = scalar_of(place)
+    total = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
+        total = scalar_plus(scalar_times(total, x), coefficient)
+    return total
+
+
+def _lagrange_at_zero(place: int, places: list[int]) -> Scalar:
+    """The weight of one place when a polynomial is read at 0; places are public, so plain integers do."""
+    numerator = denominator = 1
+    for other in places:
+        if other != place:
+            numerator = numerator * other % ORDER
+            denominator = denominator * (other - place) % ORDER
+    return scalar_of(numerator * pow(denominator, -1, ORDER))
+
+
+def _seed_or_fresh(seed: bytes | None) -> bytes:
+    fresh = os.urandom(32) if seed is None else seed
+    if len(fresh) != 32:
+        raise ValueError("a seed has 32 bytes")
+    return fresh
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
