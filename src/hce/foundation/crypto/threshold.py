@@ -20,6 +20,7 @@ labels would reveal r. Lock B is classical, not post-quantum; lock A is (`docs/t
 from __future__ import annotations
 
 import os
+
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import encode
