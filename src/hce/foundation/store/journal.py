@@ -43,7 +43,7 @@ class Journal:
         self._reader = reader
         self._base: dict[str, dict[bytes, bytes | None]] = {space: {} for space in SPACES}
         self._changed: dict[str, dict[bytes, bytes | None]] = {space: {} for space in SPACES}
-        self._undo: list[tuple[str, bytes, bytes | None | _Unset]] = []
+        self._undo: list[tuple[str, bytes, bytes | _Unset | None]] = []
         self._marks: list[Mark] = []
         self._next_serial = 0
 

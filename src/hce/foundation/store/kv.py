@@ -1,0 +1,321 @@
+"""Key-value tables in one LMDB environment: read snapshots and one atomic batch at a time.
+
+A batch is collected in memory and handed to LMDB in one short transaction at the end. Holding LMDB's own write transaction open
+instead would be simpler, but then a full map could not be answered by growing it and writing the batch again: the batch must be
+there to be repeated. It also keeps the write lock away from slow callers, and an exception leaves nothing to clean up.
+
+Growing the map is only legal while no transaction of this process is open. So the store grows early, when it is half full and no
+snapshot is open; a batch that meets a full map under an open snapshot fails by name with nothing written.
+
+One process owns a folder (a lock file says so): batches are read-modify-write over a snapshot, and a second writer would lose
+updates without a word.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import lmdb
+
+from hce.foundation.store.disk import PRIVATE_FILE, make_directory, sync_directory
+from hce.foundation.store.errors import DiskFull, KeyUnfit, ReadersOpen, StoreBusy, StoreCorrupt, UnknownFormat
+from hce.foundation.types.errors import Bug
+
+FORMAT = b"hce/kv/1"
+"""Stamp of this layout, under FORMAT_KEY of the table META."""
+FORMAT_KEY = b"format"
+META = "meta"
+
+MAX_KEY_BYTES = 511
+"""LMDB's bound (its compile-time default)."""
+DEFAULT_MAP_BYTES = 1 << 30
+"""First size of the map: address space, not disk."""
+DEFAULT_MAX_MAP_BYTES = 1 << 40
+"""The map never grows beyond this."""
+MAX_READERS = 512
+"""Snapshots open at one time, over all threads."""
+
+Commit = Callable[[Any], None]
+"""Makes an LMDB transaction durable; tests stop the process before or after it."""
+
+
+def commit_durably(transaction: Any) -> None:
+    """LMDB flushes data and meta page before this returns (sync and metasync are on)."""
+    transaction.commit()
+
+
+Pairs = Iterator[tuple[bytes, bytes]]
+"""(key, value), ascending by key."""
+
+
+class Reader(Protocol):
+    """What a reader of tables needs: a snapshot, or a batch that sees its own writes."""
+
+    def get(self, table: str, key: bytes) -> bytes | None: ...
+
+
+class ReadTxn:
+    """One snapshot. Values are copies and outlive it; a scan does not."""
+
+    def __init__(self, transaction: Any, handles: dict[str, Any]) -> None:
+        self._transaction = transaction
+        self._handles = handles
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value, or None when absent."""
+        value: bytes | None = self._transaction.get(_fit(key), db=self._handles[table])
+        return value
+
+    def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None, limit: int | None = None) -> Pairs:
+        """Pairs whose key begins with `prefix`, ascending, from the first key >= start, at most `limit`."""
+        return islice(self._walk(table, prefix, start), limit)
+
+    def count(self, table: str) -> int:
+        """Keys in a table."""
+        entries: int = self._transaction.stat(self._handles[table])["entries"]
+        return entries
+
+    def _walk(self, table: str, prefix: bytes, start: bytes | None) -> Pairs:
+        first = max(prefix, start or b"")
+        with self._transaction.cursor(db=self._handles[table]) as cursor:
+            found = cursor.set_range(first) if first else cursor.first()
+            if not found:
+                return
+            for key, value in cursor.iternext():
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+
+
+class WriteTxn:
+    """One batch: reads see its own writes over the snapshot it began with."""
+
+    def __init__(self, snapshot: ReadTxn, tables: tuple[str, ...]) -> None:
+        self._snapshot = snapshot
+        self.changes: dict[str, dict[bytes, bytes | None]] = {table: {} for table in tables}
+        """What the batch writes, by table; None deletes."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value as this batch leaves it, or None when absent."""
+        changed = self.changes[table]
+        return changed[key] if key in changed else self._snapshot.get(table, key)
+
+    def put(self, table: str, key: bytes, value: bytes) -> None:
+        self.changes[table][_fit(key)] = bytes(value)
+
+    def delete(self, table: str, key: bytes) -> None:
+        """Deleting an absent key changes nothing."""
+        self.changes[table][_fit(key)] = None
+
+    def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None, limit: int | None = None) -> Pairs:
+        """As `ReadTxn.scan`, this batch's changes up to now included."""
+        return islice(self._merge(table, prefix, start), limit)
+
+    def _merge(self, table: str, prefix: bytes, start: bytes | None) -> Pairs:
+        first = max(prefix, start or b"")
+        changed = self.changes[table]
+        mine = sorted((key for key in changed if key >= first and key.startswith(prefix)), reverse=True)
+        for key, value in self._snapshot.scan(table, prefix, start):
+            while mine and mine[-1] < key:
+                yield from _present(mine[-1], changed[mine.pop()])
+            if mine and mine[-1] == key:
+                yield from _present(key, changed[mine.pop()])
+            else:
+                yield key, value
+        while mine:
+            yield from _present(mine[-1], changed[mine.pop()])
+
+
+class KeyValueStore:
+    """Named tables in one folder. Open it with `KeyValueStore.open`."""
+
+    def __init__(self, environment: Any, owner: int, handles: dict[str, Any], max_map_size: int, commit: Commit) -> None:
+        self._environment = environment
+        self._owner = owner
+        self._handles = handles
+        self._tables = tuple(handles)
+        self._max_map_size = max_map_size
+        self._commit = commit
+        self._gate = threading.Lock()
+        """Guards `_open_readers` against growth of the map."""
+        self._open_readers = 0
+        self._writing = threading.RLock()
+        self._batch_open = False
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        tables: tuple[str, ...],
+        map_size: int = DEFAULT_MAP_BYTES,
+        max_map_size: int = DEFAULT_MAX_MAP_BYTES,
+        commit: Commit = commit_durably,
+    ) -> Self:
+        """Open or create the store in `path`. `StoreBusy`, `UnknownFormat` or `StoreCorrupt` say why it cannot be."""
+        make_directory(path)
+        owner = _take_ownership(path)
+        try:
+            environment = _open_environment(path, map_size, len(tables) + 1)
+            try:
+                _check_format(environment)
+                handles = {table: environment.open_db(table.encode()) for table in tables}
+            except BaseException:
+                environment.close()
+                raise
+        except BaseException:
+            os.close(owner)
+            raise
+        sync_directory(path)
+        return cls(environment, owner, handles, max_map_size, commit)
+
+    def close(self) -> None:
+        """Close the files. A second call does nothing."""
+        self._environment.close()
+        if self._owner >= 0:
+            os.close(self._owner)
+            self._owner = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def read(self) -> Iterator[ReadTxn]:
+        """A snapshot. Close it soon: pages it can see are not reused, and the map cannot grow."""
+        with self._gate:
+            self._open_readers += 1
+        try:
+            with self._environment.begin() as transaction:
+                yield ReadTxn(transaction, self._handles)
+        finally:
+            with self._gate:
+                self._open_readers -= 1
+
+    @contextmanager
+    def write(self) -> Iterator[WriteTxn]:
+        """One batch: durable when the block ends without error, nothing written when it raises. Other threads wait their turn."""
+        with self._writing:
+            if self._batch_open:
+                raise Bug("a batch inside of a batch")
+            self._batch_open = True
+            try:
+                with self.read() as snapshot:
+                    batch = WriteTxn(snapshot, self._tables)
+                    yield batch
+                self._write(batch.changes)
+            finally:
+                self._batch_open = False
+
+    @property
+    def open_readers(self) -> int:
+        """Snapshots open now; one that stays is a leak."""
+        return self._open_readers
+
+    @property
+    def map_size(self) -> int:
+        """Bytes the map may take before it grows."""
+        size: int = self._environment.info()["map_size"]
+        return size
+
+    def _write(self, changes: dict[str, dict[bytes, bytes | None]]) -> None:
+        if not any(changes.values()):
+            return
+        self._grow_early()
+        while not self._try_write(changes):
+            self._grow()
+
+    def _try_write(self, changes: dict[str, dict[bytes, bytes | None]]) -> bool:
+        """Write the batch; False when the map is too small for it."""
+        transaction = self._environment.begin(write=True)
+        try:
+            for table, changed in changes.items():
+                _put_sorted(transaction, self._handles[table], changed)
+            self._commit(transaction)
+        except lmdb.MapFullError:
+            transaction.abort()
+            return False
+        except lmdb.DiskError as error:
+            transaction.abort()
+            raise DiskFull("the file system takes no more") from error
+        except BaseException:
+            transaction.abort()
+            raise
+        return True
+
+    def _grow_early(self) -> None:
+        used = (self._environment.info()["last_pgno"] + 1) * self._environment.stat()["psize"]
+        if used * 2 > self.map_size and self.map_size < self._max_map_size and not self._open_readers:
+            self._grow()
+
+    def _grow(self) -> None:
+        """Double the map, at most to its bound."""
+        with self._gate:
+            if self._open_readers:
+                raise ReadersOpen(open_readers=self._open_readers)
+            size = self.map_size
+            if size >= self._max_map_size:
+                raise DiskFull("the store has its greatest size", max_map_bytes=self._max_map_size)
+            self._environment.set_mapsize(min(size * 2, self._max_map_size))
+
+
+def _fit(key: bytes) -> bytes:
+    if not 0 < len(key) <= MAX_KEY_BYTES:
+        raise KeyUnfit(actual_bytes=len(key), max_bytes=MAX_KEY_BYTES)
+    return key
+
+
+def _present(key: bytes, value: bytes | None) -> Pairs:
+    if value is not None:
+        yield key, value
+
+
+def _put_sorted(transaction: Any, handle: Any, changed: dict[bytes, bytes | None]) -> None:
+    """Ascending order touches each page once."""
+    for key in sorted(changed):
+        value = changed[key]
+        if value is None:
+            transaction.delete(key, db=handle)
+        else:
+            transaction.put(key, value, db=handle)
+
+
+def _take_ownership(path: Path) -> int:
+    descriptor = os.open(path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise StoreBusy("the folder is open elsewhere", folder=path.name) from error
+    return descriptor
+
+
+def _open_environment(path: Path, map_size: int, max_tables: int) -> Any:
+    try:
+        environment = lmdb.open(str(path), map_size=map_size, max_dbs=max_tables, max_readers=MAX_READERS, mode=PRIVATE_FILE)
+    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError) as error:
+        raise StoreCorrupt("LMDB cannot open its files", folder=path.name) from error
+    environment.reader_check()  # slots of a killed process would pin old pages for ever
+    return environment
+
+
+def _check_format(environment: Any) -> None:
+    """Stamp a new store; refuse one with another stamp or none."""
+    new = environment.stat()["entries"] == 0
+    meta = environment.open_db(META.encode())
+    with environment.begin(write=new) as transaction:
+        if new:
+            transaction.put(FORMAT_KEY, FORMAT, db=meta)
+            return
+        stamp = transaction.get(FORMAT_KEY, db=meta)
+    if stamp != FORMAT:
+        raise UnknownFormat(expected=FORMAT, actual=stamp)
