@@ -52,7 +52,7 @@ def leaf_hash(item: bytes) -> Digest:
 
 
 def tree_head(hashes: Sequence[Digest]) -> Digest:
-    """RFC 6962 MTH of leaf hashes. Pairing level by level and lifting an odd last one makes the tree of the recursive definition."""
+    """RFC 6962 MTH of leaf hashes. Pairing level by level and lifting an odd last one builds the recursive definition's tree."""
     if not hashes:
         return EMPTY_TREE_HEAD
     level = list(hashes)

@@ -49,6 +49,9 @@ PAGE_WIDTH = 1 << PAGE_LEVELS
 PAGE_ROWS = BUCKET_BITS // PAGE_LEVELS
 _TOP = slice(HASH_BYTES, 2 * HASH_BYTES)
 
+Changes = Mapping[bytes, bytes | None]
+"""New values by key; None deletes."""
+
 _sha256 = hashlib.sha256
 
 
@@ -57,7 +60,7 @@ class MapDelta(Struct, frozen=True):
 
     base_root: Digest
     root: Digest
-    values: Mapping[bytes, bytes | None]
+    values: Changes
     buckets: Mapping[bytes, bytes]
     """Empty bytes: the bucket became empty."""
     pages: Mapping[bytes, bytes]
@@ -86,7 +89,7 @@ class MapStore:
         page = reader.get(self.nodes, _page_key(0, 0))
         return EMPTY_ROOT if page is None else root_of_top(page[_TOP])
 
-    def compute_root(self, reader: Reader, changes: Mapping[bytes, bytes | None]) -> tuple[Digest, MapDelta]:
+    def compute_root(self, reader: Reader, changes: Changes) -> tuple[Digest, MapDelta]:
         """The root after `changes` (None deletes) and what must be written to get there. Writes nothing."""
         base_root = self.root(reader)
         buckets, tops = self._changed_buckets(reader, changes)
@@ -105,7 +108,7 @@ class MapStore:
                 else:
                     txn.put(table, key, value)
 
-    def update(self, txn: WriteTxn, changes: Mapping[bytes, bytes | None]) -> Digest:
+    def update(self, txn: WriteTxn, changes: Changes) -> Digest:
         """Compute and write in one step: the new root."""
         root, delta = self.compute_root(txn, changes)
         self.apply(txn, delta)
@@ -123,9 +126,7 @@ class MapStore:
             raise StoreCorrupt("the map does not prove its own value", map=self.name, bucket=bucket)
         return value, proof
 
-    def _changed_buckets(
-        self, reader: Reader, changes: Mapping[bytes, bytes | None]
-    ) -> tuple[dict[bytes, bytes], dict[int, Digest]]:
+    def _changed_buckets(self, reader: Reader, changes: Changes) -> tuple[dict[bytes, bytes], dict[int, Digest]]:
         """Each touched bucket once: its new bytes by key, its new hash by number."""
         by_bucket: dict[int, list[tuple[Digest, bytes | None]]] = {}
         for key, value in changes.items():
