@@ -66,6 +66,22 @@ class SignedToken(Struct, frozen=True, array_like=True):
     signature: Signature
 
 
+class AccessRequest(Struct, frozen=True, array_like=True):
+    """What a grantee's gateway asks an owner for. The owner grants this, less, or nothing."""
+
+    chain: ChainId
+    grantee: Bytes32
+    """A credential_id, or an org_id."""
+    reader_key: PublicKey
+    """Fresh for this grant; its private half signs the access entries."""
+    inbox_key: SealKey
+    """Where the parcel is sealed to: must be the `seal_key` of the grantee's certified organisation."""
+    purpose: Purpose
+    mode: Literal["read", "read-write"]
+    date_from: IsoDate
+    date_to: IsoDate
+
+
 class GrantBody(Struct, frozen=True, array_like=True):
     """What the owner signs. Travels sealed; only its commitment is public."""
 
@@ -92,6 +108,10 @@ class GrantBody(Struct, frozen=True, array_like=True):
 class EpochKey(Struct, frozen=True, array_like=True):
     reading_epoch: int
     reading_seed: Bytes32
+
+    def __repr__(self) -> str:
+        """Never the seed."""
+        return f"EpochKey(reading_epoch={self.reading_epoch})"
 
 
 class GrantParcel(Struct, frozen=True, array_like=True):
@@ -198,6 +218,11 @@ def grant_id_of(body: GrantBody) -> bytes:
 
 def access_commitment(access: AccessBody) -> bytes:
     return digest("hce/access-body/1", encode(access))
+
+
+def next_entries_hash(entries_hash: bytes, entry: bytes) -> bytes:
+    """The grant's running hash after one more entry; it starts as 32 zero bytes."""
+    return digest("hce/entries/1", entries_hash, entry)
 
 
 def records_root(record_ids: list[bytes]) -> bytes:

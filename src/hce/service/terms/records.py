@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -12,13 +12,17 @@ from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import signing_bytes, verify
 from hce.foundation.crypto.threshold import Capsule
 from hce.foundation.types.scalars import Bytes32, ChainId, Cid, Digest, IsoDate, Signature, TimeMs
+from hce.service.terms.payloads import MAX_RECORDS_PER_BATCH
 
 MAX_RESOURCES_PER_RECORD = 64
 MAX_INLINE_BYTES = 1 << 20
 """Content up to this size lives inside the manifest."""
-HEADER_DOMAIN = "hce/record-header/1"
-CONTENT_DOMAIN = "hce/content/1"
-PLACEMENT_DOMAIN = "hce/placement/1"
+HEADER_DOMAIN: Final = "hce/record-header/1"
+CONTENT_DOMAIN: Final = "hce/content/1"
+PLACEMENT_DOMAIN: Final = "hce/placement/1"
+SESSION_LOCK_BYTES = 1_168
+"""An X-Wing sealed secret of 32 bytes."""
+SessionLock = Annotated[bytes, Meta(min_length=SESSION_LOCK_BYTES, max_length=SESSION_LOCK_BYTES)]
 RecordKind = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}$")]
 
 
@@ -52,6 +56,10 @@ class ContentItem(Struct, frozen=True, array_like=True):
     content: bytes
     """Exactly the bytes the author signed."""
 
+    def __repr__(self) -> str:
+        """Says how much, never what: content is the patient's."""
+        return f"ContentItem({self.media_type}, {len(self.content)} bytes)"
+
 
 class ContentManifest(Struct, frozen=True, array_like=True):
     domain: Literal["hce/content/1"]
@@ -76,6 +84,22 @@ class Opening(Struct, frozen=True, array_like=True):
     author_signature: Signature
     ciphertext: Cid
     placement: Cid
+
+
+class SealedOpening(Struct, frozen=True, array_like=True):
+    record_id: Bytes32
+    sealed: Annotated[bytes, Meta(max_length=1_024)]
+    """The padded `Opening` under a key of the session; AAD = record id."""
+
+
+class SessionEntry(Struct, frozen=True, array_like=True):
+    """What one authoring session leaves in a compartment's feed: both session locks and the openings of its records."""
+
+    lock_a: SessionLock
+    """The session secret sealed to the compartment's reading key."""
+    owner_lock: SessionLock
+    """The owner secret sealed to the compartment's root key."""
+    openings: Annotated[list[SealedOpening], Meta(min_length=1, max_length=MAX_RECORDS_PER_BATCH)]
 
 
 class PlacedBlob(Struct, frozen=True, array_like=True):

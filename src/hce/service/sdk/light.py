@@ -1,0 +1,60 @@
+"""The light client: decides whether a header is final, from the genesis alone. Pure.
+
+While the node set is the genesis set, one commit of quorum(n) of it proves any header. A header that names another next set is
+refused here until set changes exist (they will be followed through `next_validators`, header by header).
+"""
+
+from __future__ import annotations
+
+from hce.foundation.codec.cid import cid_of_dag_cbor
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.types.errors import PeerFault
+from hce.network.consensus.commit import verify_commit
+from hce.service.terms.genesis import Genesis, validators_cid
+from hce.service.terms.proofs import BadProof, FinalHeader, HealthReceipt, StateProof, TxProof, require_state, require_tx
+
+
+class NotFinal(PeerFault):
+    """A header that is not proven final by the nodes this client trusts."""
+
+    code = "header.not_final"
+
+
+class LightClient:
+    """Trusts one genesis and nothing else. Remembers the highest height it has seen proven."""
+
+    def __init__(self, genesis: Genesis) -> None:
+        self.genesis = genesis
+        self.height = 0
+        """Highest proven height."""
+        self.time_ms = genesis.time_ms
+        self._nodes = genesis.node_list
+        self._validators = validators_cid(self._nodes)
+
+    def accept(self, final: FinalHeader) -> FinalHeader:
+        """The header, if quorum(n) of the trusted nodes precommitted it; raises `CommitInvalid` or `NotFinal`."""
+        if final.commit is None:
+            raise NotFinal("no commit", height=final.header.height)
+        verify_commit(self.genesis.chain, self._nodes, final.header, final.commit)
+        if cid_of_dag_cbor(encode(final.ledger)) != final.header.ledger_header:
+            raise BadProof("ledger header", height=final.header.height)
+        if final.ledger.next_validators != self._validators:
+            raise NotFinal("the node set changed; this version follows the genesis set only", height=final.header.height)
+        if final.header.height > self.height:
+            self.height, self.time_ms = final.header.height, final.header.time_ms
+        return final
+
+    def state(self, key: bytes, proof: StateProof, not_before: int = 0) -> bytes | None:
+        """Proven value of a health key in a final block of at least height `not_before`."""
+        self.accept(proof.final)
+        if proof.final.header.height < not_before:
+            raise NotFinal("older than asked for", expected=not_before, actual=proof.final.header.height)
+        return require_state(proof, key)
+
+    def transaction(self, tx_id: bytes, proof: TxProof) -> HealthReceipt:
+        """Proven receipt of the transaction with this id."""
+        self.accept(proof.final)
+        receipt = require_tx(proof)
+        if receipt.tx_id != tx_id:
+            raise BadProof("another transaction", expected=tx_id.hex(), actual=receipt.tx_id.hex())
+        return receipt

@@ -1,0 +1,165 @@
+"""All nodes of a network as one: submit anywhere, believe nothing that is not proven."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from hce.foundation.codec.cid import cid_of_raw
+from hce.foundation.crypto.secp import EthSigningKey
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.types.errors import HceError, PeerFault, Unavailable
+from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, WrongNetwork
+from hce.service.sdk.light import LightClient
+from hce.service.sdk.node import NodeClient
+from hce.service.sdk.wallet import sign_transfer
+from hce.service.terms.genesis import Genesis, genesis_cid
+from hce.service.terms.proofs import HealthReceipt
+from hce.service.terms.states import HealthReader
+from hce.service.terms.transactions import make_body, sign_tx, tx_id
+
+T = TypeVar("T")
+
+FINAL_WAIT_MS = 20_000
+"""How long a caller waits for one transaction to become final."""
+VALID_FOR_BLOCKS = 300
+"""Life of a transaction made here, in blocks: half of the replay window."""
+
+
+class BlobForged(PeerFault):
+    """A node served bytes that are not what their name says."""
+
+    code = "blob.forged"
+
+
+class Network:
+    """A client of one HCE network. Use as `async with await Network.join(urls) as network`."""
+
+    def __init__(self, nodes: Sequence[NodeClient], genesis: Genesis, http: httpx.AsyncClient) -> None:
+        self.nodes = list(nodes)
+        self.genesis = genesis
+        self.light = LightClient(genesis)
+        self._http = http
+
+    @classmethod
+    async def join(cls, urls: Sequence[str], genesis: Genesis | None = None) -> Self:
+        """Connects. Without a genesis it trusts the one the first node serves (development); with one, every node must agree."""
+        http = httpx.AsyncClient(limits=httpx.Limits(max_connections=64), trust_env=False)
+        nodes = [NodeClient(url, http) for url in urls]
+        try:
+            served = await nodes[0].genesis()
+        except HceError:
+            await http.aclose()
+            raise
+        if genesis is not None and genesis_cid(genesis) != genesis_cid(served):
+            await http.aclose()
+            raise WrongNetwork(url=urls[0], expected=genesis_cid(genesis).hex(), actual=genesis_cid(served).hex())
+        return cls(nodes, served, http)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    @property
+    def chain(self) -> bytes:
+        return self.genesis.chain
+
+    async def any_node(self, ask: Callable[[NodeClient], Awaitable[T]]) -> T:
+        """The first node that answers; a refusal is an answer, an unreachable or failing node is not."""
+        failure: HceError = NodeUnreachable("no node")
+        for node in self.nodes:
+            try:
+                return await ask(node)
+            except Remote as error:
+                if error.status < 500:
+                    raise
+                failure = error
+            except (Unavailable, PeerFault) as error:
+                failure = error
+        raise failure
+
+    async def every_node(self, ask: Callable[[NodeClient], Awaitable[T]]) -> list[T | HceError]:
+        """What each node answered, in node order, errors included."""
+
+        async def one(node: NodeClient) -> T | HceError:
+            try:
+                return await ask(node)
+            except HceError as error:
+                return error
+
+        return list(await asyncio.gather(*(one(node) for node in self.nodes)))
+
+    async def head(self) -> int:
+        """Height of the newest header that is proven final."""
+        await self.any_node(self._see_head)
+        return self.light.height
+
+    async def _see_head(self, node: NodeClient) -> None:
+        self.light.accept(await node.final())
+
+    async def transact(self, kind: str, payload: Any, payer: bytes | None, signers: list[tuple[str, SigningKey]]) -> HealthReceipt:
+        """Makes, signs, submits and waits; the proven receipt. Raises `Remote` at the door, `Failed` when final but failed."""
+        body = make_body(self.chain, kind, payload, payer, await self.head() + VALID_FOR_BLOCKS)
+        return await self.submit(sign_tx(body, signers), tx_id(body))
+
+    async def submit(self, raw: bytes, name: bytes) -> HealthReceipt:
+        """Submits signed bytes and waits for their proven receipt."""
+        await self.any_node(lambda node: node.submit_health(raw))
+        return await self.wait_final(name)
+
+    async def wait_final(self, name: bytes) -> HealthReceipt:
+        async def ask(node: NodeClient) -> HealthReceipt:
+            return self.light.transaction(name, await node.health_tx(name, FINAL_WAIT_MS))
+
+        try:
+            receipt = await self.any_node(ask)
+        except Remote as error:
+            if error.code == "not_found":
+                raise NotFinalInTime(tx_id=name.hex()) from error
+            raise
+        if not receipt.ok:
+            raise Failed(receipt.code, name)
+        return receipt
+
+    async def state(self, key: bytes) -> bytes | None:
+        """Proven value of a health key, no older than anything this client has seen."""
+        seen = self.light.height
+
+        async def ask(node: NodeClient) -> bytes | None:
+            return self.light.state(key, await node.health_state(key), seen)
+
+        return await self.any_node(ask)
+
+    async def reader(self, *keys: bytes) -> HealthReader:
+        """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
+        values = dict(zip(keys, await asyncio.gather(*(self.state(key) for key in keys)), strict=True))
+        return HealthReader(values.__getitem__)
+
+    async def blob(self, cid: bytes) -> bytes:
+        """Bytes of that name, from any node, verified."""
+
+        async def ask(node: NodeClient) -> bytes:
+            content = await node.blob(cid)
+            if cid_of_raw(content) != cid:
+                raise BlobForged(cid=cid.hex(), url=node.url)
+            return content
+
+        return await self.any_node(ask)
+
+    async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
+        """A plain HCET transfer, waited for; the node's word on its inclusion (value proofs come with the explorer)."""
+        account = await self.any_node(lambda node: node.account(key.address))
+        raw = sign_transfer(
+            key, self.genesis.eip155_id, account["nonce"], to, amount_ahce, max_fee_wei=2 * int(account["base_fee_wei"])
+        )
+        name = await self.any_node(lambda node: node.submit_value(raw))
+        return await self.any_node(lambda node: node.value_tx(name, FINAL_WAIT_MS))
