@@ -48,3 +48,18 @@ def write_all(descriptor: int, data: bytes, offset: int) -> None:
 def is_full(error: OSError) -> bool:
     """Whether this error means that there is no room."""
     return error.errno in _NO_ROOM
+
+
+def replace_file(path: Path, content: bytes, mode: int = PRIVATE_FILE, sync: Sync = os.fsync) -> None:
+    """Write a small file whole: after a crash it holds the old bytes or the new ones, never a mixture."""
+    make_directory(path.parent, sync)
+    fresh = path.with_name(path.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        write_all(descriptor, content, 0)
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+    fresh.replace(path)
+    sync_directory(path.parent, sync)
