@@ -1,0 +1,129 @@
+"""Words of the mailbox: signed reads and acts, pages, deletion receipts (`docs/formats.md`, section Mailbox).
+
+A place is named by what makes its address, so that a node can check who may ask without being told anything else:
+feeds by [feed_read_key, owner_key], logs by [log_read_key], inboxes by [org_id].
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from hce.foundation.crypto.sign import signing_bytes
+from hce.foundation.types.errors import Malformed
+from hce.foundation.types.scalars import Bytes32, ChainId, Digest, NodeIndex, Signature, TimeMs
+from hce.service.terms.grants import feed_address, inbox_address, log_address
+from hce.service.terms.records import Envelope
+
+MAX_PAGE_ITEMS = 500
+"""Most items or records one read asks for."""
+FIRST_SEQ = 1
+"""Number of the first item of a stream; `after = 0` reads from the beginning."""
+
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+OwnerWrap = Annotated[bytes, Meta(min_length=80, max_length=80)]
+ReadKind = Literal["feed", "envelopes", "owner", "quarantine", "log", "inbox"]
+ActKind = Literal["accept", "reject", "erase", "revoke-token", "drop"]
+Place = Annotated[list[Bytes32], Meta(min_length=1, max_length=2)]
+
+
+class MailboxRead(Struct, frozen=True, array_like=True):
+    """A question to one node: `envelopes` and `owner` ask for records, the other kinds page through items."""
+
+    chain: ChainId
+    what: ReadKind
+    place: Place
+    after: Count
+    """Only items with a larger number."""
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_ITEMS)]
+    records: Annotated[list[Bytes32], Meta(max_length=MAX_PAGE_ITEMS)]
+    time_ms: TimeMs
+    nonce: Bytes32
+
+
+class SignedRead(Struct, frozen=True, array_like=True):
+    read: MailboxRead
+    signature: Signature
+
+
+class MailboxAct(Struct, frozen=True, array_like=True):
+    """A change: `accept` or `reject` a quarantined entry, `erase` records, `revoke-token` (by the owner), `drop` inbox items."""
+
+    chain: ChainId
+    what: ActKind
+    place: Place
+    number: Count
+    """accept, reject: the item. revoke-token: its serial. drop: the last item to drop. erase: 0."""
+    records: Annotated[list[Bytes32], Meta(max_length=MAX_PAGE_ITEMS)]
+    time_ms: TimeMs
+    nonce: Bytes32
+
+
+class SignedAct(Struct, frozen=True, array_like=True):
+    act: MailboxAct
+    signature: Signature
+
+
+class MailItem(Struct, frozen=True, array_like=True):
+    seq: Count
+    time_ms: TimeMs
+    """When this node stored it; nobody else vouches for it."""
+    data: bytes
+
+
+class MailPage(Struct, frozen=True, array_like=True):
+    items: list[MailItem]
+    more: bool
+    """There are later items: ask again after the last number."""
+
+
+class HeldRecord(Struct, frozen=True, array_like=True):
+    record_id: Bytes32
+    envelope: Envelope
+    owner_wrap: OwnerWrap | None
+    """Only in answers to the owner."""
+
+
+class RecordsPage(Struct, frozen=True, array_like=True):
+    """What the node holds of the records asked for. One that is in neither list never came, or is not of this feed."""
+
+    found: list[HeldRecord]
+    erased: list[Bytes32]
+
+
+class DeletionReceipt(Struct, frozen=True, array_like=True):
+    """A node's word that it can no longer open these envelopes and will not take them again."""
+
+    chain: ChainId
+    address: Digest
+    records: list[Bytes32]
+    node: NodeIndex
+    time_ms: TimeMs
+
+
+class SignedDeletion(Struct, frozen=True, array_like=True):
+    receipt: DeletionReceipt
+    signature: Signature
+
+
+def read_message(read: MailboxRead) -> bytes:
+    return signing_bytes("mailbox-read", read.chain, read)
+
+
+def act_message(act: MailboxAct) -> bytes:
+    return signing_bytes("mailbox-act", act.chain, act)
+
+
+def deletion_message(receipt: DeletionReceipt) -> bytes:
+    return signing_bytes("deletion", receipt.chain, receipt)
+
+
+def place_address(kind: str, place: list[bytes]) -> bytes:
+    """Address of a read or act of this kind; `Malformed` when the place does not have the parts the kind needs."""
+    parts = 1 if kind in ("log", "inbox", "drop") else 2
+    if len(place) != parts:
+        raise Malformed("place does not fit the kind", kind=kind, expected=parts, actual=len(place))
+    if parts == 2:
+        return feed_address(place[0], place[1])
+    return log_address(place[0]) if kind == "log" else inbox_address(place[0])
