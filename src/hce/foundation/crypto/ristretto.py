@@ -1,6 +1,7 @@
 """ristretto255 (RFC 9496) through `rbcl` (libsodium), with every input checked before libsodium sees it.
 
-`rbcl` checks no lengths when installed as a package, so a short buffer would be read beyond its end: nothing else in HCE calls it.
+`rbcl` checks no lengths when installed as a package, so a short buffer would be read beyond its end; and the libsodium inside 1.1.2
+ignores bit 255 of a point, which RFC 9496 refuses (found by comparing with @noble/curves). So nothing else in HCE calls it.
 Points are 32 canonical bytes and never the identity; scalars are 32 little-endian bytes below the group order. Operations on secret
 scalars run in constant time (libsodium); `Scalar` values do not hide themselves when printed, so keep them in local variables.
 """
@@ -20,13 +21,16 @@ Scalar = NewType("Scalar", bytes)
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 """The prime order of the group (RFC 9496, section 4.4)."""
+FIELD_PRIME = 2**255 - 19
 POINT_BYTES = 32
 _IDENTITY = bytes(POINT_BYTES)
 
 
 def read_point(raw: bytes) -> Point:
     """A point from outside; `BadPoint` unless canonical and not the identity."""
-    if len(raw) != POINT_BYTES or raw == _IDENTITY or not rbcl.crypto_core_ristretto255_is_valid_point(raw):
+    if len(raw) != POINT_BYTES or raw == _IDENTITY or int.from_bytes(raw, "little") >= FIELD_PRIME:
+        raise BadPoint("not a ristretto255 point")
+    if not rbcl.crypto_core_ristretto255_is_valid_point(raw):
         raise BadPoint("not a ristretto255 point")
     return Point(raw)
 

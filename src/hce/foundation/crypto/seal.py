@@ -24,6 +24,8 @@ PUBLIC_BYTES = 1216
 """ML-KEM-768 encapsulation key (1,184) || X25519 public key (32)."""
 OVERHEAD_BYTES = 1136
 """ML-KEM-768 ciphertext (1,088) || X25519 ephemeral key (32) || GCM tag (16)."""
+MAX_INFO_BYTES = 8192
+"""Most that info and aad take together, encoded: the bound of `@hpke/core`, so that the browser opens whatever is sealed here."""
 _MLKEM_PUBLIC_BYTES = 1184
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
@@ -49,8 +51,9 @@ class OpeningKey:
 
     def open(self, info: bytes, sealed: bytes, aad: bytes = b"") -> bytes:
         """The plaintext; `SealBroken` for anything that was not sealed to this key with this info and aad."""
+        bound_info = _bound_info(info, aad)
         try:
-            return _SUITE.decrypt(sealed, self._private, _bound_info(info, aad))
+            return _SUITE.decrypt(sealed, self._private, bound_info)
         except (InvalidTag, ValueError) as error:
             raise SealBroken("HPKE X-Wing") from error
 
@@ -65,13 +68,17 @@ def seal(public: bytes, info: bytes, plaintext: bytes, aad: bytes = b"") -> byte
     """enc (1,120) || ciphertext: OVERHEAD_BYTES longer than the plaintext; `BadSealKey` when nobody can seal to this key."""
     if len(public) != PUBLIC_BYTES:
         raise BadSealKey("length", actual_bytes=len(public), expected_bytes=PUBLIC_BYTES)
+    bound_info = _bound_info(info, aad)
     try:
         mlkem = MLKEM768PublicKey.from_public_bytes(public[:_MLKEM_PUBLIC_BYTES])
         x25519 = X25519PublicKey.from_public_bytes(public[_MLKEM_PUBLIC_BYTES:])
-        return _SUITE.encrypt(plaintext, MLKEM768X25519PublicKey(mlkem, x25519), _bound_info(info, aad))
+        return _SUITE.encrypt(plaintext, MLKEM768X25519PublicKey(mlkem, x25519), bound_info)
     except ValueError as error:
         raise BadSealKey("not an X-Wing key") from error
 
 
 def _bound_info(info: bytes, aad: bytes) -> bytes:
-    return encode(["hce/seal/1", info, aad])
+    bound = encode(["hce/seal/1", info, aad])
+    if len(bound) > MAX_INFO_BYTES:
+        raise ValueError(f"info and aad take {len(bound)} bytes, at most {MAX_INFO_BYTES}")
+    return bound
