@@ -129,6 +129,11 @@ def organisation_subject(certificate: OrganisationCertificate) -> bytes:
     return digest("hce/org-vote/1", certificate)
 
 
+def organisation_revoke_subject(organisation_id: bytes, certified_height: int) -> bytes:
+    """Names one certification, so that an organisation certified again can be revoked again."""
+    return digest("hce/org-revoke/1", organisation_id, certified_height)
+
+
 def credential_id(chain: bytes, body: CredentialBody) -> bytes:
     return digest("hce/credential/1", chain, body)
 
@@ -154,6 +159,11 @@ def grant_id(chain: bytes, grant: GrantOpen) -> bytes:
 
 def entry_id(chain: bytes, grant: bytes, commitment: bytes) -> bytes:
     return digest("hce/entry/1", chain, grant, commitment)
+
+
+def entries_hash(before: bytes, entry: bytes) -> bytes:
+    """Running hash over a grant's entries, in their order; 32 zero bytes before the first."""
+    return digest("hce/entries/1", before, entry)
 
 
 def tank_address(organisation_id: bytes) -> bytes:

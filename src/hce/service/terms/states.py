@@ -85,6 +85,11 @@ def key_organisation_vote(subject: bytes, node: int) -> bytes:
     return b"orgvote/" + subject + bytes([node])
 
 
+def key_organisation_effect(subject: bytes) -> bytes:
+    """Holds the height at which a subject reached its votes: it takes effect once."""
+    return b"orgdone/" + subject
+
+
 def key_credential(credential_id: bytes) -> bytes:
     return b"cred/" + credential_id
 
@@ -95,6 +100,11 @@ def key_compartment(compartment_id: bytes) -> bytes:
 
 def key_record(record_id: bytes) -> bytes:
     return b"rec/" + record_id
+
+
+def key_envelope(envelope_digest: bytes) -> bytes:
+    """Holds the record_id: an envelope belongs to one record for ever."""
+    return b"env/" + envelope_digest
 
 
 def key_grant(grant_id: bytes) -> bytes:

@@ -1,0 +1,59 @@
+"""The steps meter: what a transaction costs every node, counted before it runs, from what it says alone.
+
+1 step = 1 microsecond on the reference core. The count uses the kind, the bytes and the counted items only, never the state
+or a clock, so every node charges the same and a full block can be told from a transaction list.
+
+The weights are measured by `bench/steps.py` (checks, execution and the update of the state map's root) and rounded up to twice
+the median or more; a weight changes only with the rules version. They bound the worst case, they do not price the average.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hce.service.terms.genesis import Params
+from hce.service.terms.transactions import HealthTx
+
+STEPS_OF_KIND: Final = {
+    "organisation.vote": 900,
+    "organisation.revoke": 600,
+    "credential.issue": 600,
+    "credential.revoke": 500,
+    "compartment.open": 500,
+    "compartment.rotate": 500,
+    "record.commit": 500,
+    "grant.open": 500,
+    "grant.revoke": 500,
+    "access.open": 800,
+}
+"""Parsing, the contract itself, and writing its own keys."""
+STEPS_OF_SIGNATURE: Final = 150
+"""One Ed25519 check."""
+STEPS_OF_RECEIPT: Final = 200
+"""One availability receipt of a batch: an Ed25519 check and its message."""
+STEPS_OF_ENTRY: Final = 180
+"""One record of a batch: its id, two absences, two writes and their share of the map's root."""
+STEPS_OF_KIB: Final = 20
+"""Decoding and hashing 1,024 bytes, begun ones counted whole."""
+
+_ENTRIES, _RECEIPTS = 1, 3
+"""Places of the two lists in a `RecordBatch`."""
+
+
+def count_steps(tx: HealthTx) -> int:
+    """Steps this transaction takes, whether it succeeds or not."""
+    steps = STEPS_OF_KIND[tx.body.kind] + STEPS_OF_SIGNATURE * len(tx.signatures) + STEPS_OF_KIB * -(-len(tx.raw) // 1024)
+    if tx.body.kind == "record.commit":
+        steps += STEPS_OF_ENTRY * _length(tx.body.payload, _ENTRIES) + STEPS_OF_RECEIPT * _length(tx.body.payload, _RECEIPTS)
+    return steps
+
+
+def steps_of(tx: HealthTx, params: Params) -> int:
+    """Steps charged: a transaction above the cap is not run and pays for the cap, as one that runs out of gas does."""
+    return min(count_steps(tx), params.tx_steps)
+
+
+def _length(payload: list[Any], place: int) -> int:
+    """Items of a list inside a payload that may still be malformed; what is no list is refused later and costs nothing more."""
+    items = payload[place] if place < len(payload) else None
+    return len(items) if isinstance(items, list) else 0
