@@ -1,0 +1,90 @@
+"""Where a network's files lie, and the two small formats that describe them.
+
+HOME/genesis.cbor                   what everybody trusts
+HOME/network.json                   addresses of nodes and gateways
+HOME/nodes/0/keys.cbor  share.cbor  0600: the node's four keys, its share of lock B's key
+HOME/nodes/0/data/                  chain, mailbox, blobs
+HOME/gateways/riverside/            keyring, index, gateway.json, token (0600)
+HOME/operators.cbor                 0600: demo wallet (development only)
+HOME/logs/
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.store.disk import replace_file
+from hce.foundation.types.errors import Refused
+from hce.foundation.types.scalars import Bytes32
+from hce.service.terms.genesis import Genesis
+
+
+class HomeMissing(Refused):
+    """There is no HCE network in that folder."""
+
+    code = "home.missing"
+    status = 404
+
+
+class NodeKeys(Struct, frozen=True, array_like=True):
+    """A node's four private keys (protocol section 3)."""
+
+    operator: Bytes32
+    """secp256k1; holds the lock on the value chain."""
+    consensus: Bytes32
+    link: Bytes32
+    service: Bytes32
+
+
+class DemoWallet(Struct, frozen=True, array_like=True):
+    """The promotion account of the demo network; pays for tanks."""
+
+    secret: Bytes32
+
+
+class Home:
+    """Paths inside one network's folder. Makes no file by itself."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.genesis_path = root / "genesis.cbor"
+        self.network_path = root / "network.json"
+        self.logs = root / "logs"
+
+    def node(self, index: int) -> Path:
+        return self.root / "nodes" / str(index)
+
+    def gateway(self, name: str) -> Path:
+        return self.root / "gateways" / name
+
+    @property
+    def exists(self) -> bool:
+        return self.network_path.exists()
+
+    def genesis(self) -> Genesis:
+        if not self.genesis_path.exists():
+            raise HomeMissing(path=str(self.root))
+        return decode_as(Genesis, self.genesis_path.read_bytes())
+
+    def network(self) -> dict[str, Any]:
+        """{"nodes": [url, ...], "gateways": {name: url}}"""
+        if not self.network_path.exists():
+            raise HomeMissing(path=str(self.root))
+        found: dict[str, Any] = json.loads(self.network_path.read_text())
+        return found
+
+    def node_keys(self, index: int) -> NodeKeys:
+        return decode_as(NodeKeys, (self.node(index) / "keys.cbor").read_bytes())
+
+    def wallet(self) -> DemoWallet:
+        return decode_as(DemoWallet, (self.root / "operators.cbor").read_bytes())
+
+
+def write_private(path: Path, value: Any) -> None:
+    """DAG-CBOR into a file only its owner can read."""
+    replace_file(path, encode(value))

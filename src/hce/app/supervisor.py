@@ -1,0 +1,119 @@
+"""Starts, watches, restarts and stops the processes of a network on one machine. Only it may kill and restart.
+
+A child learns that its supervisor is gone when its standard input ends, so no process outlives a supervisor that was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+
+import httpx
+from msgspec import Struct
+
+from hce.foundation.types.errors import Unavailable
+
+STOP_PATIENCE_S = 10.0
+"""Between asking a child to stop and killing it."""
+READY_PATIENCE_S = 45.0
+"""A child that has not answered by then has failed to start."""
+POLL_S = 0.05
+
+
+class ProcessFailed(Unavailable):
+    """A process of the network ended or never became ready; its log says why."""
+
+    code = "process.failed"
+
+
+class ProcessPlan(Struct, frozen=True):
+    """How to run one process and how to see that it serves."""
+
+    name: str
+    arguments: list[str]
+    """After `python -m hce.app.cli`."""
+    url: str
+    """Its status lies under /v1/status."""
+
+
+class Supervisor:
+    """The process table of one network. Not a service manager: it lives as long as `hce up` or `hce tour` does."""
+
+    def __init__(self, logs: Path) -> None:
+        self._logs = logs
+        self._plans: dict[str, ProcessPlan] = {}
+        self._running: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, plan: ProcessPlan) -> None:
+        """Starts and waits until it answers; `ProcessFailed` names the log."""
+        self._plans[plan.name] = plan
+        self._logs.mkdir(parents=True, exist_ok=True)
+        with open(self.log_of(plan.name), "ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "hce.app.cli",
+                *plan.arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+        self._running[plan.name] = process
+        await self._wait_ready(plan, process)
+
+    async def _wait_ready(self, plan: ProcessPlan, process: asyncio.subprocess.Process) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READY_PATIENCE_S
+        async with httpx.AsyncClient(trust_env=False) as http:
+            while loop.time() < deadline:
+                if process.returncode is not None:
+                    raise ProcessFailed("ended at start", name=plan.name, log=str(self.log_of(plan.name)))
+                with contextlib.suppress(httpx.HTTPError):
+                    if (await http.get(plan.url + "/v1/status", timeout=2)).status_code == 200:
+                        return
+                await asyncio.sleep(POLL_S)
+        raise ProcessFailed("not ready in time", name=plan.name, log=str(self.log_of(plan.name)))
+
+    def log_of(self, name: str) -> Path:
+        return self._logs / f"{name}.log"
+
+    def pid(self, name: str) -> int:
+        return self._running[name].pid
+
+    def ended(self) -> list[str]:
+        """Names of processes that are gone without having been asked to."""
+        return [name for name, process in self._running.items() if process.returncode is not None]
+
+    async def stop(self, name: str) -> None:
+        """Asks, waits, and only then kills."""
+        process = self._running.pop(name)
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_PATIENCE_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+    async def kill(self, name: str) -> None:
+        """As a power cut would: no warning. For rehearsing crashes."""
+        process = self._running.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+    async def restart(self, name: str, hard: bool = False) -> None:
+        await (self.kill(name) if hard else self.stop(name))
+        await self.start(self._plans[name])
+
+    async def stop_all(self) -> None:
+        """Gateways first, nodes last: the reverse of starting."""
+        for name in list(self._running)[::-1]:
+            await self.stop(name)

@@ -1,0 +1,42 @@
+"""What people read, in zh-CN and en: one JSON file a language, the same keys in both (a test compares them).
+
+A key is an error code (`grant.expired`) or a place in the app (`up.ready`). Texts hold {fields}; a missing key shows itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from hce.foundation.types.errors import HceError
+
+LANGUAGES = ("en", "zh-CN")
+
+
+def language() -> str:
+    """From HCE_LANG, else the locale; English when in doubt."""
+    wished = os.environ.get("HCE_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
+    return "zh-CN" if wished.lower().replace("_", "-").startswith("zh") else "en"
+
+
+@cache
+def catalogue(lang: str) -> dict[str, str]:
+    """All texts of a language."""
+    texts: dict[str, str] = json.loads(files(__package__).joinpath(f"{lang}.json").read_text("utf-8"))
+    return texts
+
+
+def say(key: str, lang: str | None = None, **fields: Any) -> str:
+    """The text of a key; the key itself when there is none, so that nothing is silently empty."""
+    text = catalogue(lang or language()).get(key)
+    if text is None:
+        return key
+    return text.format(**fields) if fields else text
+
+
+def explain(error: HceError, lang: str | None = None) -> str:
+    """An error for a person: what happened and what to do, then the code for whoever helps them."""
+    return f"{say(error.code, lang)} ({error.code})"
