@@ -52,7 +52,7 @@ class Supervisor:
         """Starts and waits until it answers; `ProcessFailed` names the log."""
         self._plans[plan.name] = plan
         self._logs.mkdir(parents=True, exist_ok=True)
-        with open(self.log_of(plan.name), "ab") as log:
+        with self.log_of(plan.name).open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
