@@ -1,0 +1,12 @@
+"""Lock B at one node: decide whether a record's key part may be released, note it to the owner, release it.
+
+    release.py   the decision: one pure function over one printable table of checks
+    revoked.py   grants seen revoked before the chain says so, durable
+    partials.py  the answer: partial decryptions with proofs, and the receipt
+    keyshare.py  this node's share of lock B's key on disk
+    service.py   decide, write the receipt, answer
+
+In: release requests, the final health state, revocations the ledger is about to precommit. Out: sealed replies, and sealed receipts
+in the owner's log. Called by the node's API (in a worker thread) and, for revocations, by the ledger's hook. Never: sees plaintext,
+a compartment key or a DEK; writes or logs openings and salts; answers without a final access entry.
+"""

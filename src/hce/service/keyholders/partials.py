@@ -1,0 +1,53 @@
+"""The bytes that leave a keyholder: the receipt to the owner and the reply to the reader. Pure but for fresh randomness."""
+
+from __future__ import annotations
+
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.seal import seal
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.crypto.threshold import KeyShare, partial
+from hce.foundation.proofs.listhash import list_root
+from hce.service.keyholders.release import Approved, ApprovedRecord
+from hce.service.terms.grants import (
+    ReleasedPartial,
+    ReleaseReceipt,
+    ReleaseReply,
+    SignedReceipt,
+    dleq_transcript,
+    receipt_info,
+    receipt_message,
+    release_info,
+)
+
+
+def receipt_item_id(approved: Approved) -> bytes:
+    """Names a receipt in the owner's log: one for each entry and set of records, however often it is asked for."""
+    return digest("hce/receipt-item/1", approved.entry_id, list_root(sorted(record.record_id for record in approved.records)))
+
+
+def sealed_receipt(chain: bytes, approved: Approved, node: int, height: int, time_ms: int, service_key: SigningKey) -> bytes:
+    """What the owner's log keeps: who got which records' key part, when, signed by this node, sealed to the owner's log key."""
+    released = [record.record_id for record in approved.records]
+    receipt = ReleaseReceipt(chain, approved.entry_id, approved.access, released, node, height, time_ms)
+    signed = SignedReceipt(receipt, service_key.sign(receipt_message(receipt)))
+    return seal(approved.log_key, receipt_info(chain), encode(signed))
+
+
+def make_reply(chain: bytes, approved: Approved, node: int, share: KeyShare) -> ReleaseReply:
+    """Partial decryptions with their proofs. CPU bound, about 0.2 ms a record."""
+    partials = [_part(chain, approved, node, share, record) for record in approved.records]
+    return ReleaseReply(node, approved.key_id, approved.sharing_epoch, partials)
+
+
+def sealed_reply(chain: bytes, approved: Approved, node: int, share: KeyShare) -> bytes:
+    """One X-Wing seal over the whole reply, to the response key the entry committed to."""
+    reply = make_reply(chain, approved, node, share)
+    return seal(approved.response_key, release_info(chain, approved.entry_id, node), encode(reply))
+
+
+def _part(chain: bytes, approved: Approved, node: int, share: KeyShare, record: ApprovedRecord) -> ReleasedPartial:
+    transcript = dleq_transcript(
+        chain, approved.key_id, approved.sharing_epoch, node, approved.entry_id, record.record_id, approved.response_key
+    )
+    return ReleasedPartial(record.record_id, partial(share, record.capsule, transcript))

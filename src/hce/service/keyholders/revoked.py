@@ -1,0 +1,79 @@
+"""Grants this node has seen revoked: durable before the vote leaves, so that no restart forgets one.
+
+A node treats a revocation as effective when it has precommitted a block with it. The ledger names the revocations of a block before
+the vote is signed, `add` makes them durable and returns, then the vote goes out. A valid revocation that comes by another path is
+added the same way. Ids may be forgotten once the revocation is final, because then the chain says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+from hce.foundation.codec.dagcbor import convert
+from hce.foundation.store.kv import Commit, KeyValueStore, commit_durably
+from hce.service.keyholders.errors import GrantUnknown, NotARevocation
+from hce.service.terms.payloads import GrantRevoke
+from hce.service.terms.states import HealthReader
+from hce.service.terms.transactions import HealthTx, check_signatures
+
+_TABLE = "revoked"
+MAP_BYTES = 16 << 20
+"""A revocation is 32 bytes; the map grows when a hundred thousand wait to become final."""
+
+
+class RevokedSet:
+    """Grant ids, in memory and on disk. One writer; any thread may ask."""
+
+    def __init__(self, store: KeyValueStore) -> None:
+        self._store = store
+        with store.read() as snapshot:
+            self._ids = {key for key, _ in snapshot.scan(_TABLE)}
+
+    @classmethod
+    def open(cls, path: Path, *, commit: Commit = commit_durably) -> Self:
+        return cls(KeyValueStore.open(path, tables=(_TABLE,), map_size=MAP_BYTES, commit=commit))
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __contains__(self, grant_id: object) -> bool:
+        return grant_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, grant_ids: Iterable[bytes]) -> None:
+        """Refuse these from now on; durable on return. Memory first: should the disk fail, the node errs on the strict side."""
+        named = set(grant_ids)
+        self._ids |= named
+        with self._store.write() as batch:
+            for grant_id in sorted(named):
+                if batch.get(_TABLE, grant_id) is None:
+                    batch.put(_TABLE, grant_id, b"")
+
+    def forget(self, grant_ids: Iterable[bytes]) -> None:
+        """Drop ids whose revocation is final on chain. The chain refuses them before memory lets them go."""
+        named = set(grant_ids)
+        with self._store.write() as batch:
+            for grant_id in sorted(named):
+                batch.delete(_TABLE, grant_id)
+        self._ids -= named
+
+
+def revoked_grant(state: HealthReader, tx: HealthTx) -> bytes:
+    """The grant a transaction validly revokes, whether or not a block ever holds it; signatures are checked here.
+
+    Raises `NotARevocation`, `GrantUnknown` or `BadTransactionSignature`.
+    """
+    if tx.body.kind != "grant.revoke":
+        raise NotARevocation(kind=tx.body.kind)
+    check_signatures(tx)
+    grant_id = convert(GrantRevoke, tx.body.payload).grant_id
+    grant = state.grant(grant_id)
+    if grant is None:
+        raise GrantUnknown(grant_id=grant_id.hex())
+    if tx.signer("revoke_key") != grant.revoke_key:
+        raise NotARevocation("signed by another key than the grant's", grant_id=grant_id.hex())
+    return grant_id

@@ -1,0 +1,110 @@
+"""A keyholder at work: decide, write the owner's receipt, answer the reader, in that order.
+
+The receipt is durable before the first partial is computed. A crash in between leaves a receipt of a release that did not happen:
+the owner may be told too much, never too little. Without room for the receipt nothing is released.
+
+The same request again is answered again, and the first receipt stands for both: it names the same entry, records and reader, and a
+reader who repeats himself must not be able to fill the owner's log. So an entry has at least one receipt at each node that
+answered, and exactly one for each set of records it was asked for.
+
+Openings and salts live in the request and die with it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.crypto.threshold import KeyShare
+from hce.foundation.types.clock import Clock
+from hce.service.keyholders.errors import GrantRevoked, NoKeyholders, RevokeSeen
+from hce.service.keyholders.partials import receipt_item_id, sealed_receipt, sealed_reply
+from hce.service.keyholders.release import Approved, ReleaseMoment, may_release
+from hce.service.keyholders.revoked import RevokedSet, revoked_grant
+from hce.service.mailbox.final import FinalState, FinalView
+from hce.service.terms.genesis import Params
+from hce.service.terms.grants import ReleaseRequest, log_address
+from hce.service.terms.transactions import HealthTx
+
+
+class ReceiptLog(Protocol):
+    """Where receipts go; the mailbox."""
+
+    def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+        """Durable on return; False when an item of that id was there already."""
+        ...
+
+
+class Keyholder:
+    """One node's half of every release. Safe to call from several threads; `release` is CPU bound and blocks on the disk."""
+
+    def __init__(
+        self,
+        *,
+        chain: bytes,
+        node_index: int,
+        share: KeyShare,
+        service_key: SigningKey,
+        state: FinalView,
+        mailbox: ReceiptLog,
+        clock: Clock,
+        params: Params,
+        sharing_epoch: int,
+        revoked: RevokedSet,
+    ) -> None:
+        self._chain = chain
+        self._node = node_index
+        self._share = share
+        self._service_key = service_key
+        self._state = state
+        self._mailbox = mailbox
+        self._clock = clock
+        self._params = params
+        self._sharing_epoch = sharing_epoch
+        self._revoked = revoked
+
+    def release(self, request: ReleaseRequest) -> bytes:
+        """A `ReleaseReply` sealed to the response key; raises as `may_release`, or why no receipt could be written."""
+        with self._state() as final:
+            local_ms = self._clock.now_ms()
+            approved = may_release(final.health, request, self._moment(final, local_ms), self._params)
+            height = final.height
+        if approved.sharing_epoch != self._sharing_epoch:
+            raise NoKeyholders("another sharing epoch", expected=approved.sharing_epoch, actual=self._sharing_epoch)
+        self._write_receipt(approved, height, local_ms)
+        reply = sealed_reply(self._chain, approved, self._node, self._share)
+        self._check_revoked_again(approved)
+        return reply
+
+    def before_precommit(self, grant_ids: list[bytes]) -> None:
+        """The ledger's hook: grants a block revokes, durable before this returns and the vote is signed."""
+        self._revoked.add(grant_ids)
+
+    def saw_revocation(self, tx: HealthTx) -> None:
+        """A revocation by any other path (pool, link, API): effective at once when it is valid."""
+        with self._state() as final:
+            grant_id = revoked_grant(final.health, tx)
+        self._revoked.add([grant_id])
+
+    def revocations_final(self, grant_ids: list[bytes]) -> None:
+        """The chain itself refuses these now."""
+        self._revoked.forget(grant_ids)
+
+    def _moment(self, final: FinalState, local_ms: int) -> ReleaseMoment:
+        return ReleaseMoment(self._chain, final.height, final.time_ms, local_ms, final.syncing, self._revoked)
+
+    def _check_revoked_again(self, approved: Approved) -> None:
+        """A revocation that came in while the reply was computed counts: nothing leaves after it was seen.
+
+        The state is opened after the set was asked, so an id that was forgotten because it became final is found there.
+        """
+        if approved.grant_id in self._revoked:
+            raise RevokeSeen
+        with self._state() as final:
+            grant = final.health.grant(approved.grant_id)
+        if grant is None or grant.revoked_height is not None:
+            raise GrantRevoked
+
+    def _write_receipt(self, approved: Approved, height: int, time_ms: int) -> None:
+        sealed = sealed_receipt(self._chain, approved, self._node, height, time_ms, self._service_key)
+        self._mailbox.append_log(log_address(approved.log_read_key), receipt_item_id(approved), sealed)

@@ -1,0 +1,13 @@
+"""The node's mailbox: everything of people that must be deletable, addressed by opaque ids, bounded in size and age.
+
+    rules.py     pure: who may read, write and erase what; which lane a feed entry takes
+    quotas.py    the bounds
+    slots.py     per-record keys in a file that is overwritten, so that erasing is real
+    records.py   envelopes and owner wraps under those keys, tombstones
+    streams.py   numbered items: feeds, quarantine, inboxes, logs
+    service.py   one mailbox: check, store, answer
+    final.py     what the node's rooms see of the ledger
+
+In: deposits of the intake, posts, signed reads and acts. Out: pages, deletion receipts, named refusals. Called by the intake, the
+keyholders and the node's API. Never: opens anything, learns whose compartment an address is, serves what was erased.
+"""
