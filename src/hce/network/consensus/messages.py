@@ -1,0 +1,119 @@
+"""What nodes send each other about one height, and the exact bytes they sign.
+
+A message is DAG-CBOR([kind, body]). Every kind has a bound that is checked before decoding.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from hce.foundation.codec.cid import cid_of_dag_cbor
+from hce.foundation.codec.dagcbor import convert, decode, encode
+from hce.foundation.crypto.sign import signing_bytes
+from hce.foundation.types.blocks import Block, Commit, ConsensusHeader, Vote
+from hce.foundation.types.errors import Malformed, TooLarge
+from hce.foundation.types.scalars import ChainId, Cid, Epoch, Height, Round, Signature
+
+MAX_BLOCK_BYTES = 8 * 1024 * 1024
+"""Largest encoded block. A block of 300 ms of work stays far below."""
+MAX_VOTES_PER_MESSAGE = 64
+"""Two rounds of both types from nine nodes, and the prevotes of a valid round: 45, with room for double signers."""
+MAX_VOTE_BYTES = 256
+"""Upper bound of one encoded vote."""
+
+
+class MessageKind(IntEnum):
+    PROPOSAL = 1
+    VOTES = 2
+    FINAL_BLOCK = 3
+    STATUS = 4
+
+
+BOUNDS_BYTES = {
+    MessageKind.PROPOSAL: MAX_BLOCK_BYTES + 1024,
+    MessageKind.VOTES: MAX_VOTES_PER_MESSAGE * MAX_VOTE_BYTES,
+    MessageKind.FINAL_BLOCK: MAX_BLOCK_BYTES + 8 * 1024,
+    MessageKind.STATUS: 64,
+}
+"""Largest message of each kind, bytes."""
+
+
+class Proposal(Struct, frozen=True, array_like=True):
+    """A block for one round, signed by the proposer of that round (who need not be its author)."""
+
+    height: Height
+    epoch: Epoch
+    round: Round
+    valid_round: Round | None
+    """Round of the prevotes that made the block valid; null when it is fresh."""
+    block_id: Cid
+    signature: Signature
+    block: Block
+
+
+class Votes(Struct, frozen=True, array_like=True):
+    """One's own vote, or what a node shares again so that others can follow."""
+
+    votes: Annotated[list[Vote], Meta(min_length=1, max_length=MAX_VOTES_PER_MESSAGE)]
+
+
+class FinalBlock(Struct, frozen=True, array_like=True):
+    """A whole block with its whole commit, for a node that is behind."""
+
+    block: Block
+    commit: Commit
+
+
+class Status(Struct, frozen=True, array_like=True):
+    """The height its sender works on; whoever has that block final answers with it."""
+
+    height: Height
+
+
+Message = Proposal | Votes | FinalBlock | Status
+
+_TYPES: dict[MessageKind, type[Message]] = {
+    MessageKind.PROPOSAL: Proposal,
+    MessageKind.VOTES: Votes,
+    MessageKind.FINAL_BLOCK: FinalBlock,
+    MessageKind.STATUS: Status,
+}
+_KINDS = {type_: kind for kind, type_ in _TYPES.items()}
+
+
+def encode_message(message: Message) -> bytes:
+    return encode([int(_KINDS[type(message)]), message])
+
+
+def decode_message(raw: bytes) -> Message:
+    """`Malformed` or `TooLarge`; the kind and its bound are read from the first two bytes, before anything is decoded."""
+    kind = _peek_kind(raw)
+    if len(raw) > BOUNDS_BYTES[kind]:
+        raise TooLarge("consensus message", kind=kind.name, actual_bytes=len(raw), max_bytes=BOUNDS_BYTES[kind])
+    return convert(_TYPES[kind], decode(raw, max_bytes=BOUNDS_BYTES[kind])[1])
+
+
+def _peek_kind(raw: bytes) -> MessageKind:
+    if len(raw) < 3 or raw[0] != 0x82 or raw[1] not in _TYPES:
+        raise Malformed("not a consensus message")
+    return MessageKind(raw[1])
+
+
+def block_id_of(header: ConsensusHeader) -> Cid:
+    """CID of the consensus header: the only thing voted on."""
+    return cid_of_dag_cbor(encode(header))
+
+
+def vote_signing_bytes(chain: ChainId, type: int, epoch: Epoch, height: Height, round: Round, block_id: Cid | None) -> bytes:
+    """["hce/vote/1", chain, type, epoch, height, round, id or nil]."""
+    return signing_bytes("vote", chain, int(type), epoch, height, round, block_id)
+
+
+def proposal_signing_bytes(
+    chain: ChainId, epoch: Epoch, height: Height, round: Round, valid_round: Round | None, block_id: Cid
+) -> bytes:
+    """["hce/proposal/1", chain, epoch, height, round, valid_round or nil, id]."""
+    return signing_bytes("proposal", chain, epoch, height, round, valid_round, block_id)

@@ -1,0 +1,29 @@
+"""What the runtime refuses, and what it cannot do with the disk it found."""
+
+from __future__ import annotations
+
+from hce.foundation.types.errors import Corrupt, Refused, Unavailable
+
+
+class SignRefused(Refused):
+    """Signing this would contradict or precede something already signed."""
+
+    code = "sign.refused"
+
+
+class SignStateCorrupt(Corrupt):
+    """The sign state is unreadable, of another node, or missing although this node has signed. Signing on could slash the node."""
+
+    code = "sign.state_corrupt"
+
+
+class SignStateBusy(Unavailable):
+    """Another process uses this sign state."""
+
+    code = "sign.state_busy"
+
+
+class ChainMismatch(Corrupt):
+    """The block log, the application and the genesis do not belong together."""
+
+    code = "chain.mismatch"

@@ -1,0 +1,139 @@
+"""The sign state: what this key has signed last, durable before the signature exists anywhere else.
+
+The rule. A signature is for (height, round, step, block id or nil), with step PROPOSAL < PREVOTE < PRECOMMIT. Something new is signed
+only if (height, round, step) is above the last record; the same thing may be signed again (Ed25519 gives the same bytes); anything
+else is refused. So whatever happens, kill -9 between any two instructions included, no two signed messages contradict each other.
+
+The record also holds the lock (locked and valid round and id) and the votes this node would share: after a restart it is as locked
+as it was, and can still prove to others why. The block it may propose (again) lies beside it, in its own two slots, written before
+the record that refers to it; a re-proposal is read from there, never from memory.
+
+Two slots alternate. A torn write leaves the older record: the newer signature was never made, so nothing is lost.
+Refused alternative: a log of all messages. It grows, has a tail to repair, and says nothing more that safety needs.
+Known limit: a newest record damaged later by the disk looks torn. That is why both slots are read back at every start, and why
+two disks or a signing device belong under a node that guards real money.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.store.disk import Sync
+from hce.foundation.types.blocks import Block, Vote
+from hce.foundation.types.errors import Malformed
+from hce.foundation.types.scalars import ChainId, Cid, Height, PublicKey, Round
+from hce.network.consensus.events import Lock, Recovered, SignStep
+from hce.network.consensus.messages import MAX_BLOCK_BYTES, MAX_VOTE_BYTES, MAX_VOTES_PER_MESSAGE, block_id_of
+from hce.network.runtime.errors import SignRefused, SignStateCorrupt
+from hce.network.runtime.slots import HEADER_BYTES, DurableFile, OsFile, TwoSlots, frame
+
+RECORD_SLOT_BYTES = 32 * 1024
+"""Room for the largest record: 64 votes of at most 256 bytes, and 1 KiB for the rest."""
+BLOCK_SLOT_BYTES = MAX_BLOCK_BYTES + HEADER_BYTES
+assert HEADER_BYTES + MAX_VOTES_PER_MESSAGE * MAX_VOTE_BYTES + 1024 <= RECORD_SLOT_BYTES
+
+
+class SignRecord(Struct, frozen=True, array_like=True):
+    """One signature that was about to be made."""
+
+    chain: ChainId
+    public_key: PublicKey
+    sequence: int
+    """Counts records; the higher of the two slots is the newer. Record 0 stands for 'nothing signed yet'."""
+    height: Height = 0
+    round: Round = 0
+    step: int = SignStep.PROPOSAL
+    block_id: Cid | None = None
+    lock: Lock = Lock()
+    votes: list[Vote] = []
+
+
+class SignState:
+    """The two files of one key. `last` is None until something was signed."""
+
+    def __init__(self, records: DurableFile, blocks: DurableFile, chain: ChainId, public_key: PublicKey) -> None:
+        self._records = TwoSlots(records, RECORD_SLOT_BYTES)
+        self._blocks = TwoSlots(blocks, BLOCK_SLOT_BYTES)
+        self._newest = self._read_newest()
+        if (self._newest.chain, self._newest.public_key) != (chain, public_key):
+            raise SignStateCorrupt("of another chain or key", expected=public_key, actual=self._newest.public_key)
+
+    @classmethod
+    def open(cls, directory: Path, chain: ChainId, public_key: PublicKey, sync: Sync = os.fsync) -> SignState:
+        """Open or create `sign-state` and `kept-block` in the directory; `SignStateBusy` when another process holds them."""
+        records = OsFile(directory / "sign-state", first_record(chain, public_key), 2 * RECORD_SLOT_BYTES, sync)
+        try:
+            blocks = OsFile(directory / "kept-block", b"", 0, sync)
+        except BaseException:
+            records.close()
+            raise
+        return cls(records, blocks, chain, public_key)
+
+    @property
+    def last(self) -> SignRecord | None:
+        return self._newest if self._newest.sequence else None
+
+    def store(
+        self, height: Height, round: Round, step: SignStep, block_id: Cid | None, lock: Lock, votes: tuple[Vote, ...]
+    ) -> None:
+        """Durable on return; only then may the caller sign. `SignRefused` for whatever contradicts or precedes the last record."""
+        last = self.last
+        if last is not None:
+            asked, done = (height, round, int(step)), (last.height, last.round, last.step)
+            if asked == done and block_id == last.block_id:
+                return
+            if asked <= done:
+                raise SignRefused(height=height, round=round, step=step.name, block_id=block_id, last=done, last_id=last.block_id)
+        newest = self._newest
+        record = SignRecord(
+            newest.chain, newest.public_key, newest.sequence + 1, height, round, int(step), block_id, lock, list(votes)
+        )
+        self._records.write(record.sequence % 2, encode(record))
+        self._newest = record
+
+    def recovered(self, height: Height) -> Recovered | None:
+        """How to go on in this height; None when nothing was signed in it."""
+        last = self.last
+        if last is None or last.height != height:
+            return None
+        return Recovered(last.round, SignStep(last.step), last.block_id, last.lock, tuple(last.votes))
+
+    def keep_block(self, block_id: Cid, block: Block) -> None:
+        """Keep a block that a record is about to name. Overwrites the slot that the present record does not need."""
+        held = [self._block_in(slot) for slot in (0, 1)]
+        ids = [None if one is None else block_id_of(one.header) for one in held]
+        if block_id not in ids:
+            needed = {self._newest.lock.valid_id, self._newest.block_id} - {None}
+            slot = next((slot for slot in (0, 1) if ids[slot] not in needed), 0 if ids[0] != self._newest.lock.valid_id else 1)
+            self._blocks.write(slot, encode(block))
+
+    def kept_block(self, block_id: Cid) -> Block | None:
+        """The kept block of that id, read from the disk."""
+        blocks = (self._block_in(slot) for slot in (0, 1))
+        return next((block for block in blocks if block is not None and block_id_of(block.header) == block_id), None)
+
+    def close(self) -> None:
+        self._records.close()
+        self._blocks.close()
+
+    def _block_in(self, slot: int) -> Block | None:
+        raw = self._blocks.read(slot)
+        return None if raw is None else decode_as(Block, raw)
+
+    def _read_newest(self) -> SignRecord:
+        found = [raw for slot in (0, 1) if (raw := self._records.read(slot)) is not None]
+        if not found:
+            raise SignStateCorrupt("no whole record")
+        try:
+            return max((decode_as(SignRecord, raw) for raw in found), key=lambda record: record.sequence)
+        except Malformed as error:
+            raise SignStateCorrupt("unreadable record") from error
+
+
+def first_record(chain: ChainId, public_key: PublicKey) -> bytes:
+    """What a new file starts with, so that an empty or zeroed file never passes for a new one."""
+    return frame(encode(SignRecord(chain, public_key, 0)))
