@@ -1,0 +1,375 @@
+"""Granting and asking: what the owner's device signs, what the grantee's gateway does with it, and how released parts become keys.
+
+gateway   AccessRequest ------------------------------------> owner
+owner     check_request, make_grant: body, signature, parcel -> gateway (the public half goes on chain)
+gateway   open_parcel, make_access --------------------------> access entry on chain
+gateway   make_release_request ------------------------------> every keyholder
+keyholder ReleaseReply, sealed to the response key ----------> gateway
+gateway   open_release_reply, combine_release: the DEKs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.errors import BadCapsule, BadPoint, SealBroken
+from hce.foundation.crypto.seal import OpeningKey
+from hce.foundation.crypto.seal import seal as seal_to
+from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.crypto.sign import SigningKey, verify
+from hce.foundation.crypto.threshold import Partial, combine, verify_partial
+from hce.foundation.types.errors import HceError, Malformed
+from hce.service.terms.certification import (
+    CredentialNotCertified,
+    OrganisationNotCertified,
+    require_credential,
+    require_organisation,
+)
+from hce.service.terms.grants import (
+    MAX_RECORDS_PER_ENTRY,
+    AccessBody,
+    AccessRequest,
+    EpochKey,
+    GrantBody,
+    GrantParcel,
+    Purpose,
+    RecordOpening,
+    ReleaseReply,
+    ReleaseRequest,
+    SignedCard,
+    access_commitment,
+    card_message,
+    dleq_transcript,
+    grant_id_of,
+    grant_message,
+    parcel_info,
+    public_grant,
+    reason_hash,
+    records_root,
+    release_info,
+    release_message,
+)
+from hce.service.terms.payloads import GrantOpen, entry_id
+from hce.service.terms.records import Envelope, Opening, RecordHeader, envelope_rest_digest
+from hce.service.terms.states import GrantState, HealthReader, KeyholderState
+from hce.service.vault import locks
+from hce.service.vault.compartments import SYSTEM_RANDOM, CompartmentKeys, Random, feed_key_of, reading_key_of
+from hce.service.vault.errors import (
+    AccessInvalid,
+    BadReply,
+    GrantDiffers,
+    GrantInvalid,
+    ParcelNotOurs,
+    RequestInvalid,
+    TooFewParts,
+    WrongKey,
+)
+from hce.service.vault.opening import OpenedSession, unwrap_dek
+
+MAX_PARCEL_BYTES = 16 * 1024
+MAX_REPLY_BYTES = 512 * 1024
+"""A reply with 1,000 partials has about 180 KiB."""
+
+
+class MadeGrant(Struct, frozen=True):
+    """A grant as the owner's device made it. The parcel goes to the grantee's inbox, `public` on chain."""
+
+    grant_id: bytes
+    body: GrantBody
+    owner_signature: bytes
+    public: GrantOpen
+    parcel: bytes
+    """Sealed `GrantParcel`."""
+    revoke_key: SigningKey
+    """Signs `grant.open` now and `grant.revoke` later; the seed and the body's nonce find it again."""
+
+    def __repr__(self) -> str:
+        return f"MadeGrant({self.grant_id.hex()})"
+
+
+class PreparedAccess(Struct, frozen=True):
+    """An access entry before it is on chain, with the key the answers will be sealed to."""
+
+    entry_id: bytes
+    access: AccessBody
+    commitment: bytes
+    records: list[bytes]
+    response_key: OpeningKey
+
+
+class LockedRecord(Struct, frozen=True):
+    """One record that is to be opened: checked by `check_record`, its session read."""
+
+    header: RecordHeader
+    envelope: Envelope
+    session: OpenedSession
+    key_commitment: bytes
+
+
+class Combined(Struct, frozen=True):
+    """What came of the replies. A record is in `deks` or in `failed`."""
+
+    deks: Mapping[bytes, SecretBytes]
+    failed: Mapping[bytes, HceError]
+    lying: tuple[int, ...]
+    """Nodes whose part is provably not their share's. A reply is sealed, not signed: what vouches for its sender is the link."""
+
+
+def check_request(request: AccessRequest, chain: bytes, health: HealthReader, height: int, now_ms: int) -> bytes:
+    """org_id of a request whose grantee may read and whose inbox key is the certified one. Raises `RequestInvalid`."""
+    if request.chain != chain:
+        raise RequestInvalid("another chain")
+    try:
+        credential = health.credential(request.grantee)
+        if credential is None:
+            org_id = request.grantee
+            organisation = require_organisation(health, org_id, "read", height, now_ms)
+        else:
+            org_id = require_credential(health, request.grantee, "read", height, now_ms).body.org_id
+            organisation = require_organisation(health, org_id, "read", height, now_ms)
+    except (CredentialNotCertified, OrganisationNotCertified) as error:
+        raise RequestInvalid(error.code, grantee=request.grantee.hex()) from error
+    if organisation.certificate.seal_key != request.inbox_key:
+        raise RequestInvalid("the inbox key is not the certified one", grantee=request.grantee.hex())
+    return org_id
+
+
+def make_grant(
+    keys: CompartmentKeys,
+    chain: bytes,
+    compartment_version: int,
+    request: AccessRequest,
+    *,
+    not_before_ms: int,
+    expires_at_ms: int,
+    date_from: str,
+    date_to: str,
+    purpose: Purpose,
+    mode: Literal["read", "read-write"],
+    reading_epochs: Sequence[int],
+    card: SignedCard,
+    random: Random = SYSTEM_RANDOM,
+) -> MadeGrant:
+    """A signed grant and its parcel. The request must have passed `check_request`. Raises `GrantInvalid`, `Malformed`."""
+    nonce = random(locks.SECRET_BYTES)
+    revoke_key = keys.revoke(nonce)
+    body = GrantBody(
+        chain=chain,
+        compartment_id=keys.compartment_id(chain),
+        compartment_version=compartment_version,
+        owner_key=keys.owner.public,
+        log_key=keys.log.public,
+        log_read_key=keys.log_read.public,
+        grantee=request.grantee,
+        reader_key=request.reader_key,
+        revoke_key=revoke_key.public,
+        not_before_ms=not_before_ms,
+        expires_at_ms=expires_at_ms,
+        date_from=date_from,
+        date_to=date_to,
+        purpose=purpose,
+        mode=mode,
+        nonce=nonce,
+    )
+    _require_window(body)
+    signature = keys.owner.sign(grant_message(body))
+    epoch_keys = [EpochKey(epoch, keys.reading_seed(epoch).reveal()) for epoch in sorted(set(reading_epochs))]
+    parcel = GrantParcel(body, signature, epoch_keys, card)
+    _check_parcel(parcel, chain)
+    encoded = encode(parcel)
+    decode_as(GrantParcel, encoded)  # the bounds of every field, before anybody else refuses them
+    sealed = seal_to(request.inbox_key, parcel_info(chain), encoded)
+    return MadeGrant(grant_id_of(body), body, signature, public_grant(body), sealed, revoke_key)
+
+
+def open_parcel(inbox_key: OpeningKey, sealed: bytes, chain: bytes, reader_keys: Collection[bytes]) -> GrantParcel:
+    """A parcel for one of our reader keys whose owner signed it. Raises `ParcelNotOurs`, `GrantInvalid`, `Malformed`.
+
+    Whether the grant stands on chain is `require_same_grant`; whether its owner key is the current one, the caller asks the chain.
+    """
+    try:
+        parcel = decode_as(GrantParcel, inbox_key.open(parcel_info(chain), sealed), max_bytes=MAX_PARCEL_BYTES)
+    except SealBroken as error:
+        raise ParcelNotOurs("does not open") from error
+    if parcel.body.reader_key not in reader_keys:
+        raise ParcelNotOurs("another reader key", reader_key=parcel.body.reader_key.hex())
+    _require_window(parcel.body)
+    _check_parcel(parcel, chain)
+    return parcel
+
+
+def require_same_grant(body: GrantBody, public: GrantOpen | GrantState) -> None:
+    """Raises `GrantDiffers` unless the public fields (on chain, or about to be) are this body's."""
+    expected = public_grant(body)
+    actual = GrantOpen(public.commitment, public.reader_key, public.revoke_key, public.not_before_ms, public.expires_at_ms)
+    if actual != expected:
+        raise GrantDiffers(grant_id=grant_id_of(body).hex())
+
+
+def make_access(
+    body: GrantBody,
+    credential_id: bytes,
+    records: Sequence[bytes],
+    purpose: Purpose,
+    reason: str,
+    random: Random = SYSTEM_RANDOM,
+) -> PreparedAccess:
+    """The access entry of one read; put it on chain as `access.open` before asking anybody. Raises `AccessInvalid`."""
+    if not 1 <= len(records) <= MAX_RECORDS_PER_ENTRY or len(set(records)) != len(records):
+        raise AccessInvalid("one to 1,000 different records", actual=len(records))
+    grant = grant_id_of(body)
+    salt = random(locks.SECRET_BYTES)
+    response_key = OpeningKey.from_seed(random(locks.SECRET_BYTES))
+    access = AccessBody(
+        salt=salt,
+        records_root=records_root(list(records)),
+        records_count=len(records),
+        grant_id=grant,
+        credential_id=credential_id,
+        response_key=response_key.public,
+        purpose=purpose,
+        reason_hash=reason_hash(reason, salt),
+    )
+    commitment = access_commitment(access)
+    return PreparedAccess(entry_id(body.chain, grant, commitment), access, commitment, list(records), response_key)
+
+
+def make_release_request(
+    prepared: PreparedAccess,
+    body: GrantBody,
+    owner_signature: bytes,
+    wanted: Mapping[bytes, tuple[Opening, Envelope]],
+    credential_key: SigningKey,
+) -> ReleaseRequest:
+    """What every keyholder is asked: `wanted` is some or all of the entry's records. Raises `AccessInvalid`."""
+    requested = [record for record in prepared.records if record in wanted]
+    if not requested or len(requested) != len(wanted):
+        raise AccessInvalid("the entry does not name these records", actual=len(wanted))
+    openings = [
+        RecordOpening(opening.policy, envelope.capsule, envelope_rest_digest(envelope))
+        for opening, envelope in (wanted[record] for record in requested)
+    ]
+    message = release_message(body.chain, prepared.entry_id, prepared.access.response_key, requested)
+    return ReleaseRequest(
+        entry_id=prepared.entry_id,
+        access=prepared.access,
+        grant=body,
+        owner_signature=owner_signature,
+        entry_records=prepared.records,
+        requested=requested,
+        openings=openings,
+        credential_signature=credential_key.sign(message),
+    )
+
+
+def open_release_reply(prepared: PreparedAccess, chain: bytes, sealed: bytes, node: int) -> ReleaseReply:
+    """A node's reply. Raises `BadReply` when it does not open or speaks for another node."""
+    try:
+        plain = prepared.response_key.open(release_info(chain, prepared.entry_id, node), sealed)
+        reply = decode_as(ReleaseReply, plain, max_bytes=MAX_REPLY_BYTES)
+    except (SealBroken, Malformed) as error:
+        raise BadReply(error.code, node=node) from error
+    if reply.node != node or any(released.partial.index != node for released in reply.partials):
+        raise BadReply("speaks for another node", node=node, actual=reply.node)
+    return reply
+
+
+def combine_release(
+    replies: Sequence[ReleaseReply],
+    records: Sequence[LockedRecord],
+    keyholders: KeyholderState,
+    prepared: PreparedAccess,
+) -> Combined:
+    """The DEK of every record that enough honest nodes released.
+
+    Optimistic: the first `threshold` parts are combined unchecked, and the key commitment tells whether they were right. Only when
+    it does not fit are proofs checked (about 0.1 ms each): liars are named, their parts left out and honest ones combined. Replies
+    of another key or sharing epoch are not used: parts of two sharings never mix.
+    """
+    current = [reply for reply in replies if (reply.key_id, reply.sharing_epoch) == (keyholders.key_id, keyholders.sharing_epoch)]
+    lying = {reply.node for reply in current if any(released.partial.index != reply.node for released in reply.partials)}
+    parts: dict[bytes, dict[int, Partial]] = {}
+    for reply in current:
+        for released in reply.partials:
+            parts.setdefault(released.record_id, {}).setdefault(reply.node, released.partial)
+    deks: dict[bytes, SecretBytes] = {}
+    failed: dict[bytes, HceError] = {}
+    for record in records:
+        name = record.header.record_id
+        ours = {node: part for node, part in parts.get(name, {}).items() if node not in lying}
+        try:
+            deks[name] = _combine_one(record, ours, keyholders, prepared, lying)
+        except (TooFewParts, WrongKey) as error:
+            failed[name] = error
+    return Combined(deks, failed, tuple(sorted(lying)))
+
+
+def _combine_one(
+    record: LockedRecord, parts: Mapping[int, Partial], keyholders: KeyholderState, prepared: PreparedAccess, lying: set[int]
+) -> SecretBytes:
+    try:
+        return _dek_of(record, list(parts.values()), keyholders)
+    except WrongKey:
+        honest = {node: part for node, part in parts.items() if _is_honest(record, node, part, keyholders, prepared)}
+        lying.update(set(parts) - set(honest))
+    return _dek_of(record, list(honest.values()), keyholders)
+
+
+def _dek_of(record: LockedRecord, parts: list[Partial], keyholders: KeyholderState) -> SecretBytes:
+    name = record.header.record_id.hex()
+    if len(parts) < keyholders.threshold:
+        raise TooFewParts(record_id=name, actual=len(parts), expected=keyholders.threshold)
+    try:
+        share_b = combine(record.envelope.capsule, parts, keyholders.threshold)
+    except (BadPoint, BadCapsule) as error:
+        raise WrongKey(error.code, record_id=name) from error
+    return unwrap_dek(record.session, record.header, record.envelope, share_b, record.key_commitment)
+
+
+def _is_honest(record: LockedRecord, node: int, part: Partial, keyholders: KeyholderState, prepared: PreparedAccess) -> bool:
+    if node >= len(keyholders.member_keys):
+        return False
+    header = record.header
+    transcript = dleq_transcript(
+        header.chain,
+        keyholders.key_id,
+        keyholders.sharing_epoch,
+        node,
+        prepared.entry_id,
+        header.record_id,
+        prepared.access.response_key,
+    )
+    return verify_partial(keyholders.member_keys[node], record.envelope.capsule, part, transcript)
+
+
+def _require_window(body: GrantBody) -> None:
+    if body.not_before_ms >= body.expires_at_ms:
+        raise GrantInvalid("ends before it begins", not_before_ms=body.not_before_ms, expires_at_ms=body.expires_at_ms)
+    if body.date_from > body.date_to:
+        raise GrantInvalid("record dates are the wrong way round")
+
+
+def _check_parcel(parcel: GrantParcel, chain: bytes) -> None:
+    """Everything in a parcel speaks of one compartment and one owner, and the seeds are the ones of its keys."""
+    body, card = parcel.body, parcel.card.card
+    if body.chain != chain or card.chain != chain:
+        raise GrantInvalid("another chain")
+    if not verify(body.owner_key, grant_message(body), parcel.owner_signature):
+        raise GrantInvalid("the owner did not sign this body")
+    if (card.compartment_id, card.owner_key) != (body.compartment_id, body.owner_key):
+        raise GrantInvalid("the card is another compartment's")
+    if not verify(card.owner_key, card_message(card), parcel.card.signature):
+        raise GrantInvalid("the owner did not sign the card")
+    epochs = [key.reading_epoch for key in parcel.epoch_keys]
+    if not epochs or epochs != sorted(set(epochs)):
+        raise GrantInvalid("reading epochs are missing, repeated or unsorted", epochs=epochs)
+    for key in parcel.epoch_keys:
+        seed = SecretBytes(key.reading_seed)
+        if key.reading_epoch == card.reading_epoch and (
+            reading_key_of(seed).public != card.reading_key or feed_key_of(seed, card.reading_epoch).public != card.feed_read_key
+        ):
+            raise GrantInvalid("the reading seed is not the card's", epoch=key.reading_epoch)
