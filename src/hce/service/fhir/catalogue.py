@@ -88,10 +88,9 @@ RULES: Final[dict[str, Rule]] = {
 SHARED: Final = _types(
     """
     ActivityDefinition BiologicallyDerivedProduct CapabilityStatement ChargeItemDefinition CodeSystem CompartmentDefinition
-    ConceptMap DeviceDefinition DeviceMetric EffectEvidenceSynthesis Endpoint EventDefinition Evidence EvidenceVariable ExampleScenario
-    GraphDefinition HealthcareService ImplementationGuide InsurancePlan Library Location Measure MedicationKnowledge
-    MedicinalProduct
-    MedicinalProductAuthorization MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient
+    ConceptMap DeviceDefinition DeviceMetric EffectEvidenceSynthesis Endpoint EventDefinition Evidence EvidenceVariable
+    ExampleScenario GraphDefinition HealthcareService ImplementationGuide InsurancePlan Library Location Measure MedicationKnowledge
+    MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient
     MedicinalProductInteraction MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
     MedicinalProductUndesirableEffect MessageDefinition NamingSystem ObservationDefinition OperationDefinition Organization
     OrganizationAffiliation PlanDefinition Practitioner PractitionerRole Questionnaire ResearchDefinition ResearchElementDefinition

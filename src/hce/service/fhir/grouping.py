@@ -199,7 +199,7 @@ def _grouped(placed: Iterable[_Placed], params: ImportParams) -> list[PlannedRec
 
 
 def _parts(group: Iterable[Entry], params: ImportParams) -> list[list[Entry]]:
-    """Cut in order so that each part keeps both bounds. One resource always fits: `ImportParams` checks that its bound is no larger."""
+    """Cut in order so that each part keeps both bounds. One resource always fits: `ImportParams` sees to that."""
     parts: list[list[Entry]] = []
     size = 0
     for entry in group:

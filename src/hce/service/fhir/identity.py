@@ -56,7 +56,7 @@ class Match(StrEnum):
 class Comparison(Struct, frozen=True):
     match: Match
     reasons: tuple[str, ...]
-    """Codes, sorted: `identifier.` shared, conflict; `birth_date.` same, differs; `name.` same, differs; and `missing` of each."""
+    """One of each: `identifier.` shared, mixed, conflict; `birth_date.` same, differs; `name.` same, differs; or `missing`."""
 
 
 def identify(patient: Entry) -> PatientIdentity:
@@ -74,15 +74,11 @@ def identify(patient: Entry) -> PatientIdentity:
 def same_person(a: PatientIdentity, b: PatientIdentity) -> Comparison:
     """Are these the same human being? Only "yes" may be acted on without a person looking."""
     reasons = (
-        _compare(
-            "identifier", bool(a.identifiers and b.identifiers), bool(set(a.identifiers) & set(b.identifiers)), "shared", "conflict"
-        ),
-        _compare("birth_date", bool(a.birth_date and b.birth_date), a.birth_date == b.birth_date, "same", "differs"),
-        _compare("name", bool(a.names and b.names), bool(set(a.names) & set(b.names)), "same", "differs"),
+        _compare_identifiers(set(a.identifiers), set(b.identifiers)),
+        _compare("birth_date", bool(a.birth_date and b.birth_date), a.birth_date == b.birth_date),
+        _compare("name", bool(a.names and b.names), bool(set(a.names) & set(b.names))),
     )
-    if reasons[0] == "identifier.conflict" and not _systems(a) & _systems(b):
-        reasons = ("identifier.missing", *reasons[1:])
-    return Comparison(_judge(set(reasons)), tuple(sorted(reasons)))
+    return Comparison(_judge(set(reasons)), reasons)
 
 
 def whose(entry: Entry, identity: PatientIdentity) -> Problem | None:
@@ -109,23 +105,30 @@ def names_patient(entry: Entry, identity: PatientIdentity) -> bool:
 def _judge(reasons: set[str]) -> Match:
     if reasons == {"identifier.shared", "birth_date.same", "name.same"}:
         return Match.YES
-    if "identifier.shared" in reasons:
+    if not reasons.isdisjoint({"identifier.shared", "identifier.mixed"}):
         return Match.UNCLEAR
     if "birth_date.differs" in reasons or "name.differs" in reasons:
         return Match.NO
     return Match.UNCLEAR
 
 
-def _compare(fact: str, known: bool, equal: bool, good: str, bad: str) -> str:
-    return f"{fact}.{(good if equal else bad) if known else 'missing'}"
+def _compare(fact: str, known: bool, equal: bool) -> str:
+    return f"{fact}.{('same' if equal else 'differs') if known else 'missing'}"
 
 
-def _systems(identity: PatientIdentity) -> set[str]:
-    return {system for system, _ in identity.identifiers}
+def _compare_identifiers(a: set[tuple[str, str]], b: set[tuple[str, str]]) -> str:
+    """Only systems that both have say anything. Agreeing in one and differing in another is a mixed-up file, not a match."""
+    shared = a & b
+    common = {system for system, _ in a} & {system for system, _ in b}
+    if not common:
+        return "identifier.missing"
+    if common == {system for system, _ in shared}:
+        return "identifier.shared"
+    return "identifier.mixed" if shared else "identifier.conflict"
 
 
 def _says_who(reference: Json) -> bool:
-    return isinstance(reference, dict) and ("reference" in reference or "identifier" in reference)
+    return "reference" in reference or "identifier" in reference
 
 
 def _is_patient(reference: Json, source: Entry, identity: PatientIdentity) -> bool:
