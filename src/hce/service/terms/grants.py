@@ -220,11 +220,6 @@ def access_commitment(access: AccessBody) -> bytes:
     return digest("hce/access-body/1", encode(access))
 
 
-def next_entries_hash(entries_hash: bytes, entry: bytes) -> bytes:
-    """The grant's running hash after one more entry; it starts as 32 zero bytes."""
-    return digest("hce/entries/1", entries_hash, entry)
-
-
 def records_root(record_ids: list[bytes]) -> bytes:
     return list_root(record_ids)
 

@@ -24,12 +24,11 @@ from hce.service.terms.grants import (
     SignedReceipt,
     access_commitment,
     grant_id_of,
-    next_entries_hash,
     receipt_info,
     receipt_message,
     records_root,
 )
-from hce.service.terms.payloads import entry_id
+from hce.service.terms.payloads import entries_hash, entry_id
 from hce.service.terms.states import EntryState, GrantState, HealthReader
 from hce.service.vault.granting import require_same_grant
 
@@ -175,7 +174,7 @@ def _check_counter(grant: GrantOnChain) -> list[Finding]:
         return [Finding("log.entries_missing", subject, f"{len(entries)} of {grant.state.entries}")]
     running = FIRST_ENTRIES_HASH
     for name, _ in entries:
-        running = next_entries_hash(running, name)
+        running = entries_hash(running, name)
     return [] if running == grant.state.entries_hash else [Finding("log.entries_differ", subject)]
 
 

@@ -221,6 +221,8 @@ def make_access(
     """The access entry of one read; put it on chain as `access.open` before asking anybody. Raises `AccessInvalid`."""
     if not 1 <= len(records) <= MAX_RECORDS_PER_ENTRY or len(set(records)) != len(records):
         raise AccessInvalid("one to 1,000 different records", actual=len(records))
+    if purpose != body.purpose:
+        raise AccessInvalid("another purpose than the grant's", expected=body.purpose, actual=purpose)
     grant = grant_id_of(body)
     salt = random(locks.SECRET_BYTES)
     response_key = OpeningKey.from_seed(random(locks.SECRET_BYTES))
