@@ -30,9 +30,12 @@ class LightClient:
         self.time_ms = genesis.time_ms
         self._nodes = genesis.node_list
         self._validators = validators_cid(self._nodes)
+        self._last: FinalHeader | None = None
 
     def accept(self, final: FinalHeader) -> FinalHeader:
         """The header, if quorum(n) of the trusted nodes precommitted it; raises `CommitInvalid` or `NotFinal`."""
+        if final == self._last:
+            return final
         if final.commit is None:
             raise NotFinal("no commit", height=final.header.height)
         verify_commit(self.genesis.chain, self._nodes, final.header, final.commit)
@@ -42,6 +45,7 @@ class LightClient:
             raise NotFinal("the node set changed; this version follows the genesis set only", height=final.header.height)
         if final.header.height > self.height:
             self.height, self.time_ms = final.header.height, final.header.time_ms
+        self._last = final
         return final
 
     def state(self, key: bytes, proof: StateProof, not_before: int = 0) -> bytes | None:

@@ -1,0 +1,241 @@
+"""An owner acts: opens a compartment, grants, revokes, reads without the keyholders, audits. Keys stay in the caller's memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.types.clock import Clock
+from hce.foundation.types.errors import HceError, NotFound, PeerFault
+from hce.service.sdk.mail import Mail
+from hce.service.sdk.network import Network
+from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_checked
+from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, grant_id_of
+from hce.service.terms.payloads import GrantRevoke
+from hce.service.terms.proofs import HealthReceipt
+from hce.service.terms.states import (
+    CompartmentState,
+    EntryState,
+    GrantState,
+    key_compartment,
+    key_credential,
+    key_entry,
+    key_grant,
+    key_organisation,
+)
+from hce.service.terms.transactions import make_body, sign_tx, tx_id
+from hce.service.vault.auditing import AuditReport, GrantOnChain, ReadLog, audit, read_receipts
+from hce.service.vault.compartments import CompartmentKeys, make_card, make_token
+from hce.service.vault.granting import MadeGrant, check_request, make_grant, require_same_grant
+from hce.service.vault.opening import owner_checks_both_locks, owner_open
+
+TOKEN_LIFE_MS = 365 * 24 * 3_600_000
+"""Life of a write token an owner gives to an organisation."""
+GRANT_WAIT_S = 20.0
+GRANT_POLL_S = 0.25
+
+
+class GrantNotFinal(HceError):
+    """The grantee's organisation has not registered the grant in time."""
+
+    code = "grant.not_final"
+    status = 503
+
+
+class OfferedGrant(Struct, frozen=True, array_like=True):
+    """What the owner leaves in the grantee's inbox: the transaction it has signed and the sealed parcel."""
+
+    grant_tx: bytes
+    """`grant.open` with the revoke key's signature; the grantee's organisation countersigns as payer."""
+    parcel: bytes
+
+
+class OwnRecords(Struct, frozen=True):
+    """The owner's own reading. A record is in one of the two."""
+
+    opened: dict[bytes, OpenedRecord]
+    refused: dict[bytes, HceError]
+    both_locks_checked: int
+
+
+class Owner:
+    """The owner of one compartment, in its current reading epoch."""
+
+    def __init__(self, network: Network, clock: Clock, keys: CompartmentKeys, reading_epoch: int = 0) -> None:
+        self._network = network
+        self._clock = clock
+        self.keys = keys
+        self.reading_epoch = reading_epoch
+        self.compartment_id = keys.compartment_id(network.chain)
+
+    async def compartment(self) -> CompartmentState:
+        """Proven state of the compartment; `NotFound` before it is opened."""
+        reader = await self._network.reader(key_compartment(self.compartment_id))
+        found = reader.compartment(self.compartment_id)
+        if found is None:
+            raise NotFound("compartment", compartment_id=self.compartment_id.hex())
+        return found
+
+    async def card(self) -> SignedCard:
+        """A fresh contact card for an author."""
+        version = (await self.compartment()).version
+        return make_card(self.keys, self._network.chain, version, self.reading_epoch, self._clock.now_ms())
+
+    def token(self, org_id: bytes, serial: int) -> SignedToken:
+        """Lets an organisation write without quarantine, for a year or until revoked."""
+        expires_ms = self._clock.now_ms() + TOKEN_LIFE_MS
+        return make_token(self.keys, self._network.chain, org_id, self.reading_epoch, serial, expires_ms)
+
+    async def grant(
+        self,
+        request: AccessRequest,
+        *,
+        lasts_ms: int,
+        date_from: str,
+        date_to: str,
+        mode: Literal["read", "read-write"] = "read",
+    ) -> MadeGrant:
+        """Checks the request against the chain, signs, and leaves the offer in the grantee's inbox at every node.
+
+        Final once the grantee's organisation has countersigned: `wait_granted`.
+        """
+        now_ms = self._clock.now_ms()
+        org_id = await self._organisation_of(request)
+        people = await self._network.reader(*self._people_keys(request, org_id))
+        check_request(request, self._network.chain, people, self._network.light.height, now_ms)
+        made = make_grant(
+            self.keys,
+            self._network.chain,
+            (await self.compartment()).version,
+            request,
+            not_before_ms=0,
+            expires_at_ms=now_ms + lasts_ms,
+            date_from=date_from,
+            date_to=date_to,
+            purpose=request.purpose,
+            mode=mode,
+            reading_epochs=range(self.reading_epoch + 1),
+            card=await self.card(),
+        )
+        valid_until = await self._network.head() + self._network.genesis.params.replay_window
+        body = make_body(self._network.chain, "grant.open", made.public, org_id, valid_until)
+        offer = OfferedGrant(sign_tx(body, [("revoke_key", made.revoke_key)]), made.parcel)
+        answers = await self._network.every_node(lambda node: node.mailbox("post", ["inbox", org_id, offer]))
+        _require_one(answers)
+        return made
+
+    async def wait_granted(self, made: MadeGrant, wait_s: float = GRANT_WAIT_S) -> GrantState:
+        """The proven grant, once it is final."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while loop.time() < deadline:
+            state = (await self._network.reader(key_grant(made.grant_id))).grant(made.grant_id)
+            if state is not None:
+                require_same_grant(made.body, state)
+                return state
+            await asyncio.sleep(GRANT_POLL_S)
+        raise GrantNotFinal(grant_id=made.grant_id.hex())
+
+    async def revoke(self, grant_id: bytes, grant_nonce: bytes) -> HealthReceipt:
+        """Ends a grant. Needs no payer and nobody's signature but the owner's."""
+        body = make_body(
+            self._network.chain,
+            "grant.revoke",
+            GrantRevoke(grant_id),
+            None,
+            await self._network.head() + self._network.genesis.params.replay_window // 2,
+        )
+        raw = sign_tx(body, [("revoke_key", self.keys.revoke(grant_nonce))])
+        await self._network.every_node(lambda node: node.submit_health(raw))
+        return await self._network.wait_final(tx_id(body))
+
+    async def read_own(self) -> OwnRecords:
+        """Everything the feed names, opened with the root key alone; both locks of each record are checked on the way."""
+        key = self.keys.reading(self.reading_epoch)
+        feed = self._feed(self.keys.feed(self.reading_epoch))
+        listing = await follow_feed(feed, key, self._network.chain, self.compartment_id, self.reading_epoch)
+        names = list(listing)
+        page = await self._feed(self.keys.owner).records("owner", names)
+        checked, failed = await check_listed(self._network, {one.record_id: one for one in page.found}, listing, names)
+        refused: dict[bytes, HceError] = dict(failed)
+        opened: dict[bytes, OpenedRecord] = {}
+        for one in checked:
+            try:
+                opened[one.listed.record_id] = await self._open_own(one)
+            except HceError as error:
+                refused[one.listed.record_id] = error
+        return OwnRecords(opened, refused, len(opened))
+
+    async def _open_own(self, checked: CheckedRecord) -> OpenedRecord:
+        wrap = checked.held.owner_wrap
+        if wrap is None:
+            raise NotFound("owner wrap", record_id=checked.listed.record_id.hex())
+        session = checked.listed.session
+        mine = owner_open(self.keys.root, session.owner_lock, wrap, checked.header, self.compartment_id)
+        owner_checks_both_locks(
+            mine, wrap, session, checked.header, checked.held.envelope, checked.state, self._network.genesis.keyholders
+        )
+        return await open_checked(self._network, checked, mine.dek)
+
+    async def audit(self, grants: Sequence[MadeGrant]) -> AuditReport:
+        """The log of these grants, checked against the chain's counters."""
+        on_chain = [await self._grant_on_chain(made) for made in grants]
+        log = await self.receipts()
+        readers = {signed.receipt.access.credential_id for signed in log.receipts}
+        people = await self._network.reader(*(key_credential(reader) for reader in sorted(readers)))
+        report = audit(on_chain, log.receipts, people)
+        return AuditReport(report.reads, report.findings + log.findings, report.entries_on_chain, report.entries_opened)
+
+    async def receipts(self) -> ReadLog:
+        """Every receipt any node left, decrypted and its signature checked."""
+        items = await Mail(self._network, self._clock, [self.keys.log_read.public], self.keys.log_read).items("log")
+        service_keys = {index: node.service_key for index, node in enumerate(self._network.genesis.node_list)}
+        return read_receipts(self.keys.log, [item.data for item in items], self._network.chain, service_keys)
+
+    async def _grant_on_chain(self, made: MadeGrant) -> GrantOnChain:
+        names = await self._network.any_node(lambda node: node.entries(grant_id_of(made.body)))
+        reader = await self._network.reader(key_grant(made.grant_id), *(key_entry(name) for name in names))
+        state = reader.grant(made.grant_id)
+        if state is None:
+            raise NotFound("grant", grant_id=made.grant_id.hex())
+        entries: list[EntryState] = []
+        for name in names:
+            entry = reader.entry(name)
+            if entry is None:
+                raise EntryUnproven(entry_id=name.hex())
+            entries.append(entry)
+        return GrantOnChain(made.body, state, entries)
+
+    async def _organisation_of(self, request: AccessRequest) -> bytes:
+        credential = (await self._network.reader(key_credential(request.grantee))).credential(request.grantee)
+        return request.grantee if credential is None else credential.body.org_id
+
+    def _people_keys(self, request: AccessRequest, org_id: bytes) -> list[bytes]:
+        return [key_credential(request.grantee), key_organisation(request.grantee), key_organisation(org_id)]
+
+    def _feed(self, key: SigningKey) -> Mail:
+        place = [self.keys.feed(self.reading_epoch).public, self.keys.owner.public]
+        return Mail(self._network, self._clock, place, key)
+
+
+class EntryUnproven(PeerFault):
+    """A node listed an access entry that is not on the final chain."""
+
+    code = "log.entry_unproven"
+
+
+def _require_one(answers: Sequence[bytes | HceError]) -> None:
+    """At least one node took it; else the reason of the first that did not."""
+    if all(isinstance(answer, HceError) for answer in answers):
+        failure = next(answer for answer in answers if isinstance(answer, HceError))
+        raise failure
+
+
+def decode_offer(raw: bytes) -> OfferedGrant:
+    """An inbox item of a grantee. Raises `Malformed`."""
+    return decode_as(OfferedGrant, raw)

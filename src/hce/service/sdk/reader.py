@@ -1,0 +1,152 @@
+"""A grantee reads: access entry first, final; then every keyholder; then the parts combined, opened and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.types.clock import Clock
+from hce.foundation.types.errors import HceError, Refused, Unavailable
+from hce.service.sdk.mail import Mail
+from hce.service.sdk.network import Network
+from hce.service.sdk.node import NodeClient
+from hce.service.sdk.reading import CheckedRecord, ListedRecord, Listing, OpenedRecord, check_listed, follow_feed, open_checked
+from hce.service.terms.grants import EpochKey, GrantParcel, Purpose, ReleaseReply, ReleaseRequest
+from hce.service.terms.mailbox import HeldRecord
+from hce.service.terms.payloads import AccessOpen
+from hce.service.vault.compartments import feed_key_of, reading_key_of
+from hce.service.vault.granting import (
+    LockedRecord,
+    PreparedAccess,
+    combine_release,
+    make_access,
+    make_release_request,
+    open_release_reply,
+)
+
+
+class NotReleased(Unavailable):
+    """Too few keyholders answered for a reason that may pass."""
+
+    code = "release.too_few"
+
+
+class ReadResult(Struct, frozen=True):
+    """What one access entry gave. A record is in one of the two."""
+
+    entry_id: bytes
+    opened: dict[bytes, OpenedRecord]
+    refused: dict[bytes, HceError]
+    lying_nodes: tuple[int, ...]
+
+
+class Reader:
+    """One person of an organisation, reading under one grant. Plaintext stays with the caller."""
+
+    def __init__(
+        self,
+        network: Network,
+        clock: Clock,
+        parcel: GrantParcel,
+        reader_key: SigningKey,
+        credential_id: bytes,
+        credential_key: SigningKey,
+        payer: tuple[bytes, SigningKey],
+    ) -> None:
+        """`payer`: the organisation whose tank pays for the access entry, and its key."""
+        self._network = network
+        self._clock = clock
+        self.parcel = parcel
+        self._reader_key = reader_key
+        self._credential_id = credential_id
+        self._credential_key = credential_key
+        self._payer, self._payer_key = payer
+
+    async def listing(self) -> Listing:
+        """Every record the granted feeds name within the granted days."""
+        body = self.parcel.body
+        listing: dict[bytes, list[ListedRecord]] = {}
+        for epoch_key in self.parcel.epoch_keys:
+            seed = SecretBytes(epoch_key.reading_seed)
+            found = await follow_feed(
+                self._feed(epoch_key), reading_key_of(seed), body.chain, body.compartment_id, epoch_key.reading_epoch
+            )
+            for record_id, candidates in found.items():
+                granted = [one for one in candidates if body.date_from <= one.opening.policy.date <= body.date_to]
+                if granted:
+                    listing.setdefault(record_id, []).extend(granted)
+        return listing
+
+    async def read(self, records: Sequence[bytes], purpose: Purpose, reason: str) -> ReadResult:
+        """Opens records under one new access entry; raises what the ledger or the keyholders refuse with."""
+        listing = await self.listing()
+        prepared = make_access(self.parcel.body, self._credential_id, records, purpose, reason)
+        await self.enter(prepared)
+        return await self.open(prepared, listing)
+
+    async def enter(self, prepared: PreparedAccess) -> None:
+        """The access entry, final on chain. Nobody releases anything before."""
+        payload = AccessOpen(prepared.access.grant_id, prepared.commitment)
+        signers = [("reader", self._reader_key), ("payer", self._payer_key)]
+        await self._network.transact("access.open", payload, self._payer, signers)
+
+    async def open(self, prepared: PreparedAccess, listing: Listing) -> ReadResult:
+        """Asks every keyholder, combines, opens. Records that cannot be opened are named with their reason."""
+        held = await self._held(prepared.records, listing)
+        checked, refused = await check_listed(self._network, held, listing, prepared.records)
+        failed: dict[bytes, HceError] = dict(refused)
+        opened: dict[bytes, OpenedRecord] = {}
+        lying: tuple[int, ...] = ()
+        if checked:
+            replies = await self.ask_keyholders(prepared, self.release_request(prepared, checked))
+            locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
+            combined = combine_release(replies, locked, self._network.genesis.keyholders, prepared)
+            failed |= combined.failed
+            lying = combined.lying
+            for one in checked:
+                dek = combined.deks.get(one.listed.record_id)
+                if dek is not None:
+                    try:
+                        opened[one.listed.record_id] = await open_checked(self._network, one, dek)
+                    except HceError as error:
+                        failed[one.listed.record_id] = error
+        return ReadResult(prepared.entry_id, opened, failed, lying)
+
+    def release_request(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> ReleaseRequest:
+        """What every keyholder is shown of these records."""
+        wanted = {one.listed.record_id: (one.listed.opening, one.held.envelope) for one in checked}
+        return make_release_request(prepared, self.parcel.body, self.parcel.owner_signature, wanted, self._credential_key)
+
+    async def ask_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
+        """Replies of all nodes that released; with fewer than the threshold the first refusal is raised."""
+
+        async def ask(index: int, node: NodeClient) -> ReleaseReply:
+            return open_release_reply(prepared, self._network.chain, await node.release(request), index)
+
+        places = {id(node): index for index, node in enumerate(self._network.nodes)}
+        answers = await self._network.every_node(lambda node: ask(places[id(node)], node))
+        replies = [answer for answer in answers if isinstance(answer, ReleaseReply)]
+        if len(replies) < self._network.genesis.keyholders.threshold:
+            refusals = [answer for answer in answers if isinstance(answer, Refused)]
+            raise refusals[0] if refusals else NotReleased(answering=len(replies))
+        return replies
+
+    async def _held(self, records: Sequence[bytes], listing: Listing) -> dict[bytes, HeldRecord]:
+        """Envelopes, each from the feed of the epoch that names the record."""
+        held: dict[bytes, HeldRecord] = {}
+        for epoch_key in self.parcel.epoch_keys:
+            names = [
+                record_id
+                for record_id in records
+                if any(one.session.reading_epoch == epoch_key.reading_epoch for one in listing.get(record_id, ()))
+            ]
+            page = await self._feed(epoch_key).records("envelopes", names)
+            held |= {one.record_id: one for one in page.found}
+        return held
+
+    def _feed(self, epoch_key: EpochKey) -> Mail:
+        key = feed_key_of(SecretBytes(epoch_key.reading_seed), epoch_key.reading_epoch)
+        return Mail(self._network, self._clock, [key.public, self.parcel.body.owner_key], key)

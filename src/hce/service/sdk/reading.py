@@ -1,0 +1,136 @@
+"""What owner and grantee do alike: follow a feed, fetch and check records, open them. Every piece is compared with the chain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from hce.foundation.crypto.seal import OpeningKey
+from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.types.errors import Refused
+from hce.service.sdk.mail import Mail
+from hce.service.sdk.network import Network
+from hce.service.terms.mailbox import HeldRecord
+from hce.service.terms.records import ContentManifest, Opening, RecordHeader
+from hce.service.terms.states import CredentialState, RecordState, key_credential, key_organisation, key_record
+from hce.service.vault.opening import OpenedSession, check_ciphertext, check_record, open_record, read_session, verify_author
+
+
+class RecordNotFinal(Refused):
+    """The feed names a record that is not on the final chain (yet)."""
+
+    code = "record.not_final"
+    status = 409
+
+
+class EnvelopeMissing(Refused):
+    """No node has the record's envelope: it was erased, or never came."""
+
+    code = "record.envelope_missing"
+    status = 410
+
+
+class RecordNotListed(Refused):
+    """The feed names no such record."""
+
+    code = "record.not_listed"
+    status = 404
+
+
+class ListedRecord(Struct, frozen=True):
+    """A record the feed names, with the session that can open its lock A."""
+
+    record_id: bytes
+    opening: Opening
+    session: OpenedSession
+
+
+class CheckedRecord(Struct, frozen=True):
+    """A listed record compared with the chain: header, state and envelope belong together and its author was certified."""
+
+    listed: ListedRecord
+    state: RecordState
+    header: RecordHeader
+    held: HeldRecord
+    author: CredentialState
+
+
+class OpenedRecord(Struct, frozen=True):
+    """Plaintext, and everything that proves where it comes from."""
+
+    record_id: bytes
+    kind: str
+    date: str
+    manifest: ContentManifest
+    author: CredentialState
+    state: RecordState
+
+
+Listing = Mapping[bytes, Sequence[ListedRecord]]
+"""Record id -> everything the feed says it is. Whoever may post may name any record; the chain tells which one is right."""
+
+
+async def follow_feed(feed: Mail, reading_key: OpeningKey, chain: bytes, compartment_id: bytes, epoch: int) -> Listing:
+    """Every record the feed of one reading epoch names. Entries that are not for this key are passed over."""
+    listing: dict[bytes, list[ListedRecord]] = {}
+    for item in await feed.items("feed"):
+        try:
+            session = read_session(reading_key, item.data, chain, compartment_id, epoch)
+        except Refused:
+            continue
+        for record_id, opening in session.openings.items():
+            listing.setdefault(record_id, []).append(ListedRecord(record_id, opening, session))
+    return listing
+
+
+async def check_listed(
+    network: Network, held: Mapping[bytes, HeldRecord], listing: Listing, wanted: Sequence[bytes]
+) -> tuple[list[CheckedRecord], dict[bytes, Refused]]:
+    """Records that fit what the chain committed to, and those that do not, each with its named reason."""
+    states = await asyncio.gather(*(network.reader(key_record(record_id)) for record_id in wanted))
+    checked: list[CheckedRecord] = []
+    refused: dict[bytes, Refused] = {}
+    for record_id, reader in zip(wanted, states, strict=True):
+        try:
+            checked.append(await _check_one(network, record_id, reader.record(record_id), held.get(record_id), listing))
+        except Refused as error:
+            refused[record_id] = error
+    return checked, refused
+
+
+async def _check_one(
+    network: Network, record_id: bytes, state: RecordState | None, held: HeldRecord | None, listing: Listing
+) -> CheckedRecord:
+    if state is None:
+        raise RecordNotFinal(record_id=record_id.hex())
+    if held is None:
+        raise EnvelopeMissing(record_id=record_id.hex())
+    failure: Refused = RecordNotListed(record_id=record_id.hex())
+    for listed in listing.get(record_id, ()):
+        try:
+            key_id = network.genesis.keyholders.key_id
+            header = check_record(network.chain, key_id, record_id, state, listed.opening, held.envelope)
+            author = await _author(network, listed, state)
+            return CheckedRecord(listed, state, header, held, author)
+        except Refused as error:
+            failure = error
+    raise failure
+
+
+async def _author(network: Network, listed: ListedRecord, state: RecordState) -> CredentialState:
+    people = await network.reader(key_credential(listed.opening.policy.author), key_organisation(state.org_id))
+    try:
+        return verify_author(listed.opening, listed.record_id, state, people)
+    except KeyError as error:
+        raise RecordNotFinal("the author's organisation is not the committing one", record_id=listed.record_id.hex()) from error
+
+
+async def open_checked(network: Network, checked: CheckedRecord, dek: SecretBytes) -> OpenedRecord:
+    """Fetches the ciphertext, verifies its name and opens it."""
+    opening = checked.listed.opening
+    ciphertext = await network.blob(opening.ciphertext)
+    check_ciphertext(checked.header, opening, ciphertext)
+    manifest = open_record(dek, ciphertext, checked.header, checked.state.key_commitment)
+    return OpenedRecord(checked.listed.record_id, opening.policy.kind, opening.policy.date, manifest, checked.author, checked.state)
