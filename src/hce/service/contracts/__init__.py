@@ -1,6 +1,5 @@
-"""What transactions mean.
+"""The rules of both chains: `health/` and `value/`, one file per domain contract.
 
-In: transactions in the agreed order, over a journal. Out: changes in the journal, ids made, named refusals.
-Called by the ledger. Never: sockets, clocks, storage, private keys. `health` holds the native contracts of the
-health chain, `value` the rules of the value chain.
+In: a journal, the numbers of the block, transactions. Out: changes in the journal and ids, or a named error with nothing changed.
+Called by `service/ledger`. Never: storage, clocks, sockets, randomness, private keys.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -12,6 +13,10 @@ from hce.foundation.proofs.listhash import ListProof, verify_list_proof
 from hce.foundation.types.blocks import Commit, ConsensusHeader, LedgerHeader
 from hce.foundation.types.errors import PeerFault
 from hce.foundation.types.scalars import AmountBytes, Bytes32, Cid, Steps
+
+MAX_STATE_KEYS = 1_000
+"""Keys one question may ask for."""
+MAX_STATE_KEY_BYTES = 128
 
 
 class BadProof(PeerFault):
@@ -41,12 +46,18 @@ class FinalHeader(Struct, frozen=True, array_like=True):
     commit: Commit | None
 
 
-class StateProof(Struct, frozen=True, array_like=True):
-    """The value of one key (null = absent) in the health map after a final block."""
+class ProvenValue(Struct, frozen=True, array_like=True):
+    """The value of one key, null = absent."""
 
-    final: FinalHeader
     value: bytes | None
     proof: MapProof
+
+
+class StateProof(Struct, frozen=True, array_like=True):
+    """Values of the health map after one final block, in the order of the keys asked for."""
+
+    final: FinalHeader
+    values: Annotated[list[ProvenValue], Meta(max_length=MAX_STATE_KEYS)]
 
 
 class TxProof(Struct, frozen=True, array_like=True):
@@ -59,11 +70,15 @@ class TxProof(Struct, frozen=True, array_like=True):
     receipt_proof: ListProof
 
 
-def require_state(proof: StateProof, key: bytes) -> bytes | None:
-    """The proven value of a health key; the header itself is the light client's question."""
-    if not verify_map_proof(proof.final.ledger.health_head.state_root, key, proof.value, proof.proof):
-        raise BadProof("health state", key=key.hex())
-    return proof.value
+def require_state(proof: StateProof, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+    """The proven values of these keys; the header itself is the light client's question."""
+    if len(keys) != len(proof.values):
+        raise BadProof("number of values", expected=len(keys), actual=len(proof.values))
+    root = proof.final.ledger.health_head.state_root
+    for key, proven in zip(keys, proof.values, strict=True):
+        if not verify_map_proof(root, key, proven.value, proven.proof):
+            raise BadProof("health state", key=key.hex())
+    return {key: proven.value for key, proven in zip(keys, proof.values, strict=True)}
 
 
 def require_tx(proof: TxProof) -> HealthReceipt:

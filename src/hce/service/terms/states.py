@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, PublicKey, TimeMs
-from hce.service.terms.payloads import CredentialBody, OrganisationCertificate
+from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote
 
 
 class OrganisationState(Struct, frozen=True, array_like=True):
@@ -137,6 +137,10 @@ class HealthReader:
 
     def organisation(self, org_id: bytes) -> OrganisationState | None:
         return self._read(OrganisationState, key_organisation(org_id))
+
+    def organisation_vote(self, subject: bytes, node: int) -> OrganisationVote | None:
+        """What this node said about a certificate (`organisation_subject`)."""
+        return self._read(OrganisationVote, key_organisation_vote(subject, node))
 
     def credential(self, credential_id: bytes) -> CredentialState | None:
         return self._read(CredentialState, key_credential(credential_id))

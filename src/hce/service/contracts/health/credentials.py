@@ -156,5 +156,5 @@ def _cast(subject: bytes, voter: int, vote: OrganisationVote | OrganisationRevok
 
 
 def _approvals(subject: bytes, state: HealthState, env: BlockEnv) -> int:
-    votes = (state.read(OrganisationVote, key_organisation_vote(subject, node)) for node in range(len(env.nodes)))
+    votes = (state.organisation_vote(subject, node) for node in range(len(env.nodes)))
     return sum(vote is not None and vote.approve for vote in votes)

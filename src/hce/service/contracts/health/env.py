@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.codec.dagcbor import encode
 from hce.foundation.store.journal import HEALTH, Journal
 from hce.foundation.types.blocks import Node
 from hce.service.terms.genesis import Params
-from hce.service.terms.states import HealthReader, S
+from hce.service.terms.states import HealthReader
 
 
 class BlockEnv(Struct, frozen=True):
@@ -35,8 +35,3 @@ class HealthState(HealthReader):
 
     def has(self, key: bytes) -> bool:
         return self._journal.get(HEALTH, key) is not None
-
-    def read(self, type_: type[S], key: bytes) -> S | None:
-        """A value that only contracts read."""
-        raw = self._journal.get(HEALTH, key)
-        return None if raw is None else decode_as(type_, raw)

@@ -1,0 +1,74 @@
+"""Compartments are opened once, and rotated by their own keys only."""
+
+from __future__ import annotations
+
+import pytest
+from tests.service.contracts.world import World, key
+
+from hce.service.terms.payloads import CompartmentRotate, compartment_id, owner_digest
+from hce.service.terms.states import CompartmentState
+from hce.service.terms.transactions import HealthTx
+
+
+@pytest.fixture
+def world() -> World:
+    made = World(1)
+    made.certify("clinic")
+    return made
+
+
+def opened(world: World) -> bytes:
+    [name] = world.run(world.compartment("owner", "recovery", "clinic"))
+    return name
+
+
+def rotate(world: World, name: bytes, role: str, signer: str, owner: str = "owner", recovery: str = "recovery") -> HealthTx:
+    payload = CompartmentRotate(name, owner_digest(key(owner).public), owner_digest(key(recovery).public))
+    return world.tx("compartment.rotate", payload, [(role, signer)])
+
+
+def test_a_compartment_shows_two_digests_and_no_person(world: World) -> None:
+    name = opened(world)
+    owner, recovery = (owner_digest(key(person).public) for person in ("owner", "recovery"))
+    assert name == compartment_id(world.env.chain, owner)
+    assert world.state.compartment(name) == CompartmentState(owner, recovery, 1, world.height, world.height)
+
+
+def test_a_compartment_is_not_opened_twice_even_with_another_recovery_key(world: World) -> None:
+    opened(world)
+    assert world.refused(world.compartment("owner", "thief", "clinic")) == "compartment.exists"
+
+
+def test_nobody_enrols_without_a_certified_organisation(world: World) -> None:
+    assert world.refused(world.compartment("owner", "recovery", "stranger")) == "organisation.not_certified"
+
+
+@pytest.mark.parametrize("role", ["owner", "recovery"])
+def test_a_rotation_voids_older_grants_and_locks_the_old_keys_out(world: World, role: str) -> None:
+    name = opened(world)
+    first = world.height
+    world.next_block(blocks=5)
+    assert world.run(rotate(world, name, role, role, "owner 2", "recovery 2")) == []
+    found = world.state.compartment(name)
+    assert found is not None
+    assert (found.version, found.grants_valid_from, found.opened_height) == (2, world.height, first)
+    world.next_block()
+    for old in ("owner", "recovery"):
+        assert world.refused(rotate(world, name, old, old, "thief", "thief 2")) == "compartment.wrong_key"
+    world.run(rotate(world, name, "recovery", "recovery 2", "owner 3", "recovery 3"))
+
+
+def test_only_owner_or_recovery_key_rotates_each_in_its_own_role(world: World) -> None:
+    name = opened(world)
+    for role, signer in (("owner", "thief"), ("recovery", "thief"), ("owner", "recovery"), ("recovery", "owner")):
+        assert world.refused(rotate(world, name, role, signer)) == "compartment.wrong_key"
+
+
+def test_a_compartment_that_was_never_opened_cannot_be_rotated(world: World) -> None:
+    assert world.refused(rotate(world, bytes(32), "owner", "owner")) == "compartment.unknown"
+
+
+def test_rotating_needs_no_payer_and_no_organisation(world: World) -> None:
+    name = opened(world)
+    world.revoke("clinic")
+    world.run(rotate(world, name, "owner", "owner", "owner 2"))
