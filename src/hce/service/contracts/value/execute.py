@@ -20,8 +20,11 @@ from hce.service.terms.payloads import FEE_POOL
 
 EMPTY_BLOOM = bytes(256)
 """Logs bloom of a block without logs."""
-TRANSFER_STEPS = 150
-"""Worst case of one transfer in steps (1 step = 1 us on the reference core): recovery 50, decoding, four accounts, two trie leaves."""
+TRANSFER_STEPS = 200
+"""One transfer in steps (1 step = 1 us on the reference core): decoding and recovery 65, accounts and their share of the root 80,
+two trie leaves 30, rounded up (`bench/ledger_local.py`)."""
+ACCESS_ITEM_STEPS = 3
+"""Decoding one address or storage key of an access list."""
 
 
 class ValueReceipt(Struct, frozen=True, array_like=True):
@@ -61,6 +64,11 @@ def apply_transfer(journal: Journal, tx: ValueTx, base_fee: int, coinbase: bytes
     credit(journal, tx.to, tx.value)
     credit(journal, coinbase, gas_used * (price - base_fee))
     return ValueReceipt(tx.hash, tx.sender, tx.to, tx.type, gas_used, gas_before + gas_used, rlp_integer(price))
+
+
+def transfer_steps(tx: ValueTx) -> int:
+    """Steps of one transfer, from its bytes alone."""
+    return TRANSFER_STEPS + ACCESS_ITEM_STEPS * sum(1 + len(entry.slots) for entry in tx.access_list)
 
 
 def effective_gas_price(tx: ValueTx, base_fee: int) -> int:
