@@ -18,6 +18,8 @@ from typing import Any, Final
 from msgspec import Struct
 
 Json = dict[str, Any]
+FHIR_JSON: Final = "application/fhir+json"
+"""Media type of a resource in a record."""
 
 
 class Rule(Struct, frozen=True):
@@ -89,21 +91,22 @@ SHARED: Final = _types(
     """
     ActivityDefinition BiologicallyDerivedProduct CapabilityStatement ChargeItemDefinition CodeSystem CompartmentDefinition
     ConceptMap DeviceDefinition DeviceMetric EffectEvidenceSynthesis Endpoint EventDefinition Evidence EvidenceVariable
-    ExampleScenario GraphDefinition HealthcareService ImplementationGuide InsurancePlan Library Location Measure MedicationKnowledge
-    MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient
-    MedicinalProductInteraction MedicinalProductManufactured MedicinalProductPackaged MedicinalProductPharmaceutical
-    MedicinalProductUndesirableEffect MessageDefinition NamingSystem ObservationDefinition OperationDefinition Organization
-    OrganizationAffiliation PlanDefinition Practitioner PractitionerRole Questionnaire ResearchDefinition ResearchElementDefinition
-    ResearchStudy RiskEvidenceSynthesis SearchParameter SpecimenDefinition StructureDefinition StructureMap SubstanceNucleicAcid
-    SubstancePolymer SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification
-    TerminologyCapabilities TestScript ValueSet
+    ExampleScenario GraphDefinition HealthcareService ImplementationGuide InsurancePlan Library Location Measure
+    MedicationKnowledge MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
+    MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
+    MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect MessageDefinition NamingSystem
+    ObservationDefinition OperationDefinition Organization OrganizationAffiliation PlanDefinition Practitioner PractitionerRole
+    Questionnaire ResearchDefinition ResearchElementDefinition ResearchStudy RiskEvidenceSynthesis SearchParameter
+    SpecimenDefinition StructureDefinition StructureMap SubstanceNucleicAcid SubstancePolymer SubstanceProtein
+    SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification TerminologyCapabilities TestScript ValueSet
     """
 )
 
 NOT_KEPT: Final = _types(
     """
     Appointment AppointmentResponse AuditEvent Bundle CatalogEntry Contract EnrollmentResponse Group Linkage MessageHeader
-    OperationOutcome Parameters PaymentNotice PaymentReconciliation Person Schedule Slot Subscription TestReport VerificationResult
+    OperationOutcome Parameters PaymentNotice PaymentReconciliation Person Schedule Slot Subscription TestReport
+    VerificationResult
     """
 )
 

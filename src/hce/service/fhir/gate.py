@@ -1,7 +1,8 @@
 """The structural gate: is this a FHIR R4 resource of the type it says?
 
 Each resource is checked against the definition of its own type, not against the schema's `oneOf` over all types: faster, and the
-fault found is the one a person would name. Not checked: invariants, slices, terminology, whether references lead anywhere.
+fault found is the one a person would name. Not checked: invariants, slices, terminology, whether references lead anywhere, and
+whether a required *primitive* is there (FHIR lets an extension stand in for it, so the published schema requires none).
 A fault names a place and a rule, never a value.
 """
 

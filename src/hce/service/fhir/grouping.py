@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from hce.service.fhir.bundle import BundleBounds, Entry, problem_of, read_bundle
-from hce.service.fhir.catalogue import RULES, SHARED, Json, kind_of
+from hce.service.fhir.catalogue import FHIR_JSON, RULES, SHARED, Json, kind_of
 from hce.service.fhir.dating import clinical_day, day_of, written_day
 from hce.service.fhir.errors import PatientCount, PatientInvalid, Problem
 from hce.service.fhir.gate import Gate, default_gate
@@ -25,7 +25,6 @@ from hce.service.fhir.identity import PatientIdentity, identify, names_patient, 
 from hce.service.fhir.references import encounter_of, names_of, nearest, ties_of
 from hce.service.terms.records import MAX_INLINE_BYTES, MAX_RESOURCES_PER_RECORD, ContentItem
 
-FHIR_JSON = "application/fhir+json"
 GENERAL = "general"
 NOT_A_SOURCE = frozenset({"Patient", "Provenance"})
 """They name everything, and their own dates say nothing about what they name."""
