@@ -12,7 +12,7 @@ rewrites one small bucket and 16 hashes, and a batch shares the upper hashes.
 Invariant: leaves of a bucket are strictly ascending by path. Every root comes out of execution by a quorum, so a proof may lean
 on it: two adjacent leaves around a path show that the path is absent.
 
-Cost: a bucket grows with the map (15 leaves at a million keys), and a change hashes its whole bucket.
+Cost: a bucket grows with the map (15 leaves at a million keys); a new key hashes about half of its bucket, a new value one path.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from hce.foundation.proofs.listhash import (
     leaf_hash,
     proof_of_hashes,
     sealed_root,
-    tree_head,
 )
 from hce.foundation.types.scalars import MAX_SAFE_INT, Digest
 
@@ -112,15 +111,6 @@ def bucket_of(path: Digest) -> int:
 
 def leaf_of(key: bytes, value: bytes) -> Leaf:
     return Leaf(path_of(key), _sha256(value).digest())
-
-
-def bucket_hash(leaves: Sequence[bytes]) -> Digest:
-    """Hash of one bucket over its leaves (path || value hash), already sorted by path."""
-    if not leaves:
-        return EMPTY_BUCKET
-    # The list hash, written out: this line runs for every leaf of every touched bucket of every block.
-    sha256 = _sha256
-    return sealed_root(len(leaves), tree_head([sha256(b"\x00" + leaf).digest() for leaf in leaves]))
 
 
 def map_proof(path: Digest, leaves: Sequence[Leaf], siblings: Sequence[Digest]) -> MapProof:

@@ -3,7 +3,7 @@
 Three tables for each map, so that several maps live in one environment:
 
     <name>.state    key -> value
-    <name>.buckets  bucket number, 2 bytes -> its leaves (path || value hash, 64 bytes each) sorted by path
+    <name>.buckets  bucket number, 2 bytes -> leaves and their tree (`mapbucket.py`)
     <name>.nodes    row, 1 byte || page number, 2 bytes -> page of the upper tree
 
 A page holds four levels of the upper tree as a heap of 32-byte hashes: place 1 is the page's top, place n has the children 2n and
@@ -19,7 +19,6 @@ Cost: `python bench/authmap.py` measures it.
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
@@ -28,9 +27,7 @@ from hce.foundation.proofs.authmap import (
     BUCKET_BITS,
     EMPTY_HASHES,
     EMPTY_ROOT,
-    Leaf,
     MapProof,
-    bucket_hash,
     bucket_of,
     map_proof,
     path_of,
@@ -39,11 +36,10 @@ from hce.foundation.proofs.authmap import (
 )
 from hce.foundation.store.errors import StoreCorrupt
 from hce.foundation.store.kv import Reader, WriteTxn
+from hce.foundation.store.mapbucket import HASH_BYTES, StoredBucket
 from hce.foundation.types.errors import Bug
 from hce.foundation.types.scalars import Digest
 
-HASH_BYTES = 32
-LEAF_BYTES = 2 * HASH_BYTES
 PAGE_LEVELS = 4
 PAGE_WIDTH = 1 << PAGE_LEVELS
 PAGE_ROWS = BUCKET_BITS // PAGE_LEVELS
@@ -118,8 +114,7 @@ class MapStore:
         """The value (None when absent) and its proof under `root`. `StoreCorrupt` when the tables do not agree with each other."""
         path = path_of(key)
         bucket = bucket_of(path)
-        rows = _rows(reader.get(self.buckets, _bucket_key(bucket)) or b"")
-        leaves = [Leaf(row[:HASH_BYTES], row[HASH_BYTES:]) for row in rows]
+        leaves = StoredBucket(reader.get(self.buckets, _bucket_key(bucket)) or b"").leaves()
         value = self.get(reader, key)
         proof = map_proof(path, leaves, self._siblings(reader, bucket))
         if not verify_map_proof(self.root(reader), key, value, proof):
@@ -136,11 +131,14 @@ class MapStore:
         tops: dict[int, Digest] = {}
         for number in sorted(by_bucket):
             key = _bucket_key(number)
-            rows = _rows(reader.get(self.buckets, key) or b"")
+            bucket = StoredBucket(reader.get(self.buckets, key) or b"")
             for path, value in by_bucket[number]:
-                _change_row(rows, path, value)
-            buckets[key] = b"".join(rows)
-            tops[number] = bucket_hash(rows)
+                if value is None:
+                    bucket.remove(path)
+                else:
+                    bucket.put(path, _sha256(value).digest())
+            tops[number] = bucket.seal()
+            buckets[key] = bucket.encode()
         return buckets, tops
 
     def _changed_pages(self, reader: Reader, tops: Mapping[int, Digest]) -> dict[bytes, bytes]:
@@ -176,17 +174,6 @@ def _bucket_key(number: int) -> bytes:
 
 def _page_key(row: int, number: int) -> bytes:
     return bytes((row, number >> 8, number & 255))
-
-
-def _rows(raw: bytes) -> list[bytes]:
-    return [raw[at : at + LEAF_BYTES] for at in range(0, len(raw), LEAF_BYTES)]
-
-
-def _change_row(rows: list[bytes], path: Digest, value: bytes | None) -> None:
-    """Set or remove the leaf of `path`. A path sorts before its own row, because it is a prefix of it."""
-    at = bisect_left(rows, path)
-    end = at + 1 if at < len(rows) and rows[at].startswith(path) else at
-    rows[at:end] = [] if value is None else [path + _sha256(value).digest()]
 
 
 def _by_page(tops: Mapping[int, Digest]) -> dict[int, list[tuple[int, Digest]]]:

@@ -114,7 +114,10 @@ class PackStore:
         self.put_many([(cid, blob)])
 
     def put_many(self, blobs: Sequence[tuple[Cid, bytes]]) -> None:
-        """Keep all blobs, durable on return, or none. Known ones are skipped. One flush for each touched pack."""
+        """Keep all blobs, durable on return; known ones are skipped. One flush for each touched pack.
+
+        An error keeps none of them. A crash may keep some: each is whole and checked, or absent.
+        """
         for cid, blob in blobs:
             self._check_blob(cid, blob)
         with self._writing:
@@ -275,4 +278,4 @@ def _header(cid: Cid, length: int) -> bytes:
 
 def _names(cid: Cid, blob: bytes) -> bool:
     """Whether this CID (either codec) is the name of these bytes."""
-    return cid[:4] in (DAG_CBOR, RAW) and digest_of_cid(cid) == digest_of_cid(cid_of_raw(blob))
+    return cid[:4] in (DAG_CBOR, RAW) and cid[4:] == digest_of_cid(cid_of_raw(blob))
