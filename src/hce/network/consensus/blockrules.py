@@ -45,10 +45,10 @@ def nodes_cid(nodes: Sequence[Node]) -> Cid:
     return cid_of_dag_cbor(encode(list(nodes)))
 
 
-def context_of(tip: Tip, nodes: Sequence[Node], position: Position, time_ms: TimeMs) -> BlockContext:
-    """What execution may know of the block at this position on this tip."""
+def context_of(nodes: Sequence[Node], height: Height, position: Position, time_ms: TimeMs, parent: Cid) -> BlockContext:
+    """What execution may know of the block at this position. Its author is proposer(h, r0), whoever proposes it again."""
     author = nodes[proposer_index(position, len(nodes))]
-    return BlockContext(tip.next_height, position.epoch, time_ms, author.operator, tip.block_id)
+    return BlockContext(height, position.epoch, time_ms, author.operator, parent)
 
 
 def assemble(chain: ChainId, tip: Tip, position: Position, time_ms: TimeMs, ledger: LedgerBlock) -> Block:

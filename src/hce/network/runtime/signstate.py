@@ -1,8 +1,9 @@
 """The sign state: what this key has signed last, durable before the signature exists anywhere else.
 
-The rule. A signature is for (height, round, step, block id or nil), with step PROPOSAL < PREVOTE < PRECOMMIT. Something new is signed
-only if (height, round, step) is above the last record; the same thing may be signed again (Ed25519 gives the same bytes); anything
-else is refused. So whatever happens, kill -9 between any two instructions included, no two signed messages contradict each other.
+The rule. A signature is for (height, round, step, block id or nil), with step PROPOSAL < PREVOTE < PRECOMMIT. Something new is
+signed only if (height, round, step) is above the last record; the same thing may be signed again (Ed25519 gives the same bytes);
+anything else is refused. So whatever happens, kill -9 between any two instructions included, no two signed messages contradict
+each other.
 
 The record also holds the lock (locked and valid round and id) and the votes this node would share: after a restart it is as locked
 as it was, and can still prove to others why. The block it may propose (again) lies beside it, in its own two slots, written before
@@ -61,6 +62,8 @@ class SignState:
         self._newest = self._read_newest()
         if (self._newest.chain, self._newest.public_key) != (chain, public_key):
             raise SignStateCorrupt("of another chain or key", expected=public_key, actual=self._newest.public_key)
+        kept = [self._block_in(slot) for slot in (0, 1)]
+        self._kept_ids = [None if block is None else block_id_of(block.header) for block in kept]
 
     @classmethod
     def open(cls, directory: Path, chain: ChainId, public_key: PublicKey, sync: Sync = os.fsync) -> SignState:
@@ -84,7 +87,7 @@ class SignState:
         last = self.last
         if last is not None:
             asked, done = (height, round, int(step)), (last.height, last.round, last.step)
-            if asked == done and block_id == last.block_id:
+            if asked == done and block_id == last.block_id and (step != SignStep.PROPOSAL or lock == last.lock):
                 return
             if asked <= done:
                 raise SignRefused(height=height, round=round, step=step.name, block_id=block_id, last=done, last_id=last.block_id)
@@ -104,21 +107,24 @@ class SignState:
 
     def keep_block(self, block_id: Cid, block: Block) -> None:
         """Keep a block that a record is about to name. Overwrites the slot that the present record does not need."""
-        held = [self._block_in(slot) for slot in (0, 1)]
-        ids = [None if one is None else block_id_of(one.header) for one in held]
-        if block_id not in ids:
-            needed = {self._newest.lock.valid_id, self._newest.block_id} - {None}
-            slot = next((slot for slot in (0, 1) if ids[slot] not in needed), 0 if ids[0] != self._newest.lock.valid_id else 1)
+        if block_id not in self._kept_ids:
+            slot = 1 if self._kept_ids[0] == self._needed_block() else 0
+            self._kept_ids[slot] = None
             self._blocks.write(slot, encode(block))
+            self._kept_ids[slot] = block_id
 
     def kept_block(self, block_id: Cid) -> Block | None:
         """The kept block of that id, read from the disk."""
-        blocks = (self._block_in(slot) for slot in (0, 1))
-        return next((block for block in blocks if block is not None and block_id_of(block.header) == block_id), None)
+        return self._block_in(self._kept_ids.index(block_id)) if block_id in self._kept_ids else None
 
     def close(self) -> None:
         self._records.close()
         self._blocks.close()
+
+    def _needed_block(self) -> Cid | None:
+        """The block that a restart from the present record would propose."""
+        newest = self._newest
+        return newest.block_id if newest.step == SignStep.PROPOSAL else newest.lock.valid_id
 
     def _block_in(self, slot: int) -> Block | None:
         raw = self._blocks.read(slot)
