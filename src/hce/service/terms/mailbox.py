@@ -18,8 +18,6 @@ from hce.service.terms.records import Envelope
 
 MAX_PAGE_ITEMS = 500
 """Most items or records one read asks for."""
-FIRST_SEQ = 1
-"""Number of the first item of a stream; `after = 0` reads from the beginning."""
 
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 OwnerWrap = Annotated[bytes, Meta(min_length=80, max_length=80)]
@@ -35,7 +33,7 @@ class MailboxRead(Struct, frozen=True, array_like=True):
     what: ReadKind
     place: Place
     after: Count
-    """Only items with a larger number."""
+    """Only items with a larger number; 0 reads from the beginning."""
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_ITEMS)]
     records: Annotated[list[Bytes32], Meta(max_length=MAX_PAGE_ITEMS)]
     time_ms: TimeMs

@@ -1,0 +1,79 @@
+"""Is this batch what it says it is? Pure: nothing is written before all of this holds.
+
+A record id is derived from organisation and nonce, so nobody can bring another organisation's record. The openings inside of a
+session entry are sealed; only their record ids are compared.
+"""
+
+from __future__ import annotations
+
+from hce.foundation.codec.cid import cid_of_raw
+from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.crypto.sign import verify
+from hce.service.intake.errors import (
+    BadSignature,
+    BatchTooLarge,
+    EntryMismatch,
+    OwnerWrapMismatch,
+    PlacementMismatch,
+    RecordRepeated,
+    WrongChain,
+)
+from hce.service.mailbox.final import FinalState
+from hce.service.mailbox.records import Delivered
+from hce.service.mailbox.service import Delivery
+from hce.service.terms.certification import require_organisation
+from hce.service.terms.intake import MAX_PLACEMENT_BYTES, FeedPost, IntakeBatch, intake_message, record_ids
+from hce.service.terms.records import PlacementManifest, SessionEntry, owner_wrap_digest
+
+MAX_BATCH_BYTES = 64 << 20
+"""Blobs of one batch together; more records than fit go into the next batch."""
+
+
+def check_organisation(final: FinalState, batch: IntakeBatch, chain: bytes, local_ms: int) -> None:
+    """A certified organisation with the power to write signed this batch; the first thing asked."""
+    if batch.chain != chain:
+        raise WrongChain(expected=chain.hex(), actual=batch.chain.hex())
+    organisation = require_organisation(final.health, batch.org_id, "write", final.height, max(final.time_ms, local_ms))
+    if not verify(organisation.certificate.org_key, intake_message(batch), batch.signature):
+        raise BadSignature(org_id=batch.org_id.hex())
+
+
+def placed_blobs(batch: IntakeBatch, max_bytes: int = MAX_BATCH_BYTES) -> list[tuple[bytes, bytes]]:
+    """(CID, bytes) of every blob, each one named by the placement manifest at its record's place."""
+    manifest = decode_as(PlacementManifest, batch.placement, max_bytes=MAX_PLACEMENT_BYTES)
+    size = sum(map(len, batch.blobs))
+    if size > max_bytes:
+        raise BatchTooLarge(actual_bytes=size, max_bytes=max_bytes)
+    if manifest.chain != batch.chain:
+        raise WrongChain("placement manifest", expected=batch.chain.hex(), actual=manifest.chain.hex())
+    if len(manifest.blobs) != len(batch.records) or len(batch.blobs) not in (0, len(batch.records)):
+        raise PlacementMismatch("not one blob for each record", records=len(batch.records), placed=len(manifest.blobs))
+    named = [(cid_of_raw(blob), blob) for blob in batch.blobs]
+    for (cid, blob), placed in zip(named, manifest.blobs, strict=False):
+        if cid not in placed.shards:
+            raise PlacementMismatch("not a shard of its record", cid=cid.hex())
+        if cid == placed.ciphertext and len(blob) != placed.size_bytes:
+            raise PlacementMismatch("size", expected=placed.size_bytes, actual=len(blob))
+    return named
+
+
+def deliveries(batch: IntakeBatch) -> list[Delivery]:
+    """The batch by feeds: each session entry with the records it names."""
+    ids = record_ids(batch)
+    if len(set(ids)) != len(ids):
+        raise RecordRepeated
+    by_feed: dict[bytes, list[Delivered]] = {}
+    for record_id, record in zip(ids, batch.records, strict=True):
+        if owner_wrap_digest(record.owner_wrap) != record.envelope.owner_wrap_digest:
+            raise OwnerWrapMismatch(record_id=record_id.hex())
+        by_feed.setdefault(record.feed, []).append(Delivered(record_id, record.envelope, record.owner_wrap))
+    if sorted(post.feed for post in batch.posts) != sorted(by_feed):
+        raise EntryMismatch("not one entry for each feed")
+    return [_delivery(post, by_feed[post.feed]) for post in batch.posts]
+
+
+def _delivery(post: FeedPost, records: list[Delivered]) -> Delivery:
+    entry = decode_as(SessionEntry, post.entry)
+    if [opening.record_id for opening in entry.openings] != [record.record_id for record in records]:
+        raise EntryMismatch("other records than the batch's", feed=post.feed.hex())
+    return Delivery(post, records)

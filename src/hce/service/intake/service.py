@@ -1,0 +1,75 @@
+"""Blobs first, then envelopes and feed entries in one step, then the receipt leaves.
+
+Blobs are named by their content: those of a batch that was cut off are found again when it is sent again, and nobody is told of
+them before. Envelopes, feed entries and the receipt itself become visible together. The receipt is signed before they are stored
+and leaves afterwards, so that a sender who was cut off gets the same one when it asks again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hce.foundation.codec.cid import cid_of_dag_cbor
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.store.packs import PackStore
+from hce.foundation.types.clock import Clock
+from hce.service.intake.rules import check_organisation, deliveries, placed_blobs
+from hce.service.mailbox.final import FinalView
+from hce.service.mailbox.service import Mailbox
+from hce.service.terms.genesis import Params
+from hce.service.terms.intake import IntakeBatch, batch_digest, envelopes_root_of, shards_cid
+from hce.service.terms.payloads import AvailabilityReceipt, availability_message
+
+HOLD_MS = 10 * 366 * 86_400_000
+"""How long a node promises to hold a batch: ten years, in blocks of the target interval. Renewal comes with storage challenges."""
+
+
+class Intake:
+    """Safe to call from several threads."""
+
+    def __init__(
+        self,
+        *,
+        chain: bytes,
+        node_index: int,
+        epoch: Callable[[], int],
+        service_key: SigningKey,
+        packs: PackStore,
+        mailbox: Mailbox,
+        state: FinalView,
+        clock: Clock,
+        params: Params,
+        hold_ms: int = HOLD_MS,
+    ) -> None:
+        self._chain = chain
+        self._node = node_index
+        self._epoch = epoch
+        self._service_key = service_key
+        self._packs = packs
+        self._mailbox = mailbox
+        self._state = state
+        self._clock = clock
+        self._hold_blocks = hold_ms // params.block_interval_ms
+
+    def accept(self, batch: IntakeBatch) -> AvailabilityReceipt:
+        """Check, store, sign. All of it is durable when this returns; a refusal has written nothing that is served.
+
+        Raises `OrganisationNotCertified`, the errors of this room and of the mailbox (quotas, erased records), `Malformed`, `DiskFull`.
+        """
+        with self._state() as final:
+            check_organisation(final, batch, self._chain, self._clock.now_ms())
+            height = final.height
+        blobs, delivered = placed_blobs(batch), deliveries(batch)
+        self._mailbox.require_takeable(delivered)
+        epoch = self._epoch()
+        self._packs.put_many([(cid_of_dag_cbor(batch.placement), batch.placement), *blobs])
+        receipt = self._receipt(batch, [cid for cid, _ in blobs], epoch, height + self._hold_blocks)
+        name = digest("hce/deposit/1", batch_digest(batch), batch.org_id, epoch)
+        return decode_as(AvailabilityReceipt, self._mailbox.deposit(name, batch.org_id, delivered, encode(receipt)))
+
+    def _receipt(self, batch: IntakeBatch, shards: list[bytes], epoch: int, hold_until: int) -> AvailabilityReceipt:
+        placement, shard = cid_of_dag_cbor(batch.placement), shards_cid(shards)
+        message = availability_message(self._chain, placement, shard, envelopes_root_of(batch), self._node, epoch, hold_until)
+        return AvailabilityReceipt(self._node, shard, hold_until, self._service_key.sign(message))

@@ -1,0 +1,88 @@
+"""Why the mailbox refuses, one code for each reason."""
+
+from __future__ import annotations
+
+from hce.foundation.types.errors import Corrupt, NotFound, Refused, TooLarge, Unavailable
+
+
+class WrongChain(Refused):
+    """Signed for another network."""
+
+    code = "mailbox.wrong_chain"
+
+
+class Stale(Refused):
+    """The request's time is too far from this node's clock, or its nonce was used before. Sign it anew."""
+
+    code = "mailbox.stale"
+
+
+class TooManyRequests(Unavailable):
+    """More signed requests within the freshness window than this node remembers."""
+
+    code = "mailbox.too_many_requests"
+    status = 429
+
+
+class BadSignature(Refused):
+    """Not signed by the key the place names for this kind."""
+
+    code = "mailbox.bad_signature"
+
+
+class ItemUnknown(NotFound):
+    """No such item at that address."""
+
+    code = "mailbox.item_unknown"
+
+
+class RecordOfOtherFeed(Refused):
+    """The record's envelope belongs to another feed."""
+
+    code = "mailbox.record_of_other_feed"
+
+
+class RecordErased(Refused):
+    """The record was erased by its owner: it is not taken again."""
+
+    code = "mailbox.record_erased"
+    status = 410
+
+
+class RecordConflict(Refused):
+    """Another envelope is stored under that record id."""
+
+    code = "mailbox.record_conflict"
+    status = 409
+
+
+class ItemTooLarge(TooLarge):
+    """One item is longer than its kind allows."""
+
+    code = "mailbox.item_too_large"
+
+
+class AddressFull(Refused):
+    """The address holds as many items or bytes as its kind allows."""
+
+    code = "mailbox.address_full"
+    status = 507
+
+
+class KindFull(Unavailable):
+    """All addresses of this kind together hold as many bytes as this node gives them."""
+
+    code = "mailbox.kind_full"
+    status = 507
+
+
+class EnvelopeCorrupt(Corrupt):
+    """A stored envelope does not open under its slot's key."""
+
+    code = "mailbox.envelope_corrupt"
+
+
+class SlotsCorrupt(Corrupt):
+    """The slot file is not one, or is shorter than the store says."""
+
+    code = "mailbox.slots_corrupt"

@@ -1,0 +1,340 @@
+"""One node's mailbox: check who asks, change tables in one batch, answer.
+
+Every change is one LMDB batch, so a kill leaves it done or not done. Keys of new records are durable before the batch is, and the
+keys of erased ones are wiped after it: in both gaps a kill leaves slots nobody refers to, which opening wipes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.store.disk import Sync
+from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
+from hce.foundation.types.clock import Clock
+from hce.service.mailbox import records, streams
+from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown, Stale, TooManyRequests
+from hce.service.mailbox.final import FinalView
+from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
+from hce.service.mailbox.records import Content, Delivered
+from hce.service.mailbox.rules import FRESH_MS, Lane, check_act, check_read, lane_of
+from hce.service.mailbox.slots import Entropy, SlotFile
+from hce.service.terms.intake import FeedPost
+from hce.service.terms.mailbox import (
+    DeletionReceipt,
+    HeldRecord,
+    MailboxAct,
+    MailboxRead,
+    MailPage,
+    RecordsPage,
+    SignedAct,
+    SignedDeletion,
+    SignedRead,
+    deletion_message,
+)
+
+_DEPOSITS, _SERIALS = "deposits", "serials"
+TABLES = (*streams.TABLES, *records.TABLES, _DEPOSITS, _SERIALS)
+MAX_REMEMBERED_NONCES = 200_000
+"""Signed requests within two freshness windows; more are told to come back."""
+DEPOSIT_AGE_MS = 7 * DAY_MS
+"""How long the answer to a deposit is remembered for a sender who repeats it."""
+SWEEP_ADDRESSES = 1_000
+"""Addresses one sweep cleans for each kind."""
+_SERIAL_BYTES = 8
+
+
+class Delivery(NamedTuple):
+    """A feed post with its records, checked by the intake."""
+
+    post: FeedPost
+    records: list[Delivered]
+
+
+class _Answer(Struct, frozen=True, array_like=True):
+    """When a deposit was stored, and what was answered."""
+
+    time_ms: int
+    answer: bytes
+
+
+class _Deposit(NamedTuple):
+    feed: bytes
+    lane: Lane
+    record: Delivered
+
+
+class Mailbox:
+    """Open it with `Mailbox.open`; one process, any thread."""
+
+    def __init__(
+        self,
+        store: KeyValueStore,
+        slots: SlotFile,
+        *,
+        chain: bytes,
+        node_index: int,
+        service_key: SigningKey,
+        state: FinalView,
+        clock: Clock,
+        quotas: Quotas,
+        fresh_ms: int,
+    ) -> None:
+        self._store = store
+        self._slots = slots
+        self._chain = chain
+        self._node = node_index
+        self._service_key = service_key
+        self._state = state
+        self._clock = clock
+        self._quotas = quotas
+        self._fresh_ms = fresh_ms
+        self._nonces = SeenNonces(2 * fresh_ms, MAX_REMEMBERED_NONCES)
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        chain: bytes,
+        node_index: int,
+        service_key: SigningKey,
+        state: FinalView,
+        clock: Clock,
+        quotas: Quotas | None = None,
+        fresh_ms: int = FRESH_MS,
+        map_size: int = DEFAULT_MAP_BYTES,
+        sync: Sync = os.fsync,
+        commit: Commit = commit_durably,
+        entropy: Entropy = os.urandom,
+    ) -> Self:
+        """Open or create the mailbox in `path`. `path/slots` must be left out of snapshots and backups."""
+        store = KeyValueStore.open(path / "tables", tables=TABLES, map_size=map_size, commit=commit)
+        try:
+            with store.read() as snapshot:
+                used = records.slots_in_use(snapshot)
+            slots = SlotFile.open(path / "slots", used, sync=sync, entropy=entropy)
+        except BaseException:
+            store.close()
+            raise
+        return cls(
+            store,
+            slots,
+            chain=chain,
+            node_index=node_index,
+            service_key=service_key,
+            state=state,
+            clock=clock,
+            quotas=quotas or Quotas(),
+            fresh_ms=fresh_ms,
+        )
+
+    def close(self) -> None:
+        """Close the files. A second call does nothing."""
+        self._store.close()
+        self._slots.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, signed: SignedRead) -> MailPage | RecordsPage:
+        """A page of items, or the records asked for (kinds `envelopes` and `owner`). Refusals: `rules.check_read`."""
+        now_ms = self._clock.now_ms()
+        with self._state() as final:
+            address = check_read(final, signed, self._chain, now_ms, self._fresh_ms)
+        read = signed.read
+        self._nonces.use(read.nonce, now_ms)
+        if read.what == "envelopes" or read.what == "owner":
+            return self._records_page(address, read, for_owner=read.what == "owner")
+        with self._store.read() as snapshot:
+            return streams.page(snapshot, read.what, address, read.after, read.limit)
+
+    def act(self, signed: SignedAct) -> SignedDeletion | None:
+        """Change what the place's owner may change; erasing and rejecting answer with a signed receipt. Refusals: `rules.check_act`."""
+        now_ms = self._clock.now_ms()
+        with self._state() as final:
+            address = check_act(final, signed, self._chain, now_ms, self._fresh_ms)
+        act = signed.act
+        self._nonces.use(act.nonce, now_ms)
+        erased, freed = self._change(address, act, now_ms)
+        self._slots.wipe(freed)
+        return None if erased is None else self._deletion(address, erased, now_ms)
+
+    def post(self, address: bytes, data: bytes) -> None:
+        """An item into an inbox, from anybody; the same bytes again change nothing. `ItemTooLarge`, `AddressFull`, `KindFull`."""
+        bounds, now_ms = self._quotas.inbox, self._clock.now_ms()
+        with self._store.write() as batch:
+            _drop_old(batch, "inbox", address, bounds, now_ms)
+            streams.append(batch, "inbox", address, streams.item_id(data), data, [], now_ms, bounds)
+
+    def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+        """A sealed receipt into an owner's log, durable on return; False when that item was there."""
+        with self._store.write() as batch:
+            seq = streams.append(batch, "log", address, item_id, data, [], self._clock.now_ms(), self._quotas.log)
+        return seq is not None
+
+    def require_takeable(self, deliveries: list[Delivery]) -> None:
+        """Raises `RecordErased` or `RecordConflict` as `deposit` would; asked before anything of a batch is written."""
+        with self._store.read() as snapshot:
+            for delivery in deliveries:
+                for record in delivery.records:
+                    records.is_fresh(snapshot, delivery.post.feed, record)
+
+    def deposit(self, name: bytes, org_id: bytes, deliveries: list[Delivery], answer: bytes) -> bytes:
+        """Store envelopes and session entries of one batch, all or nothing, durable on return. A full quota is refused by name.
+
+        The same deposit again stores what is missing and is answered as the first time. The caller has checked the organisation, its
+        signature and every digest.
+        """
+        now_ms = self._clock.now_ms()
+        with self._store.write() as batch:
+            deposits: list[_Deposit] = []
+            for delivery in deliveries:
+                deposits += self._enter(batch, org_id, delivery, now_ms)
+            earlier = batch.get(_DEPOSITS, name)
+            if earlier is not None:
+                answer = decode_as(_Answer, earlier).answer
+            else:
+                batch.put(_DEPOSITS, name, encode(_Answer(now_ms, answer)))
+            # Keys last: whatever is refused above has taken no slot.
+            for (feed, lane, record), (slot, key) in zip(deposits, self._slots.take(len(deposits)), strict=True):
+                records.put(batch, feed, lane, record, slot, key)
+        return answer
+
+    def sweep(self) -> int:
+        """Drop what is older than its kind allows; how many items went. Called now and then by the node."""
+        now_ms = self._clock.now_ms()
+        return (
+            self._sweep("quarantine", self._quotas.quarantine, now_ms)
+            + self._sweep("inbox", self._quotas.inbox, now_ms)
+            + (self._sweep_deposits(now_ms))
+        )
+
+    def _enter(self, batch: WriteTxn, org_id: bytes, delivery: Delivery, now_ms: int) -> list[_Deposit]:
+        """Append a session entry in its lane; its records that need a key."""
+        post = delivery.post
+        lane = lane_of(post.feed, post.token, self._chain, org_id, now_ms, lambda feed, serial: _is_revoked(batch, feed, serial))
+        fresh = records.fresh_of(batch, post.feed, lane, delivery.records, self._quotas)
+        name = streams.item_id(post.entry)
+        if lane == "feed":
+            records.admit(batch, post.feed, [record.record_id for record in delivery.records], self._quotas)
+            streams.append(batch, "feed", post.feed, name, post.entry, [], now_ms, self._quotas.feed)
+        elif not streams.is_known(batch, "feed", post.feed, name):
+            named = [record.record_id for record in delivery.records]
+            streams.append(batch, "quarantine", post.feed, name, post.entry, named, now_ms, self._quotas.quarantine)
+        return [_Deposit(post.feed, lane, record) for record in fresh]
+
+    def _change(self, address: bytes, act: MailboxAct, now_ms: int) -> tuple[list[bytes] | None, list[int]]:
+        """Erased record ids (None when the act erases nothing by its nature) and the slots to wipe."""
+        with self._store.write() as batch:
+            if act.what == "erase":
+                return act.records, records.erase(batch, address, act.records, now_ms)
+            if act.what == "drop":
+                streams.remove_until(batch, "inbox", address, last_seq=act.number)
+                return None, []
+            if act.what == "revoke-token":
+                batch.put(_SERIALS, _serial_key(address, act.number), b"")
+                return None, []
+            item = streams.get(batch, "quarantine", address, act.number)
+            if item is None:
+                raise ItemUnknown(number=act.number)
+            streams.remove(batch, "quarantine", address, act.number, item)
+            if act.what == "reject":
+                waiting = records.still_quarantined(batch, address, item.records)
+                return waiting, records.erase(batch, address, waiting, now_ms)
+            records.admit(batch, address, item.records, self._quotas)
+            streams.append(batch, "feed", address, item.item_id, item.data, [], now_ms, self._quotas.feed)
+            return None, []
+
+    def _records_page(self, feed: bytes, read: MailboxRead, for_owner: bool) -> RecordsPage:
+        found, erased = [], []
+        for record_id in read.records:
+            content = self._content(feed, record_id, for_owner)
+            if content is not None:
+                found.append(HeldRecord(record_id, content.envelope, content.owner_wrap if for_owner else None))
+            else:
+                with self._store.read() as snapshot:
+                    erased += [record_id] if records.is_erased(snapshot, feed, record_id) else []
+        return RecordsPage(found, erased)
+
+    def _content(self, feed: bytes, record_id: bytes, for_owner: bool) -> Content | None:
+        with self._store.read() as snapshot:
+            row = records.row_of(snapshot, record_id)
+        if row is None or row.feed != feed or (row.quarantined and not for_owner):
+            return None
+        content = records.open_row(record_id, row, self._slots)
+        if content is None:
+            with self._store.read() as snapshot:
+                if records.row_of(snapshot, record_id) == row:  # not erased while we looked
+                    raise EnvelopeCorrupt(record_id=record_id.hex())
+        return content
+
+    def _deletion(self, address: bytes, erased: list[bytes], now_ms: int) -> SignedDeletion:
+        receipt = DeletionReceipt(self._chain, address, erased, self._node, now_ms)
+        return SignedDeletion(receipt, self._service_key.sign(deletion_message(receipt)))
+
+    def _sweep(self, kind: streams.Kind, bounds: Bounds, now_ms: int) -> int:
+        if bounds.age_ms is None:
+            return 0
+        with self._store.read() as snapshot:
+            addresses = streams.addresses_older_than(snapshot, kind, now_ms - bounds.age_ms, SWEEP_ADDRESSES)
+        dropped, freed = 0, []
+        with self._store.write() as batch:
+            for address in addresses:
+                items = _drop_old(batch, kind, address, bounds, now_ms)
+                dropped += len(items)
+                for item in items:
+                    freed += records.forget(batch, address, records.still_quarantined(batch, address, item.records))
+        self._slots.wipe(freed)
+        return dropped
+
+    def _sweep_deposits(self, now_ms: int) -> int:
+        with self._store.write() as batch:
+            old = [name for name, raw in batch.scan(_DEPOSITS) if decode_as(_Answer, raw).time_ms < now_ms - DEPOSIT_AGE_MS]
+            for name in old:
+                batch.delete(_DEPOSITS, name)
+        return len(old)
+
+
+class SeenNonces:
+    """Nonces of signed requests, while a replay would still look fresh. Forgotten at a restart."""
+
+    def __init__(self, keep_ms: int, capacity: int) -> None:
+        self._keep_ms = keep_ms
+        self._capacity = capacity
+        self._seen: dict[bytes, int] = {}
+        self._using = threading.Lock()
+
+    def use(self, nonce: bytes, now_ms: int) -> None:
+        """Raises `Stale` when it was used before, `TooManyRequests` when there is no room to remember it."""
+        with self._using:
+            while self._seen and next(iter(self._seen.values())) < now_ms - self._keep_ms:
+                del self._seen[next(iter(self._seen))]
+            if nonce in self._seen:
+                raise Stale("nonce was used")
+            if len(self._seen) >= self._capacity:
+                raise TooManyRequests
+            self._seen[nonce] = now_ms
+
+
+def _drop_old(batch: WriteTxn, kind: streams.Kind, address: bytes, bounds: Bounds, now_ms: int) -> list[streams.StoredItem]:
+    if bounds.age_ms is None:
+        return []
+    return streams.remove_until(batch, kind, address, before_ms=now_ms - bounds.age_ms)
+
+
+def _is_revoked(batch: WriteTxn, feed: bytes, serial: int) -> bool:
+    return batch.get(_SERIALS, _serial_key(feed, serial)) is not None
+
+
+def _serial_key(feed: bytes, serial: int) -> bytes:
+    return feed + serial.to_bytes(_SERIAL_BYTES, "big")

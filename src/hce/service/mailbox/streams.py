@@ -1,0 +1,181 @@
+"""Numbered items at addresses: feeds, quarantine, inboxes, logs. Functions over one read snapshot or one batch.
+
+Numbers begin at 1 and grow over all addresses of a kind: none is ever used twice, gaps mean nothing, and an emptied address leaves
+nothing behind. An item is known by its id: appending a known one changes nothing. Counts and bytes are kept for each address and each
+kind, so that a quota is one comparison.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.store.kv import ReadTxn, WriteTxn
+from hce.service.mailbox.errors import AddressFull, ItemTooLarge, KindFull
+from hce.service.mailbox.quotas import Bounds
+from hce.service.terms.mailbox import MailItem, MailPage
+
+ITEMS, HEADS, NAMES = "items", "heads", "names"
+TABLES = (ITEMS, HEADS, NAMES)
+MAX_PAGE_BYTES = 8 << 20
+"""A page stops before it grows beyond this (one item is always given)."""
+
+Kind = Literal["feed", "quarantine", "inbox", "log", "records", "quarantined-records"]
+_PREFIX: dict[Kind, bytes] = {
+    "feed": b"f",
+    "quarantine": b"q",
+    "inbox": b"i",
+    "log": b"l",
+    "records": b"r",
+    "quarantined-records": b"u",
+}
+_SEQ_BYTES = 8
+ITEM_OVERHEAD_BYTES = 256
+"""What an item costs besides its data; counted, so that empty items fill a quota too."""
+
+
+class Head(Struct, frozen=True, array_like=True):
+    """What stands at an address, or, without an address, in a whole kind."""
+
+    last_seq: int
+    """Only counted for the kind; 0 at an address."""
+    count: int
+    bytes: int
+
+
+class StoredItem(Struct, frozen=True, array_like=True):
+    item_id: bytes
+    time_ms: int
+    data: bytes
+    records: list[bytes]
+    """Records that came with a quarantined entry and share its fate."""
+
+
+_NONE = Head(0, 0, 0)
+
+
+def item_id(data: bytes) -> bytes:
+    return digest("hce/mail-item/1", data)
+
+
+def append(
+    batch: WriteTxn, kind: Kind, address: bytes, name: bytes, data: bytes, records: list[bytes], now_ms: int, bounds: Bounds
+) -> int | None:
+    """Number of the new item, None when one of that name is there. `ItemTooLarge`, `AddressFull`, `KindFull`."""
+    if is_known(batch, kind, address, name):
+        return None
+    if len(data) > bounds.item_bytes:
+        raise ItemTooLarge(kind=kind, actual_bytes=len(data), max_bytes=bounds.item_bytes)
+    charge(batch, kind, address, 1, _cost(data), bounds)
+    seq = _next_seq(batch, kind)
+    batch.put(ITEMS, _item_key(kind, address, seq), encode(StoredItem(name, now_ms, data, records)))
+    batch.put(NAMES, _PREFIX[kind] + address + name, seq.to_bytes(_SEQ_BYTES, "big"))
+    return seq
+
+
+def is_known(batch: WriteTxn, kind: Kind, address: bytes, name: bytes) -> bool:
+    return batch.get(NAMES, _PREFIX[kind] + address + name) is not None
+
+
+def get(batch: WriteTxn, kind: Kind, address: bytes, seq: int) -> StoredItem | None:
+    raw = batch.get(ITEMS, _item_key(kind, address, seq))
+    return None if raw is None else decode_as(StoredItem, raw)
+
+
+def remove(batch: WriteTxn, kind: Kind, address: bytes, seq: int, item: StoredItem) -> None:
+    discharge(batch, kind, address, 1, _cost(item.data))
+    batch.delete(ITEMS, _item_key(kind, address, seq))
+    batch.delete(NAMES, _PREFIX[kind] + address + item.item_id)
+
+
+def remove_until(
+    batch: WriteTxn, kind: Kind, address: bytes, last_seq: int | None = None, before_ms: int | None = None
+) -> list[StoredItem]:
+    """Drop items from the oldest on, while their number is at most `last_seq` and their time below `before_ms`; what was dropped."""
+    dropped = []
+    for key, raw in batch.scan(ITEMS, _PREFIX[kind] + address):
+        seq, item = _seq_of(key), decode_as(StoredItem, raw)
+        if (last_seq is not None and seq > last_seq) or (before_ms is not None and item.time_ms >= before_ms):
+            break
+        remove(batch, kind, address, seq, item)
+        dropped.append(item)
+    return dropped
+
+
+def page(snapshot: ReadTxn, kind: Kind, address: bytes, after: int, limit: int) -> MailPage:
+    """Up to `limit` items with numbers above `after`."""
+    items: list[MailItem] = []
+    size = 0
+    for key, raw in snapshot.scan(ITEMS, _PREFIX[kind] + address, start=_item_key(kind, address, after + 1)):
+        item = decode_as(StoredItem, raw)
+        size += len(item.data)
+        if len(items) == limit or (items and size > MAX_PAGE_BYTES):
+            return MailPage(items, True)
+        items.append(MailItem(_seq_of(key), item.time_ms, item.data))
+    return MailPage(items, False)
+
+
+def addresses_older_than(snapshot: ReadTxn, kind: Kind, before_ms: int, limit: int) -> list[bytes]:
+    """Addresses whose oldest item is older, at most `limit`. Cost: one step for each address of the kind."""
+    found: list[bytes] = []
+    for key, _ in snapshot.scan(HEADS, _PREFIX[kind]):
+        address = key[1:]
+        first = next(iter(snapshot.scan(ITEMS, key, limit=1)), None) if address else None
+        if first is not None and decode_as(StoredItem, first[1]).time_ms < before_ms:
+            found.append(address)
+            if len(found) == limit:
+                break
+    return found
+
+
+def charge(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int, bounds: Bounds) -> None:
+    """Count `items` of `size` bytes together at an address and in its kind."""
+    head, total = _head(batch, kind, address), _head(batch, kind, b"")
+    if head.count + items > bounds.items or head.bytes + size > bounds.address_bytes:
+        raise AddressFull(kind=kind, max_items=bounds.items, max_bytes=bounds.address_bytes)
+    if total.bytes + size > bounds.total_bytes:
+        raise KindFull(kind=kind, max_bytes=bounds.total_bytes)
+    _move(batch, kind, address, items, size)
+
+
+def discharge(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int) -> None:
+    _move(batch, kind, address, -items, -size)
+
+
+def _move(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int) -> None:
+    for place in (b"", address):
+        head = _head(batch, kind, place)
+        _put_head(batch, kind, place, Head(head.last_seq, head.count + items, head.bytes + size))
+
+
+def _next_seq(batch: WriteTxn, kind: Kind) -> int:
+    total = _head(batch, kind, b"")
+    _put_head(batch, kind, b"", Head(total.last_seq + 1, total.count, total.bytes))
+    return total.last_seq + 1
+
+
+def _head(batch: WriteTxn, kind: Kind, address: bytes) -> Head:
+    raw = batch.get(HEADS, _PREFIX[kind] + address)
+    return _NONE if raw is None else decode_as(Head, raw)
+
+
+def _put_head(batch: WriteTxn, kind: Kind, address: bytes, head: Head) -> None:
+    if head == _NONE:
+        batch.delete(HEADS, _PREFIX[kind] + address)
+    else:
+        batch.put(HEADS, _PREFIX[kind] + address, encode(head))
+
+
+def _cost(data: bytes) -> int:
+    return len(data) + ITEM_OVERHEAD_BYTES
+
+
+def _item_key(kind: Kind, address: bytes, seq: int) -> bytes:
+    return _PREFIX[kind] + address + seq.to_bytes(_SEQ_BYTES, "big")
+
+
+def _seq_of(key: bytes) -> int:
+    return int.from_bytes(key[-_SEQ_BYTES:], "big")
