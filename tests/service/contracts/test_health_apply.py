@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from tests.service.contracts.world import CHAIN, World, bytes32, key, node
+from tests.service.contracts.world import CHAIN, DAY_MS, START_MS, World, bytes32, key, node
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.store.journal import HEALTH
@@ -111,6 +111,27 @@ def test_a_nested_field_too_many_is_refused_too(world: World) -> None:
     tx = replace(honest, body=replace(honest.body, payload=[org, [[*entries[0], b"hidden"]], placement, receipts]))
     with pytest.raises(Malformed):
         check_stateless(tx, CHAIN)
+
+
+def test_what_a_payload_shows_alone_is_refused_without_any_state(world: World) -> None:
+    first, second = world.entry("first"), world.entry("second")
+    twice = [replace(second, nonce=first.nonce), replace(second, envelope_digest=first.envelope_digest)]
+    receipts = world.receipts([first])
+    refusals = {
+        "record.exists": world.commit("clinic", world.batch("clinic", [first, twice[0]])),
+        "envelope.exists": world.commit("clinic", world.batch("clinic", [first, twice[1]])),
+        "record.not_available": world.commit("clinic", world.batch("clinic", [first], receipts * 2)),
+        "grant.keys_equal": world.open_grant("g", replace(world.grant("g"), reader_key=key("g revoke").public), "clinic"),
+        "dates.refused": world.vote(world.certificate("hospice", days=0, since_ms=START_MS + DAY_MS), 0),
+        "powers.not_sorted": world.vote(world.certificate("hospice", ["write", "read"]), 0),
+    }
+    for code, tx in refusals.items():
+        with pytest.raises(Refused) as refusal:
+            check_stateless(tx, CHAIN)
+        assert refusal.value.code == code
+        with pytest.raises(Refused) as refusal:
+            apply(tx, world.journal, world.env)
+        assert refusal.value.code == code
 
 
 def test_steps_count_what_the_transaction_says_and_nothing_of_the_state(world: World) -> None:

@@ -55,7 +55,7 @@ def check_stateless(tx: HealthTx, chain: bytes) -> None:
     """What needs no state: chain, payload, bounds, signatures. Raises `Refused`. Costs one Ed25519 check per signature."""
     if tx.body.chain != chain:
         raise WrongChain(expected=chain.hex(), actual=tx.body.chain.hex())
-    CONTRACTS[tx.body.kind].check(_payload(tx))
+    _payload(tx)
     check_signatures(tx)
 
 
@@ -93,8 +93,10 @@ def genesis_writes(journal: Journal, genesis: Genesis) -> None:
 
 
 def _payload(tx: HealthTx) -> Struct:
-    """The payload as its struct; a list with anything more or less than the fields is refused."""
-    payload = convert(CONTRACTS[tx.body.kind].payload, tx.body.payload)
+    """The payload as its struct, checked; a list with anything more or less than the fields is refused."""
+    contract = CONTRACTS[tx.body.kind]
+    payload = convert(contract.payload, tx.body.payload)
     if encode(payload) != encode(tx.body.payload):
         raise Malformed("payload has other fields than its kind", kind=tx.body.kind)
+    contract.check(payload)
     return payload

@@ -110,8 +110,7 @@ def revoke_credential(tx: HealthTx, revoke: CredentialRevoke, state: HealthState
     if found is None:
         raise CredentialUnknown(credential_id=revoke.credential_id.hex())
     issuer = state.organisation(found.body.org_id)
-    if issuer is None:
-        raise OrganisationUnknown(org_id=found.body.org_id.hex())
+    assert issuer is not None  # it issued the credential, and organisations are never deleted
     require_signer(tx, issuer.certificate.org_key)
     if found.revoked_height is not None:
         raise CredentialRevoked(credential_id=revoke.credential_id.hex(), revoked_height=found.revoked_height)

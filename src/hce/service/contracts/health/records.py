@@ -35,7 +35,6 @@ def commit_records(tx: HealthTx, batch: RecordBatch, state: HealthState, env: Bl
         raise PayerMismatch("an organisation pays for its own records", org_id=batch.org_id.hex())
     author = require_organisation(state, batch.org_id, "write", env.height, env.time_ms)
     require_signer(tx, author.certificate.org_key)
-    check_batch(batch)
     _check_available(batch, env)
     made = []
     for entry in batch.entries:
