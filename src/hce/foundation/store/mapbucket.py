@@ -74,13 +74,13 @@ class StoredBucket:
         if self._count != self._sealed_count:
             self._lay_out(levels)
         tree, first, last = self._tree, self._first, self._last
-        for below, above in pairwise(levels):
-            first, last = first >> 1, min(last >> 1, above.width - 1)
+        for (below, _), (above, width) in pairwise(levels):
+            first, last = first >> 1, min(last >> 1, width - 1)
             for index in range(first, last + 1):
-                child, place = below.start + index * 2 * HASH_BYTES, above.start + index * HASH_BYTES
-                if 2 * index + 1 < below.width:
+                child, place = below + index * 2 * HASH_BYTES, above + index * HASH_BYTES
+                if child + HASH_BYTES < above:
                     tree[place : place + HASH_BYTES] = _sha256(b"\x01" + tree[child : child + 2 * HASH_BYTES]).digest()
-                else:
+                else:  # the next place belongs to the level above: this hash is alone and lifted
                     tree[place : place + HASH_BYTES] = tree[child : child + HASH_BYTES]
         self._sealed_count, self._first, self._last = self._count, self._count, -1
         return sealed_root(self._count, bytes(tree[-HASH_BYTES:]))

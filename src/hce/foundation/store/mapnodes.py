@@ -190,11 +190,11 @@ def _refresh_page(page: bytearray, places: Iterable[tuple[int, Digest]]) -> None
     for place, top in places:
         page[place * HASH_BYTES : (place + 1) * HASH_BYTES] = top
         above.add(place >> 1)
-    while above:
+    for _ in range(PAGE_LEVELS):
         for place in above:
-            children = page[2 * place * HASH_BYTES : 2 * (place + 1) * HASH_BYTES]
-            page[place * HASH_BYTES : (place + 1) * HASH_BYTES] = _sha256(b"\x01" + children).digest()
-        above = {place >> 1 for place in above if place > 1}
+            at = place * HASH_BYTES
+            page[at : at + HASH_BYTES] = _sha256(b"\x01" + page[2 * at : 2 * at + 2 * HASH_BYTES]).digest()
+        above = {place >> 1 for place in above}
 
 
 def _empty_page(row: int) -> bytes:
