@@ -95,7 +95,7 @@ def js() -> dict[Any, Any]:
     """Answers by request name: the value, or the text of the error."""
     if not (ROOT / "web/node_modules/@noble/curves").is_dir():
         pytest.fail("web/node_modules is missing: run `make install`")
-    finished = subprocess.run(  # noqa: S603
+    finished = subprocess.run(
         [_node(), str(ROOT / "tests/js/checks.mjs")],
         input=json.dumps(list(REQUESTS.values()), default=lambda raw: {"$bytes": raw.hex()}),
         capture_output=True,

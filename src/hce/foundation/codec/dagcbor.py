@@ -4,9 +4,11 @@
 beyond the input. What it lets through is closed here:
 
 * integers and lengths longer than needed: every decode re-encodes and compares;
-* floats: no field of ours is one, so they are refused both ways;
-* depth: `libipld` stops where the Python stack happens to end, which differs from caller to caller and would split a chain, so more
-  than MAX_DEPTH nested lists and maps are refused both ways;
+* floats, and integers outside 53 bits, which JavaScript would read wrongly: no field of ours is one, so they are refused both ways;
+* depth: `libipld` recurses until Python's recursion limit, which some libraries set to 100,000 when imported (`py_ecc`): then 50 KB of
+  `81` bytes overflow the C stack and end the process; and where the limit holds, it would split a chain, because it depends on the
+  caller. So more than MAX_DEPTH nested lists and maps are refused both ways, and input that could nest dangerously deep is measured
+  head by head before `libipld` sees it;
 * links. A CID is a byte string to us, and `libipld` writes as a link (tag 42) whatever byte string it can parse as one: CIDv0
   (12 20 and 32 bytes) and CIDv1 of any codec and any hash of up to 64 bytes, even when more bytes follow: one in some ten thousand
   random ciphertexts. Our rule, part of the format (`docs/formats.md`, section Encoding): **exactly the 36-byte strings that begin
@@ -26,6 +28,7 @@ import msgspec
 
 from hce.foundation.codec.cid import DAG_CBOR, RAW
 from hce.foundation.types.errors import Malformed, TooLarge
+from hce.foundation.types.scalars import MAX_SAFE_INT
 
 T = TypeVar("T")
 
@@ -34,6 +37,11 @@ MAX_ENCODED_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 64
 """Lists and maps inside one another, the outermost counted. Deep enough for FHIR (the deepest official example nests 14)."""
 
+SAFE_RECURSION = 1000
+"""Nesting that fits every C stack (about 200 bytes a level). Input with more heads of lists and maps is measured first."""
+
+_OPENING_HEADS = bytes([*range(0x81, 0x9C), *range(0xA1, 0xBC)])
+"""First bytes of lists and maps that hold something."""
 _CID_BYTES = 36
 _LINK_TAG = b"\xd8\x2a"
 _LINK_HEAD = b"\xd8\x2a\x58\x25\x00"
@@ -42,7 +50,7 @@ _FROM_BUILTINS = msgspec.msgpack.Decoder()
 
 
 def encode(value: Any) -> bytes:
-    """Canonical bytes of builtins or structs. Floats and foreign types raise TypeError, integers beyond 64 bits OverflowError."""
+    """Canonical bytes of builtins or structs. What has no encoding raises TypeError, ValueError or OverflowError."""
     builtins = _FROM_BUILTINS.decode(_TO_BUILTINS.encode(value))  # as fast as to_builtins, and makes tuples lists
     fault = _fault_of(builtins)
     if fault:
@@ -54,6 +62,7 @@ def decode(raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> Any:
     """Builtins of canonical bytes; `Malformed` for any other spelling, `TooLarge` beyond max_bytes."""
     if len(raw) > max_bytes:
         raise TooLarge("encoded value", actual_bytes=len(raw), max_bytes=max_bytes)
+    _refuse_bombs(raw)
     try:
         value = libipld.decode_dag_cbor(raw)
     except (ValueError, RecursionError) as error:
@@ -79,6 +88,36 @@ def convert(type_: type[T], builtins: Any) -> T:
         raise Malformed(str(error)) from error
 
 
+def _refuse_bombs(raw: bytes) -> None:
+    """Bound the recursion of `libipld`. Costs 1 ns a byte of longer inputs, and 0.3 us an item of those with many opening heads."""
+    if len(raw) <= SAFE_RECURSION or len(raw) - len(raw.translate(None, _OPENING_HEADS)) <= SAFE_RECURSION:
+        return
+    open_items: list[int] = []
+    at = 0
+    while at < len(raw):
+        major, low = raw[at] >> 5, raw[at] & 31
+        at += 1
+        size = 1 << low - 24 if 24 <= low < 28 else 0
+        count = int.from_bytes(raw[at : at + size], "big") if size else low
+        at += size
+        if major in (2, 3):
+            at += count
+        if major == 6:
+            continue
+        if major in (4, 5) and count:
+            open_items.append(count * (major - 3))
+            if len(open_items) > MAX_DEPTH:
+                raise Malformed(f"nested deeper than {MAX_DEPTH}")
+            continue
+        while open_items:
+            open_items[-1] -= 1
+            if open_items[-1]:
+                break
+            open_items.pop()
+        if not open_items:
+            return
+
+
 def _fault_of(value: Any) -> str | None:
     """What is wrong with the shape of a value, level by level, so that no depth of nesting can exhaust the stack."""
     level: Iterable[Any] = (value,)
@@ -86,6 +125,8 @@ def _fault_of(value: Any) -> str | None:
         kinds = set(map(type, level))
         if float in kinds:
             return "floats are not encoded"
+        if int in kinds and not all(-MAX_SAFE_INT <= item <= MAX_SAFE_INT for item in level if type(item) is int):
+            return "integer outside 53 bits"
         if list not in kinds and dict not in kinds:
             return None
         lists = [item for inner in level if type(inner) is list for item in inner]
