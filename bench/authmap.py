@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import platform
 import random
@@ -28,6 +29,7 @@ def main() -> None:
     print(f"machine  {cpu_model()}, {os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}")
     print(f"command  python {' '.join(sys.argv)}")
     print(f"seed     {arguments.seed}")
+    print(f"speed    {sha256_us():.2f} us for one SHA-256 of 65 bytes; compare runs by it")
     source = random.Random(arguments.seed)
     keys = [source.randbytes(KEY_BYTES) for _ in range(arguments.keys)]
     with tempfile.TemporaryDirectory() as folder:
@@ -64,6 +66,11 @@ def fill(store: KeyValueStore, state: MapStore, keys: list[bytes], source: rando
     for batch_keys in chunks(keys, FILL_BATCH_KEYS):
         with store.write() as batch:
             state.update(batch, {key: source.randbytes(VALUE_BYTES) for key in batch_keys})
+
+
+def sha256_us() -> float:
+    rounds = 200_000
+    return timed(lambda: [hashlib.sha256(bytes(65)).digest() for _ in range(rounds)]) / rounds * 1e6
 
 
 def chunks(keys: list[bytes], size: int) -> Iterator[list[bytes]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from hce.foundation.store.appendlog import FORMAT, HEADER_BYTES, AppendLog, _frame
-from hce.foundation.store.errors import DiskFull, LogCorrupt, RecordNotFound, RecordTooLarge, UnknownFormat, WriteFailed
+from hce.foundation.store.errors import DiskFull, LogCorrupt, RecordNotFound, RecordTooLarge, StoreBusy, UnknownFormat, WriteFailed
 from hce.foundation.types.errors import Corrupt
 
 RECORDS = [b"first", b"", b"third record", b"hceL looks like a record", b"\x01" * 40, b"last"]
@@ -163,6 +163,15 @@ def test_records_out_of_bounds_are_refused(tmp_path: Path) -> None:
             with pytest.raises(RecordNotFound):
                 log.read(index)
         assert list(log) == [b"1234"]
+
+
+def test_a_log_has_one_owner(tmp_path: Path) -> None:
+    with open_log(tmp_path / "log") as log:
+        log.append(b"mine")
+        with pytest.raises(StoreBusy):
+            open_log(tmp_path / "log")
+    with open_log(tmp_path / "log") as log:
+        assert list(log) == [b"mine"]
 
 
 @contextmanager

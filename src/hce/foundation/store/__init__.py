@@ -6,7 +6,7 @@ the gateway's vault; each owns its own folder. Never: knows what the bytes mean,
 
     kv.py         LMDB tables: snapshots to read, one atomic batch to write
     journal.py    uncommitted changes of a block over both chains, with nested checkpoints
-    mapnodes.py   the authenticated map of `foundation/proofs` kept in tables
+    mapnodes.py   the authenticated map of `foundation/proofs` kept in tables; `mapbucket.py` is one bucket of it
     packs.py      content-addressed blobs in large files
     appendlog.py  numbered records, one file
     disk.py       directories and flushes

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from hce.foundation.store.disk import PRIVATE_FILE, Sync, is_full, make_directory, sync_directory, write_all
+from hce.foundation.store.disk import PRIVATE_FILE, Sync, is_full, make_directory, sync_directory, take_ownership, write_all
 from hce.foundation.store.errors import DiskFull, LogCorrupt, RecordNotFound, RecordTooLarge, UnknownFormat, WriteFailed
 
 FORMAT = b"hce/log/1\n"
@@ -62,10 +62,11 @@ class AppendLog:
 
     @classmethod
     def open(cls, path: Path, *, max_record_bytes: int = DEFAULT_MAX_RECORD_BYTES, sync: Sync = os.fsync) -> Self:
-        """Open or create the log. `LogCorrupt` names the first damaged record. Cost: reads the whole file once."""
+        """Open or create the log; `StoreBusy`, or `LogCorrupt` at the first damaged record. Cost: reads the whole file."""
         make_directory(path.parent, sync)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
+            take_ownership(descriptor, path.name)
             log = cls(descriptor, max_record_bytes, sync)
             log._recover()
             sync_directory(path.parent, sync)

@@ -6,9 +6,12 @@ A new file is durable only when its directory is flushed too; two mature signers
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+from hce.foundation.store.errors import StoreBusy
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
@@ -35,6 +38,14 @@ def sync_directory(path: Path, sync: Sync = os.fsync) -> None:
         sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def take_ownership(descriptor: int, name: str) -> None:
+    """Lock a file for this process until it is closed, also by a kill; `StoreBusy` when it is open elsewhere."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise StoreBusy("open elsewhere", name=name) from error
 
 
 def write_all(descriptor: int, data: bytes, offset: int) -> None:

@@ -13,7 +13,6 @@ updates without a word.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +23,7 @@ from typing import Any, Protocol, Self
 
 import lmdb
 
-from hce.foundation.store.disk import PRIVATE_FILE, make_directory, sync_directory
+from hce.foundation.store.disk import PRIVATE_FILE, make_directory, sync_directory, take_ownership
 from hce.foundation.store.errors import DiskFull, KeyUnfit, ReadersOpen, StoreBusy, StoreCorrupt, UnknownFormat
 from hce.foundation.types.errors import Bug
 
@@ -161,7 +160,7 @@ class KeyValueStore:
     ) -> Self:
         """Open or create the store in `path`. `StoreBusy`, `UnknownFormat` or `StoreCorrupt` say why it cannot be."""
         make_directory(path)
-        owner = _take_ownership(path)
+        owner = _lock_folder(path)
         try:
             environment = _open_environment(path, map_size, len(tables) + 1)
             try:
@@ -289,13 +288,13 @@ def _put_sorted(transaction: Any, handle: Any, changed: dict[bytes, bytes | None
             transaction.put(key, value, db=handle)
 
 
-def _take_ownership(path: Path) -> int:
+def _lock_folder(path: Path) -> int:
     descriptor = os.open(path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+        take_ownership(descriptor, path.name)
+    except StoreBusy:
         os.close(descriptor)
-        raise StoreBusy("the folder is open elsewhere", folder=path.name) from error
+        raise
     return descriptor
 
 
