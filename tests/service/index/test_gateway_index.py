@@ -30,7 +30,7 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     assert again.patient("p2") is None
     assert again.written("p1") == [LABS]
     assert again.known_resources("p1") == {b"d1", b"d2"}
-    assert again.asked() == [Asked(b"n" * 32, b"a" * 32, b"request")]
+    assert again.asked(b"n" * 32) == Asked(b"n" * 32, b"a" * 32, b"request")
     assert again.held_grant(b"g" * 32) == again.held()[0]
     assert again.held_grant(b"x" * 32) is None
     assert again.mark("inbox") == 3

@@ -20,6 +20,7 @@ from hce.foundation.store.disk import replace_file
 from hce.foundation.types.blocks import RULES_VERSION, Node
 from hce.foundation.types.quorum import two_thirds
 from hce.foundation.types.scalars import amount_to_bytes
+from hce.service.keyholders.keyshare import write_share
 from hce.service.terms.genesis import TOTAL_SUPPLY_AHCE, Genesis, GenesisBalance, GenesisNode, Params
 from hce.service.terms.states import KeyholderState
 
@@ -53,7 +54,7 @@ def make_network(
     )
     for index, node in enumerate(keys):
         write_private(home.node(index) / "keys.cbor", node)
-        write_private(home.node(index) / "share.cbor", [index, dealt.shares[index].secret.reveal()])
+        write_share(home.node(index) / "share.cbor", dealt.shares[index], genesis.chain, dealt.key_id, 0)
     write_private(home.root / "operators.cbor", wallet)
     replace_file(home.genesis_path, encode(genesis), PUBLIC_FILE)
     replace_file(home.network_path, json.dumps({"nodes": node_urls, "gateways": gateways}, indent=2).encode(), PUBLIC_FILE)

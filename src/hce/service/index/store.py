@@ -39,13 +39,13 @@ CREATE TABLE resource (
     PRIMARY KEY (patient_id, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE asked (
-    nonce BLOB PRIMARY KEY,
+    reader_key BLOB PRIMARY KEY,
     credential_id BLOB NOT NULL,
     request BLOB NOT NULL
 ) STRICT;
 CREATE TABLE held (
     grant_id BLOB PRIMARY KEY,
-    nonce BLOB NOT NULL REFERENCES asked,
+    reader_key BLOB NOT NULL REFERENCES asked,
     parcel BLOB NOT NULL
 ) STRICT;
 CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
@@ -80,9 +80,9 @@ class WrittenRecord(Struct, frozen=True):
 
 
 class Asked(Struct, frozen=True):
-    """An access request this organisation made for one of its people; its reader key follows from the nonce."""
+    """An access request this organisation made for one of its people. The private reader key is in the keyring."""
 
-    nonce: bytes
+    reader_key: bytes
     credential_id: bytes
     request: bytes
 
@@ -91,7 +91,7 @@ class Held(Struct, frozen=True):
     """A grant this organisation holds."""
 
     grant_id: bytes
-    nonce: bytes
+    reader_key: bytes
     parcel: bytes
 
 
@@ -174,14 +174,15 @@ class Index:
 
     def put_asked(self, asked: Asked) -> None:
         with self._transaction():
-            self._db.execute("INSERT INTO asked VALUES (?, ?, ?)", (asked.nonce, asked.credential_id, asked.request))
+            self._db.execute("INSERT INTO asked VALUES (?, ?, ?)", (asked.reader_key, asked.credential_id, asked.request))
 
-    def asked(self) -> list[Asked]:
-        return [Asked(*row) for row in self._db.execute("SELECT * FROM asked ORDER BY rowid")]
+    def asked(self, reader_key: bytes) -> Asked | None:
+        row = self._db.execute("SELECT * FROM asked WHERE reader_key = ?", (reader_key,)).fetchone()
+        return None if row is None else Asked(*row)
 
     def put_held(self, held: Held) -> None:
         with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (held.grant_id, held.nonce, held.parcel))
+            self._db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (held.grant_id, held.reader_key, held.parcel))
 
     def held(self) -> list[Held]:
         return [Held(*row) for row in self._db.execute("SELECT * FROM held ORDER BY rowid")]

@@ -6,6 +6,8 @@ refused here until set changes exist (they will be followed through `next_valida
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hce.foundation.codec.cid import cid_of_dag_cbor
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.types.errors import PeerFault
@@ -48,12 +50,12 @@ class LightClient:
         self._last = final
         return final
 
-    def state(self, key: bytes, proof: StateProof, not_before: int = 0) -> bytes | None:
-        """Proven value of a health key in a final block of at least height `not_before`."""
+    def state(self, keys: Sequence[bytes], proof: StateProof, not_before: int = 0) -> dict[bytes, bytes | None]:
+        """Proven values of health keys in one final block of at least height `not_before`."""
         self.accept(proof.final)
         if proof.final.header.height < not_before:
             raise NotFinal("older than asked for", expected=not_before, actual=proof.final.header.height)
-        return require_state(proof, key)
+        return require_state(proof, keys)
 
     def transaction(self, tx_id: bytes, proof: TxProof) -> HealthReceipt:
         """Proven receipt of the transaction with this id."""

@@ -18,7 +18,7 @@ from hce.service.sdk.light import LightClient
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.wallet import sign_transfer
 from hce.service.terms.genesis import Genesis, genesis_cid
-from hce.service.terms.proofs import HealthReceipt
+from hce.service.terms.proofs import MAX_STATE_KEYS, HealthReceipt
 from hce.service.terms.states import HealthReader
 from hce.service.terms.transactions import make_body, sign_tx, tx_id
 
@@ -130,19 +130,22 @@ class Network:
             raise Failed(receipt.code, name)
         return receipt
 
-    async def state(self, key: bytes) -> bytes | None:
-        """Proven value of a health key, no older than anything this client has seen."""
-        seen = self.light.height
+    async def state(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        """Proven values of health keys, no older than anything this client has seen; up to 1,000 keys come from one block."""
+        values: dict[bytes, bytes | None] = {}
+        for start in range(0, len(keys), MAX_STATE_KEYS):
+            part = list(keys[start : start + MAX_STATE_KEYS])
+            seen = self.light.height
 
-        async def ask(node: NodeClient) -> bytes | None:
-            return self.light.state(key, await node.health_state(key), seen)
+            async def ask(node: NodeClient, part: list[bytes] = part, seen: int = seen) -> dict[bytes, bytes | None]:
+                return self.light.state(part, await node.health_state(part), seen)
 
-        return await self.any_node(ask)
+            values |= await self.any_node(ask)
+        return values
 
     async def reader(self, *keys: bytes) -> HealthReader:
         """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
-        values = dict(zip(keys, await asyncio.gather(*(self.state(key) for key in keys)), strict=True))
-        return HealthReader(values.__getitem__)
+        return HealthReader((await self.state(keys)).__getitem__)
 
     async def blob(self, cid: bytes) -> bytes:
         """Bytes of that name, from any node, verified."""

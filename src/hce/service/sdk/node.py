@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -56,8 +57,9 @@ class NodeClient:
         """balance_ahce (text), nonce, base_fee_wei (text). Not proven: a wallet's hint."""
         return await self._json("GET", f"/v1/accounts/{address.hex()}")
 
-    async def health_state(self, key: bytes) -> StateProof:
-        return decode_as(StateProof, await self._bytes("GET", f"/v1/health-state/{key.hex()}"))
+    async def health_state(self, keys: Sequence[bytes]) -> StateProof:
+        """Values of these keys (at most MAX_STATE_KEYS) after one final block."""
+        return decode_as(StateProof, await self._bytes("POST", "/v1/health-state", content=encode(list(keys))))
 
     async def entries(self, grant_id: bytes) -> list[bytes]:
         """Ids of the access entries under a grant, in order; the grant's running hash proves them complete."""

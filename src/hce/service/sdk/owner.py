@@ -8,14 +8,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_checked
-from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, grant_id_of
+from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, grant_id_of, inbox_address
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.states import (
@@ -125,7 +125,7 @@ class Owner:
         valid_until = await self._network.head() + self._network.genesis.params.replay_window
         body = make_body(self._network.chain, "grant.open", made.public, org_id, valid_until)
         offer = OfferedGrant(sign_tx(body, [("revoke_key", made.revoke_key)]), made.parcel)
-        answers = await self._network.every_node(lambda node: node.mailbox("post", ["inbox", org_id, offer]))
+        answers = await self._network.every_node(lambda node: node.mailbox("post", [inbox_address(org_id), encode(offer)]))
         _require_one(answers)
         return made
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -14,7 +13,8 @@ from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
 from hce.service.terms.mailbox import HeldRecord
 from hce.service.terms.records import ContentManifest, Opening, RecordHeader
-from hce.service.terms.states import CredentialState, RecordState, key_credential, key_organisation, key_record
+from hce.service.terms.states import CredentialState, HealthReader, RecordState, key_credential, key_organisation, key_record
+from hce.service.vault.errors import AuthorNotCertified
 from hce.service.vault.opening import OpenedSession, check_ciphertext, check_record, open_record, read_session, verify_author
 
 
@@ -89,19 +89,35 @@ async def check_listed(
     network: Network, held: Mapping[bytes, HeldRecord], listing: Listing, wanted: Sequence[bytes]
 ) -> tuple[list[CheckedRecord], dict[bytes, Refused]]:
     """Records that fit what the chain committed to, and those that do not, each with its named reason."""
-    states = await asyncio.gather(*(network.reader(key_record(record_id)) for record_id in wanted))
+    final = await network.reader(*(key_record(record_id) for record_id in wanted))
+    people = await _authors(network, final, listing, wanted)
     checked: list[CheckedRecord] = []
     refused: dict[bytes, Refused] = {}
-    for record_id, reader in zip(wanted, states, strict=True):
+    for record_id in wanted:
         try:
-            checked.append(await _check_one(network, record_id, reader.record(record_id), held.get(record_id), listing))
+            checked.append(_check_one(network, record_id, final.record(record_id), held.get(record_id), listing, people))
         except Refused as error:
             refused[record_id] = error
     return checked, refused
 
 
-async def _check_one(
-    network: Network, record_id: bytes, state: RecordState | None, held: HeldRecord | None, listing: Listing
+async def _authors(network: Network, final: HealthReader, listing: Listing, wanted: Sequence[bytes]) -> HealthReader:
+    """Proven credentials of all claimed authors, and of the organisations that committed."""
+    claimed = {one.opening.policy.author for record_id in wanted for one in listing.get(record_id, ())}
+    states = [state for state in map(final.record, wanted) if state is not None]
+    committing = {state.org_id for state in states}
+    return await network.reader(
+        *(key_credential(author) for author in sorted(claimed)), *(key_organisation(org) for org in sorted(committing))
+    )
+
+
+def _check_one(
+    network: Network,
+    record_id: bytes,
+    state: RecordState | None,
+    held: HeldRecord | None,
+    listing: Listing,
+    people: HealthReader,
 ) -> CheckedRecord:
     if state is None:
         raise RecordNotFinal(record_id=record_id.hex())
@@ -112,19 +128,18 @@ async def _check_one(
         try:
             key_id = network.genesis.keyholders.key_id
             header = check_record(network.chain, key_id, record_id, state, listed.opening, held.envelope)
-            author = await _author(network, listed, state)
+            author = _verified_author(listed, state, people)
             return CheckedRecord(listed, state, header, held, author)
         except Refused as error:
             failure = error
     raise failure
 
 
-async def _author(network: Network, listed: ListedRecord, state: RecordState) -> CredentialState:
-    people = await network.reader(key_credential(listed.opening.policy.author), key_organisation(state.org_id))
+def _verified_author(listed: ListedRecord, state: RecordState, people: HealthReader) -> CredentialState:
     try:
         return verify_author(listed.opening, listed.record_id, state, people)
-    except KeyError as error:
-        raise RecordNotFinal("the author's organisation is not the committing one", record_id=listed.record_id.hex()) from error
+    except KeyError as error:  # the author's organisation is none of the committing ones, so it was not asked for
+        raise AuthorNotCertified("of another organisation", record_id=listed.record_id.hex()) from error
 
 
 async def open_checked(network: Network, checked: CheckedRecord, dek: SecretBytes) -> OpenedRecord:

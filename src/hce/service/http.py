@@ -1,4 +1,4 @@
-"""Requests and answers: bounded bodies, DAG-CBOR out, one problem format for every refusal (RFC 9457)."""
+"""HTTP manners of node and gateway: bounded bodies, DAG-CBOR out, one problem format for every refusal (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hce.foundation.types.errors import HceError, Malformed, TooLarge
 DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor"
 PROBLEM_TYPE = "application/problem+json"
 
-log = logging.getLogger("hce.api")
+log = logging.getLogger("hce.http")
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -64,5 +64,8 @@ async def problem(request: Request, error: Exception) -> Response:
         raise error
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error.code)
-    body = {"type": f"hce:{error.code}", "code": error.code, "title": error.code, "status": error.status, "detail": error.detail}
-    return JSONResponse(body, status_code=error.status, media_type=PROBLEM_TYPE)
+    return JSONResponse(problem_body(error), status_code=error.status, media_type=PROBLEM_TYPE)
+
+
+def problem_body(error: HceError) -> dict[str, Any]:
+    return {"type": f"hce:{error.code}", "code": error.code, "title": error.code, "status": error.status, "detail": error.detail}

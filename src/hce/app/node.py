@@ -1,0 +1,212 @@
+"""Composition root of a node: the only place that wires the ledger, consensus, mailbox, intake, keyholder and API together.
+
+The ledger reports revocations to the keyholder before the node's vote; the keyholder and the mailbox see the final state through one
+snapshot function; release, intake and mailbox run in a worker pool; consensus and the API share one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+
+from hce.app.devnet.home import Home
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.store.appendlog import AppendLog
+from hce.foundation.store.kv import KeyValueStore
+from hce.foundation.store.packs import PackStore
+from hce.foundation.types.blocks import Block, Commit
+from hce.foundation.types.clock import SystemClock
+from hce.foundation.types.errors import Refused
+from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
+from hce.network.runtime.node import ConsensusRuntime, NoNetwork
+from hce.network.runtime.pace import Pace
+from hce.network.runtime.signstate import SignState
+from hce.service.api.app import make_api
+from hce.service.api.finality import Finality
+from hce.service.api.services import NodeServices
+from hce.service.contracts.health import revokes_of
+from hce.service.intake.service import Intake
+from hce.service.keyholders.keyshare import load_share
+from hce.service.keyholders.revoked import RevokedSet
+from hce.service.keyholders.service import Keyholder
+from hce.service.ledger.genesis import genesis_block
+from hce.service.ledger.ledger import Ledger
+from hce.service.mailbox.final import FinalState
+from hce.service.mailbox.service import Mailbox
+from hce.service.terms.intake import MAX_BLOB_BYTES
+from hce.service.terms.transactions import parse
+
+WORKERS = 2
+"""Threads for release, intake and mailbox; the heavy parts of all three run outside the interpreter lock."""
+SWEEP_S = 600.0
+
+log = logging.getLogger("hce.node")
+
+
+class LinksMissing(Refused):
+    """More than one node needs links between nodes, which this version does not have."""
+
+    code = "node.links_missing"
+    status = 501
+
+
+class RunningNode:
+    """An open node: files, keys and services. `close` after the runtime has stopped."""
+
+    def __init__(self, home: Home, index: int, stack: ExitStack) -> None:
+        genesis, keys = home.genesis(), home.node_keys(index)
+        if len(genesis.nodes) > 1:
+            raise LinksMissing(nodes=len(genesis.nodes))
+        data, clock = home.node(index) / "data", SystemClock()
+        service_key, consensus_key = SigningKey(keys.service), SigningKey(keys.consensus)
+
+        self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
+        store = stack.enter_context(_closing(KeyValueStore.open(data / "ledger", tables=Ledger.tables())))
+        if not Ledger.exists(store):
+            Ledger.create(store, genesis)
+        revoked = stack.enter_context(_closing(RevokedSet.open(data / "revoked")))
+        self.ledger = Ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
+        records = stack.enter_context(_closing(AppendLog.open(data / "blocks.log", max_record_bytes=MAX_RECORD_BYTES)))
+        self.blocklog = BlockLog(records, genesis_block(genesis))
+        sign_state = stack.enter_context(_closing(SignState.open(data / "sign", genesis.chain, consensus_key.public)))
+
+        shared: dict[str, Any] = {"chain": genesis.chain, "node_index": index, "service_key": service_key, "clock": clock}
+        final = self._final_state
+        mailbox = stack.enter_context(Mailbox.open(data / "mailbox", state=final, **shared))
+        packs = stack.enter_context(PackStore.open(data / "packs", max_blob_bytes=MAX_BLOB_BYTES))
+        intake = Intake(epoch=self._epoch, packs=packs, mailbox=mailbox, state=final, params=genesis.params, **shared)
+        self.keyholder = Keyholder(
+            share=load_share(home.node(index) / "share.cbor", genesis.chain, genesis.keyholders),
+            state=final,
+            mailbox=mailbox,
+            params=genesis.params,
+            sharing_epoch=genesis.keyholders.sharing_epoch,
+            revoked=revoked,
+            **shared,
+        )
+        self._mailbox = mailbox
+        self.finality = Finality()
+        self.runtime = ConsensusRuntime(
+            chain=genesis.chain,
+            nodes=genesis.node_list,
+            my_index=index,
+            key=consensus_key,
+            app=self.ledger,
+            blocklog=self.blocklog,
+            signstate=sign_state,
+            clock=clock,
+            network=NoNetwork(),
+            pace=Pace(block_interval_ms=genesis.params.block_interval_ms),
+            slots_per_turn=genesis.params.slots_per_turn,
+        )
+        self.runtime.on_commit(self._block_is_final)
+        self.api = make_api(
+            NodeServices(
+                genesis=genesis,
+                node_index=index,
+                ledger=self.ledger,
+                final_block=self.blocklog.read,
+                finality=self.finality,
+                mailbox=mailbox,
+                intake=intake,
+                keyholder=self.keyholder,
+                packs=packs,
+                worker=self._work,
+                started_ms=clock.now_ms(),
+            )
+        )
+        self._chain = genesis.chain
+
+    async def _work(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
+
+    @contextmanager
+    def _final_state(self) -> Iterator[FinalState]:
+        with self.ledger.queries.snapshot() as view:
+            height = view.height
+            yield FinalState(view.health, height, view.head(height).time_ms, syncing=False)
+
+    def _epoch(self) -> int:
+        return self.blocklog.head.block.header.epoch
+
+    async def _block_is_final(self, block: Block, commit: Commit) -> None:
+        self.finality.block_is_final()
+        revoked = revokes_of([parse(raw, self._chain) for raw in block.ledger.health_txs])
+        if revoked:
+            await self._work(self.keyholder.revocations_final, revoked)
+
+    async def sweep(self) -> None:
+        """Drops old mail now and then, for as long as the node runs."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            await self._work(self._mailbox.sweep)
+
+
+@contextmanager
+def _closing(opened: Any) -> Iterator[Any]:
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+async def run_node(home: Home, index: int, port: int) -> None:
+    """Serves until SIGTERM or SIGINT, then stops cleanly. Raises what broke consensus, so that the process ends with an error."""
+    with ExitStack() as stack:
+        node = RunningNode(home, index, stack)
+        async with serving(node.api, port):
+            stopping = asyncio.Event()
+            for sign in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+            consensus = asyncio.create_task(node.runtime.run())
+            sweeping = asyncio.create_task(node.sweep())
+            stopped = asyncio.create_task(stopping.wait())
+            await asyncio.wait((consensus, stopped), return_when=asyncio.FIRST_COMPLETED)
+            sweeping.cancel()
+            stopped.cancel()
+            node.runtime.stop()
+            await consensus
+    log.info("stopped at height %d", node.ledger.height)
+
+
+@asynccontextmanager
+async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
+    """HTTP on the loopback address for the time of the block. Signals stay with the caller."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off", server_header=False
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server._serve())  # `serve` would take the signal handlers
+    try:
+        while not server.started:
+            if task.done():
+                await task
+                raise PortTaken(port=port)
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+class PortTaken(Refused):
+    """Another program listens on that port."""
+
+    code = "port.taken"
+    status = 409
+
+
+def data_folder(home: Path, index: int) -> Path:
+    """Where a node keeps what it writes; for tests that search it."""
+    return Home(home).node(index) / "data"

@@ -1,0 +1,48 @@
+"""The routes of a node. `ROUTES` is the whole surface; `docs/api.md` lists it and a test compares the two."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hce.foundation.types.errors import HceError
+from hce.service.api.chain import ChainFace
+from hce.service.api.records import RecordsFace
+from hce.service.api.services import NodeServices
+from hce.service.http import problem
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
+    """(method, path, handler) of everything a node serves."""
+    chain, records = ChainFace(node), RecordsFace(node)
+    return [
+        ("GET", "/v1/status", chain.status),
+        ("GET", "/v1/genesis", chain.genesis),
+        ("GET", "/v1/final", chain.final),
+        ("GET", "/v1/final/{height:int}", chain.final),
+        ("POST", "/v1/health-tx", chain.submit_health),
+        ("GET", "/v1/health-tx/{tx_id}", chain.health_tx),
+        ("POST", "/v1/value-tx", chain.submit_value),
+        ("GET", "/v1/value-tx/{tx_hash}", chain.value_tx),
+        ("GET", "/v1/accounts/{address}", chain.account),
+        ("POST", "/v1/health-state", chain.health_state),
+        ("GET", "/v1/grants/{grant_id}/entries", chain.entries),
+        ("POST", "/v1/intake", records.intake),
+        ("GET", "/v1/blobs/{cid}", records.blob),
+        ("POST", "/v1/mailbox/{operation}", records.mailbox),
+        ("POST", "/v1/release", records.release),
+    ]
+
+
+def make_api(node: NodeServices) -> Starlette:
+    """The ASGI app of one node."""
+    return Starlette(
+        routes=[Route(path, handler, methods=[method]) for method, path, handler in routes(node)],
+        exception_handlers={HceError: problem},
+    )

@@ -1,0 +1,128 @@
+"""The two chains: status, headers, transactions, state with proofs."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from hce.foundation.codec.dagcbor import convert, decode
+from hce.foundation.proofs.listhash import list_proof
+from hce.foundation.store.journal import HEALTH
+from hce.foundation.types.errors import Malformed, NotFound
+from hce.service.api.services import NodeServices
+from hce.service.contracts.value.header import decode_header
+from hce.service.contracts.value.transactions import MAX_VALUE_TX_BYTES
+from hce.service.http import cbor, hex_param, int_query, read_body
+from hce.service.terms.genesis import genesis_cid
+from hce.service.terms.proofs import (
+    MAX_STATE_KEY_BYTES,
+    MAX_STATE_KEYS,
+    FinalHeader,
+    ProvenValue,
+    StateProof,
+    TxProof,
+)
+from hce.service.terms.transactions import MAX_TX_BYTES
+
+MAX_WAIT_MS = 25_000
+"""Longest a request may wait for a final block."""
+MAX_STATE_REQUEST_BYTES = MAX_STATE_KEYS * (MAX_STATE_KEY_BYTES + 4)
+
+
+class ChainFace:
+    """One method for each path."""
+
+    def __init__(self, node: NodeServices) -> None:
+        self._node = node
+
+    async def status(self, request: Request) -> Response:
+        node = self._node
+        stored = node.final_block(node.ledger.height)
+        header = stored.block.header
+        producer = next(
+            (index for index, one in enumerate(node.genesis.node_list) if one.operator == self._coinbase(header.height)), None
+        )
+        return JSONResponse(
+            {
+                "chain": node.genesis.chain.hex(),
+                "genesis": genesis_cid(node.genesis).hex(),
+                "node": node.node_index,
+                "nodes": len(node.genesis.nodes),
+                "height": header.height,
+                "epoch": header.epoch,
+                "turn": header.turn,
+                "slot": header.slot,
+                "producer": producer,
+                "time_ms": header.time_ms,
+                "started_ms": node.started_ms,
+                "waiting": len(node.ledger.pool),
+            }
+        )
+
+    def _coinbase(self, height: int) -> bytes:
+        return decode_header(self._node.ledger.queries.header_at(height).value_head).coinbase
+
+    async def genesis(self, request: Request) -> Response:
+        return cbor(self._node.genesis)
+
+    async def final(self, request: Request) -> Response:
+        raw = request.path_params.get("height")
+        return cbor(self._final_header(self._node.ledger.height if raw is None else int(raw)))
+
+    async def submit_health(self, request: Request) -> Response:
+        name = self._node.ledger.check_tx(await read_body(request, MAX_TX_BYTES))
+        return JSONResponse({"id": name.hex()})
+
+    async def submit_value(self, request: Request) -> Response:
+        name = self._node.ledger.check_tx(await read_body(request, MAX_VALUE_TX_BYTES))
+        return JSONResponse({"hash": name.hex()})
+
+    async def health_tx(self, request: Request) -> Response:
+        name = hex_param(request, "tx_id", 36)
+        queries = self._node.ledger.queries
+        found = await self._node.finality.wait(lambda: queries.tx_result(name), int_query(request, "wait_ms", 0, MAX_WAIT_MS))
+        if found is None:
+            raise NotFound("no final transaction of that id", tx_id=name.hex())
+        block = self._node.final_block(found.height).block
+        receipt, receipt_proof = queries.receipt_proof(found.height, found.index)
+        txs = block.ledger.health_txs
+        return cbor(
+            TxProof(self._final_header(found.height), txs[found.index], list_proof(txs, found.index), receipt, receipt_proof)
+        )
+
+    async def value_tx(self, request: Request) -> Response:
+        name = hex_param(request, "tx_hash", 32)
+        queries = self._node.ledger.queries
+        found = await self._node.finality.wait(lambda: queries.tx_result(name), int_query(request, "wait_ms", 0, MAX_WAIT_MS))
+        if found is None:
+            raise NotFound("no final transaction of that hash", tx_hash=name.hex())
+        return JSONResponse({"hash": name.hex(), "height": found.height, "index": found.index})
+
+    async def account(self, request: Request) -> Response:
+        address = hex_param(request, "address", 20)
+        queries = self._node.ledger.queries
+        with queries.snapshot() as view:
+            account = view.account(address)
+            head = decode_header(view.head(view.height).header.value_head)
+        return JSONResponse(
+            {"balance_ahce": str(account.balance), "nonce": account.nonce, "base_fee_wei": str(head.base_fee)}
+        )
+
+    async def health_state(self, request: Request) -> Response:
+        keys = decode(await read_body(request, MAX_STATE_REQUEST_BYTES))
+        wanted = convert(list[bytes], keys)
+        if len(wanted) > MAX_STATE_KEYS or any(not 0 < len(key) <= MAX_STATE_KEY_BYTES for key in wanted):
+            raise Malformed("too many keys, or one too long", max_keys=MAX_STATE_KEYS, max_bytes=MAX_STATE_KEY_BYTES)
+        with self._node.ledger.queries.snapshot() as view:
+            values = [ProvenValue(*view.prove(HEALTH, key)) for key in wanted]
+            height = view.height
+        return cbor(StateProof(self._final_header(height), values))
+
+    async def entries(self, request: Request) -> Response:
+        grant_id = hex_param(request, "grant_id", 32)
+        start = int_query(request, "start", 0, 2**40)
+        return cbor([name for _, name, _ in self._node.ledger.queries.entries_of_grant(grant_id, start)])
+
+    def _final_header(self, height: int) -> FinalHeader:
+        stored = self._node.final_block(height)
+        return FinalHeader(stored.block.header, stored.block.ledger.header, stored.commit)

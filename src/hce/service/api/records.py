@@ -1,0 +1,66 @@
+"""Records: intake, blobs, mailbox, release. All of it works on disks or on the processor, so it runs in the worker pool."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.types.errors import NotFound
+from hce.foundation.types.scalars import Digest
+from hce.service.api.services import NodeServices
+from hce.service.http import cbor, hex_param, raw, read_body
+from hce.service.terms.grants import ReleaseRequest
+from hce.service.terms.intake import IntakeBatch
+from hce.service.terms.mailbox import SignedAct, SignedRead
+
+MAX_INTAKE_BYTES = 16 << 20
+"""One batch with its ciphertexts."""
+MAX_MAIL_BYTES = 64 << 10
+"""A signed read or act with 500 record ids, or a grant parcel with its transaction."""
+MAX_RELEASE_BYTES = 1 << 20
+"""A release request of 1,000 records has about 600 KiB."""
+CID_BYTES = 36
+
+
+class Post(Struct, frozen=True, array_like=True):
+    """An item for an inbox, from anybody."""
+
+    address: Digest
+    data: Annotated[bytes, Meta(max_length=MAX_MAIL_BYTES)]
+
+
+class RecordsFace:
+    """One method for each path."""
+
+    def __init__(self, node: NodeServices) -> None:
+        self._node = node
+
+    async def intake(self, request: Request) -> Response:
+        body = await read_body(request, MAX_INTAKE_BYTES)
+        return cbor(await self._node.worker(lambda: self._node.intake.accept(decode_as(IntakeBatch, body))))
+
+    async def blob(self, request: Request) -> Response:
+        cid = hex_param(request, "cid", CID_BYTES)
+        return raw(await self._node.worker(self._node.packs.get, cid))
+
+    async def mailbox(self, request: Request) -> Response:
+        body = await read_body(request, MAX_MAIL_BYTES)
+        mailbox = self._node.mailbox
+        match request.path_params["operation"]:
+            case "read":
+                return cbor(await self._node.worker(lambda: mailbox.read(decode_as(SignedRead, body))))
+            case "act":
+                return cbor(await self._node.worker(lambda: mailbox.act(decode_as(SignedAct, body))))
+            case "post":
+                post = decode_as(Post, body)
+                await self._node.worker(mailbox.post, post.address, post.data)
+                return cbor(None)
+        raise NotFound("mailbox operation")
+
+    async def release(self, request: Request) -> Response:
+        body = await read_body(request, MAX_RELEASE_BYTES)
+        return raw(await self._node.worker(lambda: self._node.keyholder.release(decode_as(ReleaseRequest, body))))

@@ -1,0 +1,48 @@
+"""What the API serves from: the parts of a running node, wired by `app/node.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from hce.foundation.store.packs import PackStore
+from hce.foundation.types.blocks import Block, Commit
+from hce.foundation.types.scalars import Height
+from hce.service.api.finality import Finality
+from hce.service.intake.service import Intake
+from hce.service.keyholders.service import Keyholder
+from hce.service.ledger.ledger import Ledger
+from hce.service.mailbox.service import Mailbox
+from hce.service.terms.genesis import Genesis
+
+
+class FinalBlock(Protocol):
+    """A final block as the block log hands it out; genesis has no commit."""
+
+    @property
+    def block(self) -> Block: ...
+
+    @property
+    def commit(self) -> Commit | None: ...
+
+
+Worker = Callable[..., Awaitable[Any]]
+"""`await worker(function, *arguments)`: runs it off the loop that drives consensus."""
+
+
+class NodeServices(Struct, frozen=True):
+    """Handed to every handler."""
+
+    genesis: Genesis
+    node_index: int
+    ledger: Ledger
+    final_block: Callable[[Height], FinalBlock]
+    finality: Finality
+    mailbox: Mailbox
+    intake: Intake
+    keyholder: Keyholder
+    packs: PackStore
+    worker: Worker
+    started_ms: int

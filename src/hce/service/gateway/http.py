@@ -1,0 +1,242 @@
+"""The gateway's HTTP face for its own staff and software. Loopback and a bearer token; JSON, ids in hex, contents in base64.
+
+Every path but /v1/status needs the token. An import answers with one JSON line for each event, so that a caller sees progress.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.types.errors import HceError, Malformed, Refused
+from hce.service.fhir.bundle import MAX_BUNDLE_BYTES, Entry
+from hce.service.fhir.gate import default_gate
+from hce.service.fhir.identity import identify
+from hce.service.gateway import granted
+from hce.service.gateway.importing import Event, import_bundle
+from hce.service.gateway.practice import Practice
+from hce.service.http import problem, problem_body, read_body
+from hce.service.sdk.reader import ReadResult
+from hce.service.terms.grants import Purpose, SignedCard, SignedToken
+from hce.service.terms.states import key_credential
+
+MAX_REQUEST_BYTES = 1 << 20
+"""Any request but a Bundle."""
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+HexBytes = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", max_length=32_768)]
+
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Unauthorised(Refused):
+    """The bearer token is missing or wrong."""
+
+    code = "gateway.unauthorised"
+    status = 401
+
+
+class OpenCompartment(Struct, frozen=True, forbid_unknown_fields=True):
+    owner_digest: Hex32
+    recovery_digest: Hex32
+
+
+class Enrol(Struct, frozen=True, forbid_unknown_fields=True):
+    patient: dict[str, Any]
+    """FHIR Patient resource."""
+    card: HexBytes
+    """DAG-CBOR of a SignedCard."""
+    token: HexBytes
+
+
+class AskAccess(Struct, frozen=True, forbid_unknown_fields=True):
+    credential_id: Hex32
+    purpose: Purpose
+    date_from: str
+    date_to: str
+    mode: Literal["read", "read-write"] = "read"
+
+
+class ReadRecords(Struct, frozen=True, forbid_unknown_fields=True):
+    reason: str
+    records: Annotated[list[Hex32], Meta(max_length=1_000)] = []
+    """All that are granted when empty."""
+
+
+def make_app(practice: Practice, token: SecretBytes, staff_of: Callable[[], dict[str, Any]]) -> Starlette:
+    """The ASGI app of one gateway. `staff_of` gives the public part of its settings for /v1/status."""
+    face = _Face(practice, staff_of)
+    guarded: list[tuple[str, str, Handler]] = [
+        ("/v1/staff", "GET", face.staff),
+        ("/v1/compartments", "POST", face.open_compartment),
+        ("/v1/patients", "GET", face.patients),
+        ("/v1/patients", "POST", face.enrol),
+        ("/v1/import", "POST", face.import_bundle),
+        ("/v1/access-requests", "POST", face.ask),
+        ("/v1/grants", "GET", face.grants),
+        ("/v1/grants/collect", "POST", face.collect),
+        ("/v1/grants/{grant_id}/read", "POST", face.read),
+    ]
+    routes = [Route(path, _guard(handler, token), methods=[method]) for path, method, handler in guarded]
+    return Starlette(routes=[Route("/v1/status", face.status, methods=["GET"]), *routes], exception_handlers={HceError: problem})
+
+
+def _guard(handler: Handler, token: SecretBytes) -> Handler:
+    expected = b"Bearer " + token.reveal()
+
+    async def guarded(request: Request) -> Response:
+        given = request.headers.get("authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(given, expected):
+            raise Unauthorised
+        return await handler(request)
+
+    return guarded
+
+
+class _Face:
+    """One method for each path."""
+
+    def __init__(self, practice: Practice, staff_of: Callable[[], dict[str, Any]]) -> None:
+        self._practice = practice
+        self._settings = staff_of
+
+    async def status(self, request: Request) -> Response:
+        practice = self._practice
+        return JSONResponse({"org_id": practice.org_id.hex(), "height": practice.network.light.height, **self._settings()})
+
+    async def staff(self, request: Request) -> Response:
+        practice = self._practice
+        people = [person for person in practice.keyring.clinicians() if person.credential_id is not None]
+        reader = await practice.network.reader(*(key_credential(person.credential_id or b"") for person in people))
+        listed = []
+        for person in people:
+            state = reader.credential(person.credential_id or b"")
+            powers = state.body.powers if state is not None and state.revoked_height is None else []
+            listed.append({"name": person.name, "credential_id": (person.credential_id or b"").hex(), "powers": powers})
+        return JSONResponse(listed)
+
+    async def open_compartment(self, request: Request) -> Response:
+        asked = await _body(request, OpenCompartment)
+        name = await self._practice.open_compartment(bytes.fromhex(asked.owner_digest), bytes.fromhex(asked.recovery_digest))
+        return JSONResponse({"compartment_id": name.hex()})
+
+    async def patients(self, request: Request) -> Response:
+        listed = [
+            {
+                "patient_id": patient.patient_id,
+                "label": patient.label,
+                "custodial": patient.custodial_id is not None,
+                "compartment_id": patient.compartment_id.hex(),
+                "records": len(self._practice.index.written(patient.patient_id)),
+            }
+            for patient in self._practice.index.patients()
+        ]
+        return JSONResponse(listed)
+
+    async def enrol(self, request: Request) -> Response:
+        asked = await _body(request, Enrol)
+        if asked.patient.get("resourceType") != "Patient":
+            raise Malformed("not a FHIR Patient")
+        fault = default_gate().fault_of(asked.patient)
+        if fault is not None:
+            raise Malformed(f"{fault.path or '/'}: {fault.reason}")
+        entry = Entry(0, "Patient", str(asked.patient.get("id", "")), "", b"", asked.patient)
+        card = decode_as(SignedCard, bytes.fromhex(asked.card))
+        token = decode_as(SignedToken, bytes.fromhex(asked.token))
+        patient = await self._practice.enrol(identify(entry), card, token)
+        return JSONResponse({"patient_id": patient.patient_id})
+
+    async def import_bundle(self, request: Request) -> Response:
+        bundle = await read_body(request, MAX_BUNDLE_BYTES)
+        author = _hex(request, "author")
+        patient_id = request.query_params.get("patient_id")
+        events = import_bundle(self._practice, bundle, author, patient_id)
+        first = await anext(events)
+        return StreamingResponse(_lines(first, events), media_type="application/x-ndjson")
+
+    async def ask(self, request: Request) -> Response:
+        asked = await _body(request, AskAccess)
+        made = await granted.ask(
+            self._practice, bytes.fromhex(asked.credential_id), asked.purpose, asked.mode, asked.date_from, asked.date_to
+        )
+        return JSONResponse({"request": encode(made).hex()})
+
+    async def grants(self, request: Request) -> Response:
+        return JSONResponse([msgspec.to_builtins(grant) for grant in granted.held_grants(self._practice)])
+
+    async def collect(self, request: Request) -> Response:
+        found = await granted.collect(self._practice)
+        return JSONResponse({"grants": found.grants, "refused": {str(seq): code for seq, code in found.refused.items()}})
+
+    async def read(self, request: Request) -> Response:
+        asked = await _body(request, ReadRecords)
+        try:
+            grant_id = bytes.fromhex(request.path_params["grant_id"])
+        except ValueError as error:
+            raise Malformed("grant_id is not hex") from error
+        names = [bytes.fromhex(name) for name in asked.records]
+        return JSONResponse(_shown(await granted.read(self._practice, grant_id, names, asked.reason)))
+
+
+def _shown(result: ReadResult) -> dict[str, Any]:
+    return {
+        "entry_id": result.entry_id.hex(),
+        "lying_nodes": list(result.lying_nodes),
+        "refused": {name.hex(): error.code for name, error in result.refused.items()},
+        "records": [
+            {
+                "record_id": record.record_id.hex(),
+                "kind": record.kind,
+                "date": record.date,
+                "author": record.author.body.name,
+                "items": [
+                    {
+                        "name": item.name,
+                        "media_type": item.media_type,
+                        "content": base64.b64encode(item.content).decode("ascii"),
+                    }
+                    for item in record.manifest.items
+                ],
+            }
+            for record in sorted(result.opened.values(), key=lambda record: (record.date, record.record_id))
+        ],
+    }
+
+
+async def _lines(first: Event, rest: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+    """One JSON line an event; a refusal in the middle becomes the last line, for the status line is already gone."""
+    yield msgspec.json.encode(first) + b"\n"
+    try:
+        async for event in rest:
+            yield msgspec.json.encode(event) + b"\n"
+    except HceError as error:
+        yield json.dumps({"event": "failed", **problem_body(error)}).encode() + b"\n"
+
+
+async def _body(request: Request, type_: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await read_body(request, MAX_REQUEST_BYTES), type=type_)
+    except msgspec.DecodeError as error:
+        raise Malformed(str(error)) from error
+
+
+def _hex(request: Request, name: str) -> bytes | None:
+    raw = request.query_params.get(name)
+    if raw is None:
+        return None
+    try:
+        return bytes.fromhex(raw)
+    except ValueError as error:
+        raise Malformed(f"{name} is not hex") from error

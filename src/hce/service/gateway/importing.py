@@ -1,0 +1,189 @@
+"""FHIR Bundles become records: checked, matched to a person, grouped, sealed, published; nothing twice.
+
+One Bundle is one walk: plan (pure), find the person, drop resources that were written before, seal by visit, publish in batches.
+Two batches are in flight at one time: while one becomes final the next is sealed. A batch that fails stops the walk with its reason;
+what was final before stays, and importing the same Bundle again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from itertools import groupby
+
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as
+from hce.service.fhir.grouping import ImportPlan, PlannedRecord, plan_import
+from hce.service.gateway.practice import Practice
+from hce.service.index.store import Patient, WrittenRecord
+from hce.service.sdk.author import Author
+from hce.service.terms.grants import SignedToken
+from hce.service.vault.compartments import verify_card
+from hce.service.vault.sealing import AuthoringSession, Batch, make_batch
+
+BATCH_RECORDS = 100
+"""Records published together: large enough to mix visits, small enough that one fits the per-transaction steps."""
+BATCH_BYTES = 4 << 20
+"""Resource bytes published together."""
+IN_FLIGHT = 2
+
+
+class Progress(Struct, frozen=True, tag_field="event", tag="progress"):
+    """What a person watching sees."""
+
+    records_done: int
+    records_total: int
+    resources_done: int
+
+
+class Planned(Struct, frozen=True, tag_field="event", tag="planned"):
+    patient_id: str
+    label: str
+    custodial: bool
+    records: int
+    resources: int
+    already_written: int
+    shared: int
+
+
+class EntryProblem(Struct, frozen=True, tag_field="event", tag="problem"):
+    """One entry that was not imported; the others go on."""
+
+    index: int
+    type: str
+    code: str
+    detail: str
+
+
+class Finished(Struct, frozen=True, tag_field="event", tag="finished"):
+    patient_id: str
+    records: list[str]
+    """record ids, hex."""
+    resources: int
+    problems: int
+
+
+Event = Planned | EntryProblem | Progress | Finished
+
+
+class _Sealed(Struct, frozen=True):
+    batch: Batch
+    written: list[tuple[WrittenRecord, list[bytes]]]
+    resources: int
+
+
+async def import_bundle(
+    practice: Practice, bundle: bytes, author: bytes | None = None, patient_id: str | None = None
+) -> AsyncIterator[Event]:
+    """Events of one import. Raises what refuses the whole Bundle; a broken entry is an event and stops nothing."""
+    plan = await asyncio.to_thread(plan_import, bundle)
+    patient = await practice.patient_for(plan.identity, patient_id)
+    for problem in plan.problems:
+        yield EntryProblem(problem.index, problem.type, problem.code, problem.detail)
+    fresh, repeated = _not_yet_written(plan, practice.index.known_resources(patient.patient_id))
+    yield Planned(
+        patient.patient_id,
+        patient.label,
+        patient.custodial_id is not None,
+        len(fresh),
+        sum(len(record.items) for record in fresh),
+        repeated,
+        plan.shared_count,
+    )
+    credential_id = author or await practice.writer()
+    token = decode_as(SignedToken, patient.token)
+    names: list[str] = []
+    resources = 0
+    async for done in _publish(practice, patient, credential_id, token, _batches(fresh)):
+        practice.index.put_written(done.written)
+        names += [record.record_id.hex() for record, _ in done.written]
+        resources += done.resources
+        yield Progress(len(names), len(fresh), resources)
+    yield Finished(patient.patient_id, names, resources, len(plan.problems))
+
+
+async def _publish(
+    practice: Practice, patient: Patient, credential_id: bytes, token: SignedToken, parts: Sequence[list[PlannedRecord]]
+) -> AsyncIterator[_Sealed]:
+    """Seals and publishes part by part, keeping IN_FLIGHT batches on their way; yields what is final, in order."""
+    author = Author(practice.network, practice.org_id, practice.keys.signing)
+    tokens = {token.token.feed: token}
+    waiting: list[asyncio.Task[_Sealed]] = []
+
+    async def publish(sealed: _Sealed) -> _Sealed:
+        await author.publish(sealed.batch, tokens)
+        height = practice.network.light.height
+        return _Sealed(sealed.batch, [(_at(record, height), digests) for record, digests in sealed.written], sealed.resources)
+
+    try:
+        for part in parts:
+            sealed = await _seal(practice, patient, credential_id, part)
+            waiting.append(asyncio.create_task(publish(sealed)))
+            if len(waiting) == IN_FLIGHT:
+                yield await waiting.pop(0)
+        while waiting:
+            yield await waiting.pop(0)
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part: list[PlannedRecord]) -> _Sealed:
+    """One batch; the work of sealing runs beside the event loop."""
+    now_ms = practice.clock.now_ms()
+    signed = await practice.fresh_card(patient)
+    card = verify_card(signed, practice.network.chain, now_ms, None)
+    key = practice.keyring.clinician(credential_id)
+    keyholders = practice.network.genesis.keyholders
+
+    def work() -> _Sealed:
+        sessions: list[AuthoringSession] = []
+        written: list[tuple[WrittenRecord, list[bytes]]] = []
+        for _, visit in groupby(part, key=lambda record: record.encounter):
+            session = AuthoringSession(practice.network.chain, practice.org_id, credential_id, key, card, keyholders)
+            for planned in visit:
+                sealed = session.seal(planned.items, planned.kind, planned.date, now_ms)
+                record = WrittenRecord(sealed.record_id, patient.patient_id, planned.kind, planned.date, credential_id, 0)
+                written.append((record, [_digest(item.content) for item in planned.items]))
+            sessions.append(session)
+        return _Sealed(make_batch(sessions), written, sum(len(record.items) for record in part))
+
+    return await asyncio.to_thread(work)
+
+
+def _batches(records: Sequence[PlannedRecord]) -> list[list[PlannedRecord]]:
+    """In order of visits, so that one visit is one session wherever it fits."""
+    ordered = sorted(records, key=lambda record: (record.encounter or "", record.date))
+    parts: list[list[PlannedRecord]] = []
+    size = 0
+    for record in ordered:
+        record_bytes = sum(len(item.content) for item in record.items)
+        if not parts or len(parts[-1]) == BATCH_RECORDS or size + record_bytes > BATCH_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(record)
+        size += record_bytes
+    return parts
+
+
+def _not_yet_written(plan: ImportPlan, known: set[bytes]) -> tuple[list[PlannedRecord], int]:
+    """The plan without resources whose exact bytes this person already has here; how many were left out."""
+    fresh: list[PlannedRecord] = []
+    repeated = 0
+    for record in plan.records:
+        items = [item for item in record.items if _digest(item.content) not in known]
+        repeated += len(record.items) - len(items)
+        if items:
+            fresh.append(PlannedRecord(record.kind, record.date, record.compartment, items, record.encounter))
+    return fresh, repeated
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.sha256(content).digest()
+
+
+def _at(record: WrittenRecord, height: int) -> WrittenRecord:
+    return WrittenRecord(record.record_id, record.patient_id, record.kind, record.day, record.author, height)

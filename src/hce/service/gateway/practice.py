@@ -1,0 +1,190 @@
+"""The organisation behind the gateway: its certificate, its staff, its patients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.types.clock import Clock
+from hce.foundation.types.errors import NotFound, Refused
+from hce.service.fhir.identity import Match, PatientIdentity, same_person
+from hce.service.index.store import Index, Patient
+from hce.service.keyring.keyring import Clinician, Keyring
+from hce.service.sdk.network import Network
+from hce.service.sdk.owner import Owner
+from hce.service.terms import payloads
+from hce.service.terms.certification import require_organisation
+from hce.service.terms.grants import SignedCard, SignedToken
+from hce.service.terms.payloads import CompartmentOpen, CredentialBody, OrganisationCertificate, Power
+from hce.service.terms.states import key_compartment, key_credential, key_organisation
+from hce.service.vault.compartments import make_card, verify_card, verify_token
+
+STAFF_LIFE_MS = 365 * 24 * 3_600_000
+"""A credential this gateway issues is dead after a year, or with its organisation."""
+TOKEN_SERIAL = 0
+"""Serial of the first write token of a custodial account."""
+
+
+class StaffMember(Struct, frozen=True):
+    """Somebody the organisation wants certified."""
+
+    name: str
+    powers: list[Power]
+
+
+class NotThatPerson(Refused):
+    """The patient's record names somebody else than the enrolled person."""
+
+    code = "patient.unclear"
+    status = 409
+
+
+class CompartmentUnknown(Refused):
+    """The card's compartment is not on the final chain."""
+
+    code = "compartment.unknown"
+    status = 404
+
+
+class Practice:
+    """State of one gateway. All methods may be called from one event loop."""
+
+    def __init__(self, network: Network, keyring: Keyring, index: Index, clock: Clock) -> None:
+        self.network = network
+        self.keyring = keyring
+        self.index = index
+        self.clock = clock
+        self.keys = keyring.organisation()
+        self.org_id = payloads.org_id(network.chain, self.keys.signing.public)
+
+    @property
+    def payer(self) -> tuple[bytes, SigningKey]:
+        """Who pays for this organisation's transactions, and the key that countersigns."""
+        return self.org_id, self.keys.signing
+
+    async def certificate(self) -> OrganisationCertificate:
+        """The organisation's proven certificate; raises `OrganisationNotCertified`."""
+        reader = await self.network.reader(key_organisation(self.org_id))
+        state = require_organisation(reader, self.org_id, None, self.network.light.height, self.clock.now_ms())
+        return state.certificate
+
+    async def certify_staff(self, wanted: Sequence[StaffMember]) -> list[Clinician]:
+        """Issues a credential to everybody on the list who has none; those who have one keep it."""
+        certificate = await self.certificate()
+        known = {person.name: person for person in self.keyring.clinicians()}
+        for member in wanted:
+            found = known.get(member.name)
+            if found is not None and found.credential_id is not None:
+                continue
+            person_key = found.person_key if found is not None else self.keyring.add_clinician(member.name).public
+            body = CredentialBody(
+                org_id=self.org_id,
+                person_key=person_key,
+                role="clinician",
+                name=member.name,
+                powers=sorted(set(member.powers)),
+                not_before_ms=certificate.not_before_ms,
+                expires_at_ms=min(certificate.expires_at_ms, certificate.not_before_ms + STAFF_LIFE_MS),
+            )
+            name = payloads.credential_id(self.network.chain, body)
+            if (await self.network.reader(key_credential(name))).credential(name) is None:
+                signers = [("organisation", self.keys.signing), ("payer", self.keys.signing)]
+                await self.network.transact("credential.issue", body, self.org_id, signers)
+            self.keyring.bind_credential(person_key, name)
+        return self.keyring.clinicians()
+
+    async def writer(self) -> bytes:
+        """credential_id of the first of the staff who may write."""
+        names = [person.credential_id for person in self.keyring.clinicians() if person.credential_id is not None]
+        reader = await self.network.reader(*(key_credential(name) for name in names))
+        for name in names:
+            state = reader.credential(name)
+            if state is not None and state.revoked_height is None and "write" in state.body.powers:
+                return name
+        raise NotFound("nobody of the staff may write")
+
+    async def open_compartment(self, owner_digest: bytes, recovery_digest: bytes) -> bytes:
+        """Opens a person's compartment at this organisation's expense; its id. Opening it again finds it open."""
+        name = payloads.compartment_id(self.network.chain, owner_digest)
+        if (await self.network.reader(key_compartment(name))).compartment(name) is None:
+            payload = CompartmentOpen(owner_digest, recovery_digest)
+            await self.network.transact("compartment.open", payload, self.org_id, [("payer", self.keys.signing)])
+        return name
+
+    async def enrol(self, identity: PatientIdentity, card: SignedCard, token: SignedToken) -> Patient:
+        """Takes a person with own keys into the index: card and token are checked against the final chain."""
+        now_ms = self.clock.now_ms()
+        name = card.card.compartment_id
+        state = (await self.network.reader(key_compartment(name))).compartment(name)
+        if state is None:
+            raise CompartmentUnknown(compartment_id=name.hex())
+        checked = verify_card(card, self.network.chain, now_ms, state.owner_digest)
+        verify_token(token, self.network.chain, self.org_id, checked, now_ms)
+        return self._remember(identity, None, card, token)
+
+    async def patient_for(self, identity: PatientIdentity, patient_id: str | None) -> Patient:
+        """Whose records these are: the named patient, one whose identity matches, or a new custodial account.
+
+        Raises `NotThatPerson` when a named patient does not match, or when a match is unclear: a person has to look (F36).
+        """
+        if patient_id is not None:
+            patient = self.index.patient(patient_id)
+            if patient is None:
+                raise NotFound("patient", patient_id=patient_id)
+            comparison = same_person(identity, identity_of(patient))
+            if comparison.match is not Match.YES:
+                raise NotThatPerson(patient_id=patient_id, reasons=comparison.reasons)
+            return patient
+        for patient in self.index.patients():
+            comparison = same_person(identity, identity_of(patient))
+            if comparison.match is Match.YES:
+                return patient
+            if comparison.match is Match.UNCLEAR and _share_an_identifier(identity, identity_of(patient)):
+                raise NotThatPerson(patient_id=patient.patient_id, reasons=comparison.reasons)
+        return await self._take_custody(identity)
+
+    async def fresh_card(self, patient: Patient) -> SignedCard:
+        """The card to seal to. A custodial account's is made anew; a person's own is the last one they gave, while it lives."""
+        if patient.custodial_id is not None:
+            return await self._custodial_owner(bytes.fromhex(patient.custodial_id)).card()
+        return decode_as(SignedCard, patient.card)
+
+    def _custodial_owner(self, account_id: bytes) -> Owner:
+        return Owner(self.network, self.clock, self.keyring.custodial_keys(account_id))
+
+    async def _take_custody(self, identity: PatientIdentity) -> Patient:
+        """An account for somebody without keys: kept here, marked so, claimed later."""
+        identifiers = [f"{system}|{value}" for system, value in identity.identifiers]
+        account = self.keyring.new_custodial(identity.shown_name, identifiers)
+        keys = self.keyring.custodial_keys(account.account_id)
+        await self.open_compartment(keys.owner_digest, keys.recovery_digest)
+        card = make_card(keys, self.network.chain, 0, 0, self.clock.now_ms())
+        token = self._custodial_owner(account.account_id).token(self.org_id, TOKEN_SERIAL)
+        return self._remember(identity, account.account_id.hex(), card, token)
+
+    def _remember(self, identity: PatientIdentity, custodial_id: str | None, card: SignedCard, token: SignedToken) -> Patient:
+        same = next((one for one in self.index.patients() if one.compartment_id == card.card.compartment_id), None)
+        patient = Patient(
+            patient_id=same.patient_id if same else os.urandom(8).hex(),
+            label=identity.shown_name,
+            identity=msgspec.json.encode(identity),
+            custodial_id=custodial_id,
+            compartment_id=card.card.compartment_id,
+            card=encode(card),
+            token=encode(token),
+        )
+        self.index.put_patient(patient)
+        return patient
+
+
+def identity_of(patient: Patient) -> PatientIdentity:
+    return msgspec.json.decode(patient.identity, type=PatientIdentity)
+
+
+def _share_an_identifier(a: PatientIdentity, b: PatientIdentity) -> bool:
+    return bool(set(a.identifiers) & set(b.identifiers))
