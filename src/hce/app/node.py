@@ -177,7 +177,7 @@ async def run_node(home: Home, index: int, port: int) -> None:
             stopped.cancel()
             node.runtime.stop()
             await consensus
-    log.info("stopped at height %d", node.ledger.height)
+            log.info("stopped at height %d", node.ledger.height)
 
 
 @asynccontextmanager

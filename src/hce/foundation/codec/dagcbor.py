@@ -76,8 +76,29 @@ def decode(raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> Any:
 
 
 def decode_as(type_: type[T], raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> T:
-    """Decode into a struct whose bounds then hold; `Malformed` names the field that does not fit."""
-    return convert(type_, decode(raw, max_bytes=max_bytes))
+    """Decode into a struct whose bounds then hold; `Malformed` names the field that does not fit.
+
+    The struct is encoded again and compared: `msgspec` passes over items behind the last field and fills in defaults, and either
+    would give one value several names.
+    """
+    value = convert(type_, _loosely(raw, max_bytes))
+    if encode(value) != raw:
+        raise Malformed("not the canonical DAG-CBOR of its type")
+    return value
+
+
+def _loosely(raw: bytes, max_bytes: int) -> Any:
+    """What `libipld` reads, with what it should not have let through refused; the spelling is still to be compared."""
+    if len(raw) > max_bytes:
+        raise TooLarge("encoded value", actual_bytes=len(raw), max_bytes=max_bytes)
+    try:
+        value = libipld.decode_dag_cbor(raw)
+    except (ValueError, RecursionError) as error:
+        raise Malformed("not DAG-CBOR") from error
+    fault = _fault_of(value)
+    if fault:
+        raise Malformed(fault)
+    return value
 
 
 def convert(type_: type[T], builtins: Any) -> T:
