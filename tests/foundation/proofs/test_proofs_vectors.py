@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+from tests.vectors.hce.make_proofs import FILE, vectors
+
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.proofs.authmap import MapProof, verify_map_proof
 from hce.foundation.proofs.listhash import ListProof, verify_list_proof
-from tests.vectors.hce.make_proofs import FILE, vectors
 
 FROZEN = json.loads(FILE.read_text())
 

@@ -47,7 +47,7 @@ def map_vectors() -> list[dict[str, Any]]:
         {},
         {crowd[0]: b"alone"},
         elsewhere,
-        elsewhere | {key: b"" for key in crowd[:1]},
+        elsewhere | dict.fromkeys(crowd[:1], b""),
         elsewhere | {key: b"value of " + key for key in crowd[1:4]},
         elsewhere | {key: b"value of " + key for key in (crowd[0], crowd[1], crowd[4])},
     ]
