@@ -224,7 +224,7 @@ def test_strange_links_are_refused(link: str) -> None:
 
 
 def test_random_ciphertexts_are_always_plain() -> None:
-    """One in some ten thousand looks like a CID to libipld; forced here by the first bytes."""
+    """One in a thousand looks like a CID to libipld; forced here by the first bytes."""
     for first in (b"\x01\x71\x12\x10", b"\x01\x00\x00\x05", b"\x01\x55\x00\x20"):
         ciphertext = first + os.urandom(1000)
         assert encode(ciphertext) == b"\x59\x03\xec" + ciphertext

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.vectors.hce.make_crypto import FILE as FROZEN_FILE
 
 from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.derive import derive_seed
-from hce.foundation.crypto.errors import SealBroken
+from hce.foundation.crypto.errors import BadPoint, SealBroken
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.ristretto import ORDER, base_times, hash_to_point, hash_to_scalar, read_point, scalar_of
 from hce.foundation.crypto.seal import OpeningKey, seal
@@ -59,7 +60,14 @@ VALUES: list[Any] = [
     [b"\xd8\x2a", "\N{DEVANAGARI DANDA}", [[[]]], {}],
 ]
 
+FROZEN = {
+    name: bytes.fromhex(text[2:])
+    for name, text in json.loads(FROZEN_FILE.read_text())["tdh2"].items()
+    if str(text).startswith("0x")
+}
+
 REQUESTS: dict[Any, list[Any]] = {
+    "frozen capsule": ["encapsulate", FROZEN["public_key"], FROZEN["label"], FROZEN["capsule_seed"]],
     "xwing_public": ["xwing_public", SEED],
     "js seals": ["seal", KEY.public, INFO, PLAINTEXT, AAD],
     "js opens": ["open", SEED, INFO, seal(KEY.public, INFO, PLAINTEXT, AAD), AAD],
@@ -159,6 +167,10 @@ def test_one_seed_gives_the_same_capsule(js: dict[Any, Any]) -> None:
     assert js["encapsulate"] == {"capsule": CAPSULE_FIELDS, "shared": SHARED}
 
 
+def test_the_frozen_capsule_is_what_the_browser_makes(js: dict[Any, Any]) -> None:
+    assert js["frozen capsule"]["shared"] == FROZEN["ss_b"]
+
+
 def test_the_browser_checks_a_capsule_and_its_label(js: dict[Any, Any]) -> None:
     assert js["verify_capsule"] is True
     assert js["verify_capsule of another label"] is False
@@ -185,6 +197,6 @@ def test_seed_words_are_the_same_in_both_languages(js: dict[Any, Any]) -> None:
 def _reads(raw: bytes) -> bool:
     try:
         read_point(raw)
-    except Exception:
+    except BadPoint:
         return False
     return True
