@@ -32,13 +32,16 @@ META_ELEMENTS = frozenset({"id", "extension", "versionId", "lastUpdated", "sourc
 PUBLISHED_TEXT = r"^[ \r\n\t\S]+$"
 TEXT = r"^[^\x00-\x08\x0B\x0C\x0E-\x1F]+$"
 """FHIR R4 string: not empty, no control characters but tab, line feed and carriage return."""
+INTEGERS: Definitions = {
+    r"^-?([0]|([1-9][0-9]*))$": {"type": "integer"},
+    r"^[0]|([1-9][0-9]*)$": {"type": "integer", "minimum": 0},
+    r"^[1-9][0-9]*$": {"type": "integer", "minimum": 1},
+}
+"""What the publisher's patterns on numbers mean."""
 REPLACED: Definitions = {
     "ResourceList": {"type": "object"},
     "Resource": {"type": "object"},
     "xhtml": {"type": "string"},
-    "integer": {"type": "integer"},
-    "positiveInt": {"type": "integer", "minimum": 1},
-    "unsignedInt": {"type": "integer", "minimum": 0},
     "integer64": {"type": "string", "pattern": r"^-?(0|[1-9][0-9]*)$"},
 }
 
@@ -84,9 +87,11 @@ def _typed(definition: Definitions) -> Definitions:
 
 
 def _without_prose(node: Any, names_are_data: bool = False) -> Any:
-    """`description` is prose in a schema object and an element's name inside `properties`. The text pattern is replaced on the way."""
+    """`description` is prose in a schema object and an element's name inside `properties`. Patterns are put right on the way."""
     if node == PUBLISHED_TEXT:
         return TEXT
+    if isinstance(node, dict) and node.get("type") == "number" and node.get("pattern") in INTEGERS:
+        return INTEGERS[node["pattern"]]
     if isinstance(node, dict):
         return {
             key: _without_prose(value, names_are_data=key == "properties" and not names_are_data)

@@ -2,7 +2,7 @@
 
 The Bundle is split by `msgspec.Raw`, so `Entry.content` is the very slice that was sent: white space, number spelling and member
 order included. A record signs and keeps these bytes. Each resource is then parsed on its own, strictly (UTF-8, no member twice,
-no NaN), so that a broken one is named and the others go on. Only what breaks the outer JSON text itself refuses the whole Bundle.
+bounded depth), so that a broken one is named and the others go on. Only what breaks the outer JSON text itself refuses the whole Bundle.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from typing import Annotated, Any, Final, NoReturn
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -29,6 +29,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 BUNDLE_TYPES: Final = frozenset({"transaction", "batch", "collection"})
 """Bundles that hand over resources to keep."""
 KEEPING_METHODS: Final = frozenset({"POST", "PUT"})
+MAX_DEPTH = 100
+"""Levels of objects and lists in a resource; real ones stay below 20."""
 FHIR_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 TYPE_NAME = re.compile(r"[A-Za-z]{1,64}")
 
@@ -162,14 +164,30 @@ def _read_entry(index: int, raw: Raw, max_resource_bytes: int) -> Entry | Proble
 
 def _parse(index: int, content: bytes) -> Json | Problem:
     try:
-        resource = json.loads(content.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        resource = json.loads(content.decode(), object_pairs_hook=_object)
     except _DuplicateKey:
         return Problem(index, "", "fhir.duplicate_key", "an object names a member twice")
     except RecursionError:
-        return Problem(index, "", "fhir.too_deep", "nested too deeply")
+        return Problem(index, "", "fhir.too_deep", f"nested deeper than {MAX_DEPTH}")
     except ValueError:
         return Problem(index, "", "fhir.not_json", "not JSON in UTF-8")
-    return resource if isinstance(resource, dict) else Problem(index, "", "fhir.no_resource", "the resource is not an object")
+    if not isinstance(resource, dict):
+        return Problem(index, "", "fhir.no_resource", "the resource is not an object")
+    return Problem(index, "", "fhir.too_deep", f"nested deeper than {MAX_DEPTH}") if _deeper_than(resource, MAX_DEPTH) else resource
+
+
+def _deeper_than(node: Any, levels: int) -> bool:
+    """Level by level, so that the answer does not depend on how deep the caller's own stack is."""
+    level = [node]
+    for _ in range(levels):
+        level = [
+            inner
+            for item in level
+            for inner in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _named(index: int, slot: _Slot, content: bytes, resource: Json) -> Entry | Problem:
@@ -197,7 +215,3 @@ def _object(pairs: list[tuple[str, Any]]) -> Json:
     if len(made) != len(pairs):
         raise _DuplicateKey
     return made
-
-
-def _no_constant(_name: str) -> NoReturn:
-    raise ValueError("NaN and Infinity are not JSON")

@@ -76,8 +76,8 @@ class Gate:
                 return None
             return _describe(next(validator.iter_errors(resource)))
         except ValueError:
-            # The validator itself refuses nesting deeper than 255 and text that is not Unicode.
-            return Fault("", "nested too deeply, or text that is not Unicode")
+            # The validator takes no text with half a surrogate pair.
+            return Fault("", "text that is not Unicode")
 
     def _validator(self, name: str) -> Any:
         if name not in self._validators:

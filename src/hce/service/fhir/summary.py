@@ -126,7 +126,7 @@ def _resource_of(item: ContentItem) -> Json:
         resource = msgspec.json.decode(item.content) if item.media_type == FHIR_JSON else {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    return resource if isinstance(resource, dict) else {}
+    return resource if isinstance(resource, dict) and isinstance(resource.get("resourceType"), str) else {}
 
 
 def _person(resource: Json) -> str:
