@@ -58,22 +58,29 @@ def placed_blobs(batch: IntakeBatch, max_bytes: int = MAX_BATCH_BYTES) -> list[t
 
 
 def deliveries(batch: IntakeBatch) -> list[Delivery]:
-    """The batch by feeds: each session entry with the records it names."""
+    """Each session entry with the records it names: every record of the batch in exactly one entry, of its own feed.
+
+    A feed may get several entries of one batch (two visits); the order inside of an entry is its session's own.
+    """
     ids = record_ids(batch)
     if len(set(ids)) != len(ids):
         raise RecordRepeated
-    by_feed: dict[bytes, list[Delivered]] = {}
+    waiting: dict[tuple[bytes, bytes], Delivered] = {}
     for record_id, record in zip(ids, batch.records, strict=True):
         if owner_wrap_digest(record.owner_wrap) != record.envelope.owner_wrap_digest:
             raise OwnerWrapMismatch(record_id=record_id.hex())
-        by_feed.setdefault(record.feed, []).append(Delivered(record_id, record.envelope, record.owner_wrap))
-    if sorted(post.feed for post in batch.posts) != sorted(by_feed):
-        raise EntryMismatch("not one entry for each feed")
-    return [_delivery(post, by_feed[post.feed]) for post in batch.posts]
+        waiting[record.feed, record_id] = Delivered(record_id, record.envelope, record.owner_wrap)
+    delivered = [_delivery(post, waiting) for post in batch.posts]
+    if waiting:
+        raise EntryMismatch("records that no entry names", records=len(waiting))
+    return delivered
 
 
-def _delivery(post: FeedPost, records: list[Delivered]) -> Delivery:
+def _delivery(post: FeedPost, waiting: dict[tuple[bytes, bytes], Delivered]) -> Delivery:
+    """Takes the entry's records out of `waiting`."""
     entry = decode_as(SessionEntry, post.entry)
-    if [opening.record_id for opening in entry.openings] != [record.record_id for record in records]:
+    records = [waiting.pop((post.feed, opening.record_id), None) for opening in entry.openings]
+    named = [record for record in records if record is not None]
+    if len(named) != len(records):
         raise EntryMismatch("other records than the batch's", feed=post.feed.hex())
-    return Delivery(post, records)
+    return Delivery(post, named)

@@ -34,11 +34,11 @@ class IntakeRecord(Struct, frozen=True, array_like=True):
 
 
 class FeedPost(Struct, frozen=True, array_like=True):
-    """One session entry for one feed. Without a token that holds it waits in quarantine."""
+    """One session entry for a feed; a feed may get several. Without a token that holds it waits in quarantine."""
 
     feed: Digest
     entry: Annotated[bytes, Meta(max_length=MAX_ENTRY_BYTES)]
-    """DAG-CBOR of a SessionEntry, whose openings name this batch's records of the feed, in order."""
+    """DAG-CBOR of a SessionEntry; its openings name records of this batch and feed. Each record stands in one entry."""
     token: SignedToken | None
 
 

@@ -186,9 +186,14 @@ class AuthoringSession:
         return sealed
 
     def finish(self, placement_cid: bytes) -> FeedWrite:
-        """Seals the openings of everything pending, which then is pending no more: an opening key is used once."""
+        """Seals the openings of everything pending, which then is pending no more: an opening key is used once.
+
+        Raises `BatchTooLarge`; ValueError when nothing is pending. `make_batch` calls it.
+        """
         if not self._pending:
             raise ValueError("nothing was sealed since the last finish")
+        if len(self._pending) > MAX_RECORDS_PER_BATCH:
+            raise BatchTooLarge(actual=len(self._pending), max_records=MAX_RECORDS_PER_BATCH)
         finished, self._pending = self._pending, []
         entry = SessionEntry(
             self._locks.lock_a, self._locks.owner_lock, [self._seal_opening(record, placement_cid) for record in finished]

@@ -1,0 +1,47 @@
+"""A batch of the vault as the intake sees it: what the gateway sends is what the node takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from hce.foundation.codec.dagcbor import decode_as
+from hce.service.intake.errors import EntryMismatch
+from hce.service.intake.rules import deliveries, placed_blobs
+from hce.service.sdk.author import Author
+from hce.service.terms.records import ContentItem, SessionEntry
+from hce.service.vault.sealing import make_batch
+
+
+@pytest.fixture
+def intake(world: Any) -> Any:
+    """Two visits to one compartment, three records, in one signed batch."""
+    sessions = [world.session(), world.session()]
+    for session in (*sessions, sessions[0]):
+        session.seal([ContentItem("a", "text/plain", b"x")], "note", "2025-05-05", 1)
+    author = Author(None, world.org_id, world.org_key)  # signing asks no network
+    return author.intake_batch(make_batch(sessions), {})
+
+
+def test_two_visits_to_one_compartment_go_in_one_batch(intake: Any) -> None:
+    delivered = deliveries(intake)
+    assert [len(each.records) for each in delivered] == [2, 1]
+    assert len(placed_blobs(intake)) == 3
+    for each in delivered:
+        named = [opening.record_id for opening in decode_as(SessionEntry, each.post.entry).openings]
+        assert [record.record_id for record in each.records] == named
+
+
+def test_every_record_stands_in_exactly_one_entry_of_its_feed(intake: Any) -> None:
+    other_feed = [replace(intake.posts[0], feed=bytes(32)), intake.posts[1]]
+    moved = [replace(intake.records[0], feed=bytes(32)), *intake.records[1:]]
+    for changed in (
+        {"posts": intake.posts[:1]},
+        {"posts": [*intake.posts, intake.posts[0]]},
+        {"posts": other_feed},
+        {"records": moved},
+    ):
+        with pytest.raises(EntryMismatch):
+            deliveries(replace(intake, **changed))
