@@ -53,6 +53,13 @@ def test_a_missing_required_element_is_named() -> None:
     assert fault.reason == "a required element is missing: code"
 
 
+@pytest.mark.parametrize("name", [None, 7, [], "Project", SECRET])
+def test_a_type_outside_the_release_is_a_fault(name: object) -> None:
+    fault = default_gate().fault_of({"resourceType": name})
+    assert fault is not None
+    assert (fault.path, fault.reason) == ("/resourceType", "not a FHIR R4 resource type")
+
+
 @pytest.mark.parametrize("space", ["\u3000", "\u00a0", " "])
 def test_text_with_any_written_space_is_text(space: str) -> None:
     assert default_gate().fault_of(observation(valueString=f"血压{space}高")) is None

@@ -52,7 +52,7 @@ class Gate:
         self._validators: dict[str, Any] = {}
 
     def fault_of(self, resource: Json) -> Fault | None:
-        """The first fault of a resource whose resourceType is in `R4_TYPES`, or of a resource it contains; or None."""
+        """The first fault of a resource, or of a resource it contains; or None. Which type it is, is for the caller to ask."""
         if fault := self._fault(resource):
             return fault
         contained = resource.get("contained", [])
@@ -62,15 +62,16 @@ class Gate:
 
     def _contained_fault(self, place: int, inner: Json) -> Fault | None:
         path = f"/contained/{place}"
-        if not isinstance(name := inner.get("resourceType"), str) or name not in R4_TYPES:
-            return Fault(path + "/resourceType", "not a FHIR R4 resource type")
         if "contained" in inner:
             return Fault(path + "/contained", "a contained resource contains another")
         fault = self._fault(inner)
         return Fault(path + fault.path, fault.reason) if fault else None
 
     def _fault(self, resource: Json) -> Fault | None:
-        validator = self._validator(resource["resourceType"])
+        name = resource.get("resourceType")
+        if not isinstance(name, str) or name not in R4_TYPES:
+            return Fault("/resourceType", "not a FHIR R4 resource type")
+        validator = self._validator(name)
         try:
             if validator.is_valid(resource):
                 return None
