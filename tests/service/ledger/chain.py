@@ -157,6 +157,7 @@ class Chain:
         commit: Commit = commit_durably,
         pool_limits: PoolLimits | None = None,
         monotonic_ns: Callable[[], int] = lambda: 0,
+        on_revokes: Callable[[list[bytes]], None] | None = None,
     ) -> None:
         self.genesis = genesis_of(params)
         self.params = params
@@ -165,7 +166,7 @@ class Chain:
             Ledger.create(self.store, self.genesis)
         self.revoked: list[bytes] = []
         self.ledger = Ledger(
-            self.store, self.genesis, on_revokes=self.revoked.extend, monotonic_ns=monotonic_ns, pool_limits=pool_limits
+            self.store, self.genesis, on_revokes=on_revokes or self.revoked.extend, monotonic_ns=monotonic_ns, pool_limits=pool_limits
         )
         self.queries = self.ledger.queries
 
