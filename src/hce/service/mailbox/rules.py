@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from hce.foundation.crypto.sign import verify
-from hce.foundation.types.scalars import MAX_SAFE_INT
 from hce.service.mailbox.errors import BadSignature, Stale, WrongChain
 from hce.service.mailbox.final import FinalState
 from hce.service.terms.certification import require_organisation
@@ -71,7 +70,7 @@ def lane_of(
         feed_address(token.feed_read_key, token.owner_key) == feed
         and token.token.feed == feed
         and token.token.org_id == org_id
-        and 0 <= token.token.serial <= MAX_SAFE_INT
+        and token.token.serial >= 0
         and now_ms < token.token.expires_ms
         and verify(token.owner_key, token_message(chain, token.token), token.signature)
         and not is_revoked(feed, token.token.serial)
