@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from msgspec import Struct
 
+from hce.app.lifeline import SUPERVISED
 from hce.foundation.types.errors import Unavailable
 
 STOP_PATIENCE_S = 10.0
@@ -62,7 +63,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISED: "1"},
             )
         self._running[plan.name] = process
         await self._wait_ready(plan, process)

@@ -1,4 +1,5 @@
-"""What people read, in zh-CN and en: one JSON file a language, the same keys in both (a test compares them).
+"""What people read, in zh-CN and en: `app.*.json` for places in the app, `errors.*.json` for error codes; the same keys in both
+languages (a test compares them).
 
 A key is an error code (`grant.expired`) or a place in the app (`up.ready`). Texts hold {fields}; a missing key shows itself.
 """
@@ -14,6 +15,7 @@ from typing import Any
 from hce.foundation.types.errors import HceError
 
 LANGUAGES = ("en", "zh-CN")
+PARTS = ("app", "errors")
 
 
 def language() -> str:
@@ -25,7 +27,9 @@ def language() -> str:
 @cache
 def catalogue(lang: str) -> dict[str, str]:
     """All texts of a language."""
-    texts: dict[str, str] = json.loads(files(__package__).joinpath(f"{lang}.json").read_text("utf-8"))
+    texts: dict[str, str] = {}
+    for part in PARTS:
+        texts |= json.loads(files(__package__).joinpath(f"{part}.{lang}.json").read_text("utf-8"))
     return texts
 
 

@@ -70,6 +70,11 @@ async def ask(
 
 async def collect(practice: Practice) -> Collected:
     """Looks through new inbox items: each offer that is ours is countersigned, made final and kept."""
+    async with practice.collecting:
+        return await _collect(practice)
+
+
+async def _collect(practice: Practice) -> Collected:
     inbox = Mail(practice.network, practice.clock, [practice.org_id], practice.keys.signing)
     grants: list[str] = []
     refused: dict[int, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 
@@ -60,6 +61,10 @@ class Practice:
         self.index = index
         self.clock = clock
         self.keys = keyring.organisation()
+        self.collecting = asyncio.Lock()
+        """Held while the inbox is looked through: an offer is taken once."""
+        self.enrolling = asyncio.Lock()
+        """Held while a person is looked up or taken in: two imports of one stranger make one account."""
         self.org_id = payloads.org_id(network.chain, self.keys.signing.public)
 
     @property
@@ -132,6 +137,10 @@ class Practice:
 
         Raises `NotThatPerson` when a named patient does not match, or when a match is unclear: a person has to look (F36).
         """
+        async with self.enrolling:
+            return await self._patient_for(identity, patient_id)
+
+    async def _patient_for(self, identity: PatientIdentity, patient_id: str | None) -> Patient:
         if patient_id is not None:
             patient = self.index.patient(patient_id)
             if patient is None:

@@ -22,6 +22,7 @@ from enum import Enum
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.proofs.authmap import MapProof
 from hce.foundation.store.journal import HEALTH, VALUE
 from hce.foundation.store.kv import KeyValueStore, ReadTxn, WriteTxn
 from hce.foundation.store.mapnodes import MapDelta, MapStore
@@ -80,6 +81,10 @@ class FinalView:
     def compute_delta(self, space: str, changes: Mapping[bytes, bytes | None]) -> MapDelta:
         """What `changes` make of one map, written nowhere."""
         return MAPS[space].compute_root(self._snapshot, changes)[1]
+
+    def prove(self, space: str, key: bytes) -> tuple[bytes | None, MapProof]:
+        """A value of one of the two maps (None when absent) and its proof under the root of this height."""
+        return MAPS[space].prove(self._snapshot, key)
 
     @property
     def height(self) -> Height:

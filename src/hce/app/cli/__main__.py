@@ -1,0 +1,5 @@
+"""`python -m hce.app.cli`, which `./hce` runs."""
+
+from hce.app.cli.main import main
+
+main()

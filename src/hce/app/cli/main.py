@@ -1,0 +1,42 @@
+"""`hce`: every command in one list, errors in plain words with the code behind."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from hce.app.cli import doctor, gateway, import_, node, status, tour, up
+from hce.app.words import explain, say
+from hce.foundation.types.errors import HceError
+
+app = typer.Typer(
+    name="hce",
+    help="HCE, the Health Care Ecosystem. 医疗健康生态平台",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("up")(up.up)
+app.command("tour")(tour.tour)
+app.command("import")(import_.import_)
+app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.command("node")(node.node)
+app.command("gateway")(gateway.gateway)
+
+
+def main() -> None:
+    """Entry point. A named error ends with exit code 1 and two lines; anything else is a bug and shows its traceback."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        app()
+    except HceError as error:
+        shown = ", ".join(f"{name}: {value}" for name, value in error.fields.items())
+        print(explain(error), file=sys.stderr)
+        if error.detail or shown:
+            print(say("cli.detail", detail=" ".join(part for part in (error.detail, shown) if part)), file=sys.stderr)
+        sys.exit(1)

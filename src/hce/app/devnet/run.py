@@ -1,0 +1,90 @@
+"""Brings a demo network up under a supervisor, step by step, new or continued."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from hce.app.devnet.genesis import make_network
+from hce.app.devnet.home import Home
+from hce.app.devnet.people import ORGANISATIONS, certify, make_gateways
+from hce.app.supervisor import ProcessPlan, Supervisor
+from hce.foundation.types.errors import Refused
+from hce.service.sdk.network import Network
+from hce.service.terms.genesis import Params
+
+GATEWAY_PORT_OFFSET = 50
+"""Gateways listen this far above the nodes."""
+
+Tell = Callable[..., None]
+"""`tell(key, **fields)`: progress for a person, as a key of the words."""
+
+
+class TooManyNodes(Refused):
+    """More nodes than this version can link."""
+
+    code = "node.too_many"
+    status = 501
+
+
+MAX_NODES = 1
+"""Until the links between nodes exist."""
+
+
+def ports_of(nodes: int, port_base: int) -> list[int]:
+    """Every port a network with this base listens on."""
+    return [port_base + index for index in range(nodes)] + [
+        port_base + GATEWAY_PORT_OFFSET + place for place in range(len(ORGANISATIONS))
+    ]
+
+
+def create(home: Home, ports: list[int], nodes: int, params: Params) -> None:
+    """A new network's files. `ports` as `ports_of` lists them. Raises `TooManyNodes`."""
+    if not 1 <= nodes <= MAX_NODES:
+        raise TooManyNodes(expected=MAX_NODES, actual=nodes)
+    node_urls = [f"http://127.0.0.1:{port}" for port in ports[:nodes]]
+    gateways = {name: f"http://127.0.0.1:{port}" for name, port in zip(ORGANISATIONS, ports[nodes:], strict=True)}
+    make_network(home, node_urls, gateways, params, int(time.time() * 1_000), os.urandom)
+    make_gateways(home)
+
+
+def plans(home: Home) -> tuple[list[ProcessPlan], list[ProcessPlan]]:
+    """(nodes, gateways) of the network in this folder."""
+    described = home.network()
+    root = str(home.root)
+    nodes = [
+        ProcessPlan(f"node-{index}", ["node", "--home", root, "--index", str(index), "--port", _port(url)], url)
+        for index, url in enumerate(described["nodes"])
+    ]
+    gateways = [
+        ProcessPlan(f"gateway-{name}", ["gateway", "--home", root, "--name", name, "--port", _port(url)], url)
+        for name, url in described["gateways"].items()
+    ]
+    return nodes, gateways
+
+
+def ports_in(home: Home) -> list[int]:
+    """Ports the network in this folder listens on."""
+    nodes, gateways = plans(home)
+    return [int(_port(plan.url)) for plan in nodes + gateways]
+
+
+async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
+    """Nodes, then the organisations' certificates, then their gateways. Raises `ProcessFailed`."""
+    nodes, gateways = plans(home)
+    for plan in nodes:
+        tell("up.node_starting", name=plan.name)
+        await supervisor.start(plan)
+    async with await Network.join([plan.url for plan in nodes], home.genesis()) as network:
+        for name in home.network()["gateways"]:
+            tell("up.organisation", name=ORGANISATIONS[name].name if name in ORGANISATIONS else name)
+            await certify(home, network, name)
+    for plan in gateways:
+        tell("up.gateway_starting", name=plan.name)
+        await supervisor.start(plan)
+
+
+def _port(url: str) -> str:
+    return str(urlsplit(url).port)

@@ -1,0 +1,74 @@
+"""A gateway as its own staff's tools call it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from hce.app.gateway import bearer_token
+from hce.foundation.types.errors import HceError
+from hce.service.sdk.errors import NodeUnreachable, Remote
+
+TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+"""Between two pieces of an answer; an import may take as long as it needs."""
+
+
+class GatewayClient:
+    """JSON calls with the bearer token. Use as an async context manager."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, headers={"authorization": f"Bearer {token}"})
+
+    @classmethod
+    def at(cls, url: str, folder: Path) -> GatewayClient:
+        """The gateway whose folder this is."""
+        return cls(url, bearer_token(folder))
+
+    async def __aenter__(self) -> GatewayClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def get(self, path: str) -> Any:
+        return (await self._send("GET", path)).json()
+
+    async def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return (await self._send("POST", path, json=body or {})).json()
+
+    async def import_bundle(self, bundle: bytes, **options: str) -> AsyncIterator[dict[str, Any]]:
+        """Events of an import, one at a time; raises when it was refused or broke off."""
+        try:
+            async with self._http.stream("POST", self.url + "/v1/import", content=bundle, params=options) as answer:
+                if answer.status_code >= 400:
+                    await answer.aread()
+                    raise _remote(answer)
+                async for line in answer.aiter_lines():
+                    event: dict[str, Any] = json.loads(line)
+                    if event["event"] == "failed":
+                        raise Remote(event["code"], event["status"], event["detail"])
+                    yield event
+        except httpx.HTTPError as error:
+            raise NodeUnreachable(str(error) or type(error).__name__, url=self.url) from error
+
+    async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = await self._http.request(method, self.url + path, **options)
+        except httpx.HTTPError as error:
+            raise NodeUnreachable(str(error) or type(error).__name__, url=self.url) from error
+        if answer.status_code >= 400:
+            raise _remote(answer)
+        return answer
+
+
+def _remote(answer: httpx.Response) -> HceError:
+    try:
+        problem = answer.json()
+        return Remote(str(problem["code"]), answer.status_code, str(problem.get("detail", "")))
+    except (ValueError, KeyError, TypeError):
+        return Remote("gateway.bad_answer", answer.status_code)

@@ -1,0 +1,34 @@
+"""A child process ends when its supervisor does: the supervisor holds the other end of its standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+SUPERVISED = "HCE_SUPERVISED"
+"""Environment variable a supervisor sets for its children."""
+
+
+async def with_lifeline(work: Coroutine[Any, Any, None]) -> None:
+    """Runs the work; under a supervisor, asks this process to stop as SIGTERM would when standard input ends."""
+    if SUPERVISED not in os.environ:
+        await work
+        return
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    watching = asyncio.create_task(_watch(reader))
+    try:
+        await work
+    finally:
+        watching.cancel()
+
+
+async def _watch(reader: asyncio.StreamReader) -> None:
+    while await reader.read(4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)

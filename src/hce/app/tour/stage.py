@@ -1,0 +1,135 @@
+"""Who is on stage: the network, the two gateways, a patient with own keys, and a practice whose every key is in this process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from hce.app.devnet.genesis import HCET
+from hce.app.devnet.home import Home
+from hce.app.devnet.people import CERTIFICATE_BACKDATED_MS, CERTIFICATE_LIFE_MS, fill_tank, vote
+from hce.app.gateway_client import GatewayClient
+from hce.foundation.crypto.seal import OpeningKey
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.crypto.words import seed_from_words, words_from_entropy
+from hce.foundation.types.clock import SystemClock
+from hce.service.sdk.network import Network
+from hce.service.sdk.owner import Owner
+from hce.service.sdk.reader import Reader
+from hce.service.terms.grants import AccessRequest, GrantParcel
+from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, Power, credential_id, org_id
+from hce.service.terms.transactions import add_signature, parse
+from hce.service.vault.compartments import CompartmentKeys
+from hce.service.vault.granting import MadeGrant, open_parcel
+
+ENTROPY_BYTES = 16
+PRACTICE_TANK_AHCE = 1 * HCET
+FIRST_DAY, LAST_DAY = "1900-01-01", "2100-12-31"
+"""A grant over everything a person has."""
+
+Restart = Callable[[str], Awaitable[None]]
+
+
+class Stage(Struct, frozen=True):
+    """Handed to every scene."""
+
+    home: Home
+    network: Network
+    hospital: GatewayClient
+    clinic: GatewayClient
+    restart: Restart
+    """Stops a process of the network by name and starts it again."""
+
+
+class Person(Struct, frozen=True):
+    """The patient of the story."""
+
+    words: str
+    owner: Owner
+
+
+def new_person(network: Network, language: Literal["en", "zh-CN"]) -> Person:
+    """Twelve fresh words and the compartment that follows from them."""
+    words = words_from_entropy(os.urandom(ENTROPY_BYTES), language)
+    return Person(words, Owner(network, SystemClock(), CompartmentKeys(seed_from_words(words), 0)))
+
+
+class Practice:
+    """A small organisation whose keys live in this process, so that the story can also try what no gateway would."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.key = SigningKey(os.urandom(32))
+        self.inbox = OpeningKey.from_seed(os.urandom(32))
+        self.person = SigningKey(os.urandom(32))
+        self.org_id = org_id(network.chain, self.key.public)
+        self.credential_id = b""
+        self._readers: dict[bytes, SigningKey] = {}
+
+    async def certify(self, home: Home, name: str, powers: list[Power]) -> None:
+        """The operators vote it in, its tank is filled, its one clinician is certified."""
+        now_ms = int(time.time() * 1_000)
+        certificate = OrganisationCertificate(
+            self.key.public,
+            self.inbox.public,
+            name,
+            "CN",
+            "hospital",
+            powers,
+            now_ms - CERTIFICATE_BACKDATED_MS,
+            now_ms + CERTIFICATE_LIFE_MS,
+        )
+        await vote(home, self.network, certificate)
+        await fill_tank(home, self.network, self.org_id, PRACTICE_TANK_AHCE)
+        body = CredentialBody(
+            self.org_id,
+            self.person.public,
+            "clinician",
+            "Dr. Sam Harbour",
+            powers,
+            certificate.not_before_ms,
+            certificate.expires_at_ms,
+        )
+        await self.network.transact("credential.issue", body, self.org_id, [("organisation", self.key), ("payer", self.key)])
+        self.credential_id = credential_id(self.network.chain, body)
+
+    def ask(self) -> AccessRequest:
+        """A request for everything, for treatment."""
+        reader = SigningKey(os.urandom(32))
+        self._readers[reader.public] = reader
+        return AccessRequest(
+            self.network.chain,
+            self.credential_id,
+            reader.public,
+            self.inbox.public,
+            "treatment",
+            "read",
+            FIRST_DAY,
+            LAST_DAY,
+        )
+
+    async def accept(self, made: MadeGrant, grant_tx: bytes) -> Reader:
+        """Countersigns an offered grant and opens its parcel."""
+        raw = add_signature(grant_tx, "payer", self.key)
+        await self.network.submit(raw, parse(raw, self.network.chain).id)
+        return self.reader(made)
+
+    def reader(self, made: MadeGrant) -> Reader:
+        """The reader of a grant made for this practice."""
+        parcel: GrantParcel = open_parcel(self.inbox, made.parcel, self.network.chain, set(self._readers))
+        return Reader(
+            self.network,
+            SystemClock(),
+            parcel,
+            self._readers[parcel.body.reader_key],
+            self.credential_id,
+            self.person,
+            (self.org_id, self.key),
+        )
+
+
+Result = dict[str, Any]
