@@ -1,0 +1,196 @@
+"""A node's intake over real stores, and an organisation with a batch for two feeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from msgspec import structs
+
+from hce.foundation.codec.cid import cid_of_raw
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.crypto.threshold import Capsule
+from hce.foundation.store.kv import commit_durably
+from hce.foundation.store.packs import PackStore
+from hce.service.intake.service import Intake
+from hce.service.mailbox.final import FinalState
+from hce.service.mailbox.service import Mailbox
+from hce.service.terms import grants, mailbox, payloads, records, states
+from hce.service.terms.genesis import Params
+from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, intake_message
+from hce.service.terms.states import HealthReader
+
+CHAIN = b"hce test chain 1"
+NOW_MS = 1_800_000_000_000
+MAP_BYTES = 4 << 20
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Killer:
+    """Flush hooks that stop the process before or after the n-th flush; `None` never does."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self._left = at
+
+    def sync(self, descriptor: int) -> None:
+        self._step()
+        os.fsync(descriptor)
+        self._step()
+
+    def commit(self, transaction: Any) -> None:
+        self._step()
+        commit_durably(transaction)
+        self._step()
+
+    def _step(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise Killed
+
+
+class FixedClock:
+    def now_ms(self) -> int:
+        return NOW_MS
+
+
+class Node(NamedTuple):
+    """One run of the process."""
+
+    intake: Intake
+    mailbox: Mailbox
+    packs: PackStore
+
+
+class Scene:
+    """The organisation, two owners with their feeds, and the node's final state."""
+
+    chain = CHAIN
+
+    def __init__(self) -> None:
+        self.org_key, self.node_key = SigningKey(seed("org")), SigningKey(seed("node"))
+        self.org_id = payloads.org_id(CHAIN, self.org_key.public)
+        self.owners = [SigningKey(seed("owner 0")), SigningKey(seed("owner 1"))]
+        self.readers = [SigningKey(seed("feed 0")), SigningKey(seed("feed 1"))]
+        self.places = [[reader.public, owner.public] for reader, owner in zip(self.readers, self.owners, strict=True)]
+        self.feeds = [grants.feed_address(*place) for place in self.places]
+        self.table: dict[bytes, bytes] = {}
+        self.certify(["write"])
+        self.height, self.epoch, self.nonces = 50, 0, 0
+
+    def certify(self, powers: Any, **state: Any) -> None:
+        certificate = payloads.OrganisationCertificate(self.org_key.public, bytes(1216), "Lab", "DE", "lab", powers, 0, NOW_MS + 1)
+        certified = states.OrganisationState(certificate, 1, None)
+        self.table[states.key_organisation(self.org_id)] = encode(structs.replace(certified, **state))
+
+    @contextmanager
+    def state(self) -> Iterator[FinalState]:
+        yield FinalState(HealthReader(self.table.get), self.height, NOW_MS, False)
+
+    def token(self, feed: int) -> grants.SignedToken:
+        token = grants.WriteToken(self.org_id, self.feeds[feed], 1, NOW_MS + 10**6)
+        signature = self.owners[feed].sign(grants.token_message(CHAIN, token))
+        return grants.SignedToken(token, self.owners[feed].public, self.readers[feed].public, signature)
+
+    def batch(self, **changes: Any) -> IntakeBatch:
+        """Three records: two for the first feed, which gave a token, one for the second, which did not."""
+        blobs = [seed(f"ciphertext {number}") * 20 for number in range(3)]
+        placed = [records.PlacedBlob(cid_of_raw(blob), len(blob), [cid_of_raw(blob)]) for blob in blobs]
+        listed = [self.record(number, self.feeds[number // 2]) for number in range(3)]
+        fields: dict[str, Any] = {
+            "chain": CHAIN,
+            "org_id": self.org_id,
+            "placement": encode(records.PlacementManifest("hce/placement/1", CHAIN, placed, 1, 1)),
+            "blobs": blobs,
+            "records": listed,
+            "posts": [self.post(0, listed[:2], self.token(0)), self.post(1, listed[2:], None)],
+            "signature": bytes(64),
+        }
+        return self.sign(IntakeBatch(**(fields | changes)))
+
+    def sign(self, batch: IntakeBatch) -> IntakeBatch:
+        return structs.replace(batch, signature=self.org_key.sign(intake_message(batch)))
+
+    def record(self, number: int, feed: bytes) -> IntakeRecord:
+        wrap = seed(f"wrap {number}") + bytes(48)
+        capsule = Capsule(*(seed(f"{part} {number}") for part in range(5)))
+        envelope = records.Envelope(capsule, seed(f"dek {number}") + bytes(16), records.owner_wrap_digest(wrap))
+        return IntakeRecord(seed(f"nonce {number}"), feed, envelope, wrap)
+
+    def post(self, feed: int, listed: list[IntakeRecord], token: grants.SignedToken | None) -> FeedPost:
+        names = [payloads.record_id(CHAIN, self.org_id, record.nonce) for record in listed]
+        openings = [records.SealedOpening(name, bytes(300)) for name in names]
+        return FeedPost(self.feeds[feed], encode(records.SessionEntry(bytes(1168), bytes(1168), openings)), token)
+
+    def read(self, what: Any, feed: int, signer: SigningKey, record_ids: list[bytes] | None = None) -> mailbox.SignedRead:
+        self.nonces += 1
+        nonce = self.nonces.to_bytes(32, "big")
+        read = mailbox.MailboxRead(CHAIN, what, self.places[feed], 0, 100, record_ids or [], NOW_MS, nonce)
+        return mailbox.SignedRead(read, signer.sign(mailbox.read_message(read)))
+
+    @contextmanager
+    def node(self, path: Path, killer: Killer | None = None, **options: Any) -> Iterator[Node]:
+        """The process from start to end, however it ends."""
+        hooks = killer or Killer()
+        with ExitStack() as stack:
+            packs = stack.enter_context(PackStore.open(path / "packs", map_size=MAP_BYTES, sync=hooks.sync, commit=hooks.commit))
+            box = stack.enter_context(
+                Mailbox.open(
+                    path / "mailbox",
+                    chain=CHAIN,
+                    node_index=0,
+                    service_key=self.node_key,
+                    state=self.state,
+                    clock=FixedClock(),
+                    map_size=MAP_BYTES,
+                    sync=hooks.sync,
+                    commit=hooks.commit,
+                    **options,
+                )
+            )
+            intake = Intake(
+                chain=CHAIN,
+                node_index=0,
+                epoch=lambda: self.epoch,
+                service_key=self.node_key,
+                packs=packs,
+                mailbox=box,
+                state=self.state,
+                clock=FixedClock(),
+                params=Params(),
+            )
+            yield Node(intake, box, packs)
+
+
+def seed(name: str) -> bytes:
+    return digest("hce/test/seed", name)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.fixture
+def killed_at() -> Callable[[int], Killer]:
+    return Killer
+
+
+@pytest.fixture
+def killed() -> type[BaseException]:
+    return Killed
+
+
+@pytest.fixture
+def node(scene: Scene, tmp_path: Path) -> Iterator[Node]:
+    with scene.node(tmp_path / "node") as running:
+        yield running
