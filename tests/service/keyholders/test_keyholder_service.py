@@ -1,0 +1,304 @@
+"""Keyholders at work: receipts first, sealed answers, revocations that count at once, shares that stay private."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.seal import OpeningKey
+from hce.foundation.crypto.sign import SigningKey, verify
+from hce.foundation.crypto.threshold import DealtKey, combine, encapsulate, verify_partial
+from hce.service.keyholders import errors
+from hce.service.keyholders.keyshare import load_share, write_share
+from hce.service.keyholders.revoked import RevokedSet, revoked_grant
+from hce.service.keyholders.service import Keyholder
+from hce.service.mailbox.errors import AddressFull
+from hce.service.mailbox.final import FinalState
+from hce.service.mailbox.quotas import Bounds, Quotas
+from hce.service.mailbox.service import Mailbox
+from hce.service.terms import grants, mailbox, records, states, transactions
+from hce.service.terms.genesis import Params
+from hce.service.terms.payloads import GrantRevoke
+from hce.service.terms.states import HealthReader
+
+NODE_KEY = SigningKey(b"\x11" * 32)
+
+
+class Scene:
+    """One world, its state as a node sees it, and as many keyholders as are asked for."""
+
+    def __init__(self, world: Any, folder: Path) -> None:
+        self.world = world
+        self.folder = folder
+        self.table, self.request = world.bind()
+        self.revoked = RevokedSet.open(folder / "revoked")
+        self.now_ms_value = world.now.local_ms
+        self.mailbox = self.open_mailbox("mailbox")
+
+    def now_ms(self) -> int:
+        return self.now_ms_value
+
+    @contextmanager
+    def state(self) -> Iterator[FinalState]:
+        now = self.world.now
+        yield FinalState(HealthReader(self.table.get), now.height, now.block_time_ms, now.syncing)
+
+    def open_mailbox(self, name: str, **options: Any) -> Mailbox:
+        return Mailbox.open(
+            self.folder / name,
+            chain=self.world.chain,
+            node_index=0,
+            service_key=NODE_KEY,
+            state=self.state,
+            clock=self,
+            map_size=4 << 20,
+            **options,
+        )
+
+    def keyholder(self, index: int = 0, **changes: Any) -> Keyholder:
+        parts: dict[str, Any] = {
+            "chain": self.world.chain,
+            "node_index": index,
+            "share": self.world.dealt.shares[index],
+            "service_key": NODE_KEY,
+            "state": self.state,
+            "mailbox": self.mailbox,
+            "clock": self,
+            "params": Params(),
+            "sharing_epoch": 0,
+            "revoked": self.revoked,
+        }
+        return Keyholder(**(parts | changes))
+
+    def log(self) -> list[mailbox.MailItem]:
+        """The owner reads the log of the grant."""
+        key = SigningKey(_seed("log-read"))
+        self.now_ms_value += 1
+        nonce = self.now_ms_value.to_bytes(32, "big")
+        read = mailbox.MailboxRead(self.world.chain, "log", [key.public], 0, 100, [], self.now_ms_value, nonce)
+        page = self.mailbox.read(mailbox.SignedRead(read, key.sign(mailbox.read_message(read))))
+        assert isinstance(page, mailbox.MailPage)
+        return page.items
+
+    def revoke_tx(self, signer: SigningKey | None = None, grant_id: bytes | None = None) -> transactions.HealthTx:
+        chain = self.world.chain
+        payload = GrantRevoke(grant_id or self.request.access.grant_id)
+        body = transactions.make_body(chain, "grant.revoke", payload, None, 1_200)
+        raw = transactions.sign_tx(body, [("revoke_key", signer or SigningKey(_seed("grant-revoke")))])
+        return transactions.parse(raw, chain)
+
+
+def _seed(name: str) -> bytes:
+    return digest("hce/test/seed", name)
+
+
+@pytest.fixture
+def scene(world: Any, tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(world, tmp_path)
+    yield made
+    made.mailbox.close()
+    made.revoked.close()
+
+
+def opened(sealed: bytes, scene: Scene, opening_key: OpeningKey, node: int) -> grants.ReleaseReply:
+    info = grants.release_info(scene.world.chain, scene.request.entry_id, node)
+    return decode_as(grants.ReleaseReply, opening_key.open(info, sealed))
+
+
+def test_enough_keyholders_open_lock_b_and_every_part_is_proven(scene: Scene, dealt: DealtKey, opening_key: OpeningKey) -> None:
+    replies = [opened(scene.keyholder(index).release(scene.request), scene, opening_key, index) for index in (2, 0)]
+    for place, piece in enumerate(scene.world.records):
+        parts = [reply.partials[place] for reply in replies]
+        assert [part.record_id for part in parts] == [piece.record_id] * 2
+        for reply, part in zip(replies, parts, strict=True):
+            transcript = grants.dleq_transcript(
+                scene.world.chain,
+                dealt.key_id,
+                0,
+                reply.node,
+                scene.request.entry_id,
+                piece.record_id,
+                scene.request.access.response_key,
+            )
+            assert verify_partial(dealt.member_keys[reply.node], piece.capsule, part.partial, transcript)
+        label = records.capsule_label("record", scene.world.chain, piece.record_id, piece.state.policy_commitment, dealt.key_id)
+        name = ("first", "second")[place]
+        secret = encapsulate(dealt.public_key, label, _seed("capsule " + name))[1]
+        assert combine(piece.capsule, [part.partial for part in parts], dealt.threshold) == secret
+
+
+def test_the_owner_finds_a_signed_receipt_of_what_was_released(scene: Scene, opening_key: OpeningKey) -> None:
+    scene.keyholder().release(scene.request)
+    (item,) = scene.log()
+    signed = decode_as(grants.SignedReceipt, opening_key.open(grants.receipt_info(scene.world.chain), item.data))
+    assert verify(NODE_KEY.public, grants.receipt_message(signed.receipt), signed.signature)
+    assert signed.receipt.entry_id == scene.request.entry_id
+    assert signed.receipt.access == scene.request.access
+    assert signed.receipt.records == scene.request.requested
+
+
+def test_the_same_request_is_answered_again_under_the_first_receipt(scene: Scene, opening_key: OpeningKey) -> None:
+    keyholder = scene.keyholder()
+    first, second = keyholder.release(scene.request), keyholder.release(scene.request)
+    values = [[part.partial.value for part in opened(sealed, scene, opening_key, 0).partials] for sealed in (first, second)]
+    assert values[0] == values[1]
+    assert len(scene.log()) == 1
+
+
+def test_another_part_of_the_entry_gets_a_receipt_of_its_own(scene: Scene) -> None:
+    keyholder = scene.keyholder()
+    keyholder.release(scene.request)
+    requested = scene.request.requested[:1]
+    message = grants.release_message(scene.world.chain, scene.request.entry_id, scene.request.access.response_key, requested)
+    part = structs.replace(
+        scene.request,
+        requested=requested,
+        openings=scene.request.openings[:1],
+        credential_signature=scene.world.person.sign(message),
+    )
+    keyholder.release(part)
+    assert len(scene.log()) == 2
+
+
+def test_without_room_for_the_receipt_nothing_is_released(scene: Scene) -> None:
+    full = scene.open_mailbox("full", quotas=Quotas(log=Bounds(64 << 10, 0, 1 << 20, 1 << 20, None)))
+    with pytest.raises(AddressFull):
+        scene.keyholder(mailbox=full).release(scene.request)
+    full.close()
+
+
+def test_a_refusal_leaves_no_receipt(scene: Scene) -> None:
+    with pytest.raises(errors.EntryUnknown):
+        scene.keyholder().release(structs.replace(scene.request, entry_id=bytes(32)))
+    assert scene.log() == []
+
+
+def test_openings_and_salts_are_written_nowhere(scene: Scene, tmp_path: Path) -> None:
+    scene.keyholder().release(scene.request)
+    secrets = [opening.policy.salt for opening in scene.request.openings]
+    secrets += [scene.request.access.salt, scene.request.grant.nonce, scene.world.compartment_id]
+    for file in (path for path in tmp_path.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        assert not any(secret in content for secret in secrets), file.name
+
+
+def test_another_sharing_epoch_never_answers(scene: Scene) -> None:
+    with pytest.raises(errors.NoKeyholders):
+        scene.keyholder(sharing_epoch=1).release(scene.request)
+
+
+def test_a_precommitted_revocation_stops_the_next_read(scene: Scene) -> None:
+    keyholder = scene.keyholder()
+    keyholder.before_precommit([scene.request.access.grant_id])
+    with pytest.raises(errors.RevokeSeen):
+        keyholder.release(scene.request)
+
+
+def test_a_signed_revocation_by_any_path_stops_the_next_read(scene: Scene) -> None:
+    keyholder = scene.keyholder()
+    keyholder.saw_revocation(scene.revoke_tx())
+    with pytest.raises(errors.RevokeSeen):
+        keyholder.release(scene.request)
+
+
+def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene) -> None:
+    class RevokedMeanwhile:
+        def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+            scene.revoked.add([scene.request.access.grant_id])
+            return True
+
+    with pytest.raises(errors.RevokeSeen):
+        scene.keyholder(mailbox=RevokedMeanwhile()).release(scene.request)
+
+
+def test_a_revocation_that_became_final_and_was_forgotten_meanwhile_stops_it_too(scene: Scene) -> None:
+    class FinalMeanwhile:
+        def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+            key = states.key_grant(scene.request.access.grant_id)
+            grant = decode_as(states.GrantState, scene.table[key])
+            scene.table[key] = encode(structs.replace(grant, revoked_height=1_000))
+            return True
+
+    with pytest.raises(errors.GrantRevoked):
+        scene.keyholder(mailbox=FinalMeanwhile()).release(scene.request)
+
+
+def test_a_seen_revocation_survives_the_process(tmp_path: Path) -> None:
+    first = RevokedSet.open(tmp_path / "revoked")
+    first.add([b"\x01" * 32, b"\x02" * 32])
+    first.add([b"\x01" * 32])
+    first.close()
+    second = RevokedSet.open(tmp_path / "revoked")
+    assert b"\x01" * 32 in second
+    second.forget([b"\x01" * 32])
+    second.close()
+    third = RevokedSet.open(tmp_path / "revoked")
+    assert b"\x01" * 32 not in third
+    assert b"\x02" * 32 in third
+    assert len(third) == 1
+    third.close()
+
+
+def test_a_revocation_the_disk_did_not_take_is_not_reported_as_kept(tmp_path: Path) -> None:
+    def fail(transaction: Any) -> None:
+        raise OSError("no disk")
+
+    broken = RevokedSet.open(tmp_path / "revoked", commit=fail)
+    with pytest.raises(OSError, match="no disk"):
+        broken.add([b"\x01" * 32])
+    assert b"\x01" * 32 in broken  # strict while it lives
+    broken.close()
+
+
+def test_only_the_grants_own_key_revokes_it(scene: Scene) -> None:
+    state = HealthReader(scene.table.get)
+    assert revoked_grant(state, scene.revoke_tx()) == scene.request.access.grant_id
+    with pytest.raises(errors.NotARevocation):
+        revoked_grant(state, scene.revoke_tx(signer=scene.world.person))
+    with pytest.raises(errors.GrantUnknown):
+        revoked_grant(state, scene.revoke_tx(grant_id=bytes(32)))
+    forged = scene.revoke_tx()
+    signature = structs.replace(forged.signatures[0], signature=bytes(64))
+    with pytest.raises(transactions.BadTransactionSignature):
+        revoked_grant(state, structs.replace(forged, signatures=[signature]))
+    body = transactions.make_body(scene.world.chain, "credential.revoke", [bytes(32), ""], None, 1_200)
+    raw = transactions.sign_tx(body, [("organisation", scene.world.person)])
+    with pytest.raises(errors.NotARevocation):
+        revoked_grant(state, transactions.parse(raw, scene.world.chain))
+
+
+def test_a_share_is_written_once_read_back_and_private(world: Any, tmp_path: Path) -> None:
+    path, share = tmp_path / "share", world.dealt.shares[1]
+    write_share(path, share, world.chain, world.dealt.key_id, 0)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert load_share(path, world.chain, world.keyholders) == share
+    with pytest.raises(FileExistsError):
+        write_share(path, share, world.chain, world.dealt.key_id, 0)
+    for mode in (0o644, 0o640, 0o602):
+        path.chmod(mode)
+        with pytest.raises(errors.ShareExposed):
+            load_share(path, world.chain, world.keyholders)
+
+
+def test_a_share_that_is_not_this_members_is_refused(world: Any, tmp_path: Path) -> None:
+    write_share(tmp_path / "a", world.dealt.shares[1], world.chain, world.dealt.key_id, 0)
+    with pytest.raises(errors.ShareUnfit):
+        load_share(tmp_path / "a", world.chain, structs.replace(world.keyholders, member_keys=world.dealt.member_keys[:1]))
+    with pytest.raises(errors.ShareUnfit):
+        load_share(tmp_path / "a", world.chain, structs.replace(world.keyholders, sharing_epoch=1))
+    with pytest.raises(errors.ShareUnfit):
+        load_share(tmp_path / "a", bytes(16), world.keyholders)
+    swapped = structs.replace(world.keyholders, member_keys=[*world.dealt.member_keys[1:], world.dealt.member_keys[0]])
+    with pytest.raises(errors.ShareUnfit):
+        load_share(tmp_path / "a", world.chain, swapped)
+    (tmp_path / "b").write_bytes(b"\x80")
+    (tmp_path / "b").chmod(0o600)
+    with pytest.raises(errors.ShareUnfit):
+        load_share(tmp_path / "b", world.chain, world.keyholders)
