@@ -21,8 +21,8 @@ from hce.foundation.types.scalars import amount_to_bytes
 from hce.network.consensus.application import BlockContext
 from hce.service.contracts.value.header import decode_header
 from hce.service.ledger.admission import Admission
-from hce.service.ledger.execution import Executed, execute
-from hce.service.ledger.final import final_view
+from hce.service.ledger.execution import Executed, ExecutionEnv, execute
+from hce.service.ledger.final import FinalView, final_view
 from hce.service.ledger.headers import execution_env, ledger_header
 from hce.service.ledger.ledger import Ledger
 from hce.service.ledger.pool import PoolLimits
@@ -55,6 +55,11 @@ ALICE, BOB = (Account.from_key(hashlib.sha256(name).digest()) for name in (b"ali
 def key(name: str) -> SigningKey:
     """The same key for the same name, for ever."""
     return SigningKey(hashlib.sha256(name.encode()).digest())
+
+
+def bytes32(name: str) -> bytes:
+    """32 bytes that stand for a random value."""
+    return hashlib.sha256(b"bytes32 " + name.encode()).digest()
 
 
 def address_of(account: Any) -> bytes:
@@ -166,7 +171,11 @@ class Chain:
             Ledger.create(self.store, self.genesis)
         self.revoked: list[bytes] = []
         self.ledger = Ledger(
-            self.store, self.genesis, on_revokes=on_revokes or self.revoked.extend, monotonic_ns=monotonic_ns, pool_limits=pool_limits
+            self.store,
+            self.genesis,
+            on_revokes=on_revokes or self.revoked.extend,
+            monotonic_ns=monotonic_ns,
+            pool_limits=pool_limits,
         )
         self.queries = self.ledger.queries
 
@@ -192,12 +201,15 @@ class Chain:
         admission = Admission(CHAIN, EIP155)
         context = self.context(**fields)
         with final_view(self.store) as view:
-            head = view.head(view.height).header.value_head
-            env = execution_env(self.genesis, view.nodes(), decode_header(head), context)
+            env, head = self.env(view, context), view.head(view.height).header.value_head
             health_txs, value_txs = [admission.health(raw) for raw in health], [admission.value(raw) for raw in value]
             executed = execute(Journal(view.get), env, view.seen, health_txs, value_txs)
             roots = [view.compute_delta(space, changes).root for space, changes in _changes(executed)]
         return ledger_header(env, executed, head, context.parent, roots[0], roots[1]), executed
+
+    def env(self, view: FinalView, context: BlockContext) -> ExecutionEnv:
+        """The numbers of the next block."""
+        return execution_env(self.genesis, view.nodes(), decode_header(view.head(view.height).header.value_head), context)
 
     def add(self, health: Sequence[bytes] = (), value: Sequence[bytes] = ()) -> LedgerHeader:
         """Make a block of these lists final."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from tests.service.ledger.chain import (
     ALICE,
@@ -101,7 +103,7 @@ def test_value_headers_form_a_chain(chain: Chain) -> None:
     for nonce in range(3):
         chain.add([], [pay(BOB, b"\x77" * 20, 1, nonce)])
     heads = [chain.queries.header_at(height).value_head for height in range(4)]
-    for parent, child in zip(heads, heads[1:], strict=False):
+    for parent, child in pairwise(heads):
         assert decode_header(child).parent_hash == value_hash(parent)
         assert decode_header(child).base_fee == next_base_fee(decode_header(parent))
     assert [decode_header(head).number for head in heads] == [0, 1, 2, 3]
@@ -134,7 +136,8 @@ def test_a_transaction_is_found_by_its_name_once_final(chain: Chain) -> None:
     assert chain.queries.tx_result(tx_id) is None
     chain.finish(chain.propose())
     found, paid = chain.queries.tx_result(tx_id), chain.queries.tx_result(tx_hash)
-    assert found is not None and paid is not None
+    assert found is not None
+    assert paid is not None
     assert isinstance(found.receipt, HealthReceipt)
     assert (found.height, found.index, found.receipt.tx_id) == (2, 0, tx_id)
     assert not isinstance(paid.receipt, HealthReceipt)

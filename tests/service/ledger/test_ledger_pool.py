@@ -1,0 +1,339 @@
+"""Lanes of the pool: each has bounds of its own, payers take turns, fees are reserved, and a block cleans up only what it touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.service.ledger.chain import (
+    ALICE,
+    BOB,
+    CHAIN,
+    EIP155,
+    GWEI,
+    HCET,
+    PARAMS,
+    UNTIL,
+    Chain,
+    access,
+    address_of,
+    enrol,
+    health_tx,
+    key,
+    open_grant,
+    pay,
+    revoke_grant,
+    tank,
+    vote,
+)
+
+from hce.foundation.types.errors import Malformed
+from hce.service.contracts.health import steps_of
+from hce.service.contracts.health.errors import CompartmentWrongKey, GrantRevoked, GrantUnknown, PayerMismatch, VoteRepeated
+from hce.service.contracts.value.errors import CannotPay, NonceWrong
+from hce.service.ledger.admission import Admission
+from hce.service.ledger.errors import PayerCannotPay, PoolFull, TxPending
+from hce.service.ledger.pool import PoolLimits
+from hce.service.terms.certification import OrganisationNotCertified
+from hce.service.terms.payloads import CompartmentRotate, compartment_id, owner_digest
+from hce.service.terms.transactions import WrongChain, parse
+
+SHOP = b"\x77" * 20
+OTHER_SHOP = b"\x78" * 20
+
+
+def fee(raw: bytes) -> int:
+    return steps_of(parse(raw, CHAIN), PARAMS) * PARAMS.step_price_ahce
+
+
+FEE = fee(enrol("ann", "clinic", UNTIL))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Callable[..., Chain]]:
+    """A chain whose pool has these bounds, with two organisations that can pay."""
+    made: list[Chain] = []
+
+    def open_chain(**limits: int) -> Chain:
+        chain = Chain(tmp_path / "small", pool_limits=PoolLimits(**limits))
+        made.append(chain)
+        chain.found("clinic", "rival")
+        return chain
+
+    yield open_chain
+    for chain in made:
+        chain.close()
+
+
+def payers(chain: Chain) -> list[str]:
+    """Who pays for what a proposer would try, in order."""
+    names = {key(name).public: name for name in ("clinic", "rival")}
+    signers = [tx.signer("payer") for tx in chain.ledger.pool.health_candidates(100)]
+    return [names[signer] for signer in signers if signer is not None]
+
+
+def test_submitting_again_is_no_error(chain: Chain) -> None:
+    chain.found("clinic")
+    raw, coins = enrol("owner", "clinic", UNTIL), pay(ALICE, SHOP, 1, 1)
+    assert chain.ledger.check_tx(raw) == chain.ledger.check_tx(raw)
+    assert chain.ledger.check_tx(coins) == chain.ledger.check_tx(coins)
+    assert len(chain.ledger.pool) == 2
+
+
+def test_bytes_of_no_transaction_are_refused(chain: Chain) -> None:
+    for raw in (b"", b"\x82", b"\x82\x40\x80", bytes(40)):
+        with pytest.raises(Malformed):
+            chain.ledger.check_tx(raw)
+    with pytest.raises(WrongChain):
+        chain.ledger.check_tx(
+            health_tx(
+                "compartment.rotate", CompartmentRotate(bytes(32), bytes(32), bytes(32)), [("owner", "x")], None, 5, bytes(16)
+            )
+        )
+
+
+def test_only_a_certified_payer_with_its_own_key_may_pay(chain: Chain) -> None:
+    with pytest.raises(OrganisationNotCertified):
+        chain.ledger.check_tx(enrol("owner", "clinic", UNTIL))
+    chain.found("clinic")
+    signed_by_another = health_tx(
+        "compartment.open", parse_payload(enrol("owner", "clinic", UNTIL)), [("payer", "rival")], "clinic", 5
+    )
+    with pytest.raises(PayerMismatch):
+        chain.ledger.check_tx(signed_by_another)
+    with pytest.raises(PayerMismatch):
+        chain.forge([signed_by_another])
+
+
+def test_fees_of_waiting_transactions_are_reserved(chain: Chain) -> None:
+    chain.found("clinic", coins=2 * FEE - 1)
+    chain.ledger.check_tx(enrol("ann", "clinic", UNTIL))
+    with pytest.raises(PayerCannotPay):
+        chain.ledger.check_tx(enrol("ben", "clinic", UNTIL))
+    chain.add([], [pay(ALICE, tank("clinic"), 1, 1)])
+    chain.ledger.check_tx(enrol("ben", "clinic", UNTIL))
+
+
+def test_a_tank_that_ran_down_drops_the_newest_first(chain: Chain) -> None:
+    chain.found("clinic", coins=2 * FEE - 1 + fee(open_grant("g", "clinic", UNTIL)))
+    waiting = [chain.ledger.check_tx(enrol(owner, "clinic", UNTIL)) for owner in ("ann", "ben")]
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    assert [tx_id in chain.ledger.pool for tx_id in waiting] == [True, False]
+    chain.finish(chain.propose())
+    assert chain.queries.tx_result(waiting[0]) is not None
+
+
+def test_payers_take_turns(small: Callable[..., Chain]) -> None:
+    chain = small()
+    for number in range(4):
+        chain.ledger.check_tx(enrol(f"c{number}", "clinic", UNTIL))
+    for number in range(2):
+        chain.ledger.check_tx(enrol(f"r{number}", "rival", UNTIL))
+    assert payers(chain) == ["clinic", "rival", "clinic", "rival", "clinic", "clinic"]
+
+
+def test_who_was_served_goes_to_the_end(small: Callable[..., Chain]) -> None:
+    chain = small()
+    served = enrol("c0", "clinic", UNTIL)
+    for raw in (served, enrol("c1", "clinic", UNTIL), enrol("r0", "rival", UNTIL)):
+        chain.ledger.check_tx(raw)
+    chain.add([served])
+    assert payers(chain) == ["rival", "clinic"]
+
+
+def test_a_full_lane_makes_the_busiest_payer_give_way(small: Callable[..., Chain]) -> None:
+    chain = small(paid_count=4)
+    ids = [chain.ledger.check_tx(enrol(f"c{number}", "clinic", UNTIL)) for number in range(4)]
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(enrol("c4", "clinic", UNTIL))
+    chain.ledger.check_tx(enrol("r0", "rival", UNTIL))
+    chain.ledger.check_tx(enrol("r1", "rival", UNTIL))
+    assert [tx_id in chain.ledger.pool for tx_id in ids] == [True, True, False, False]
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(enrol("r2", "rival", UNTIL))
+    assert len(chain.ledger.pool) == 4
+
+
+def test_the_paid_lane_is_bounded_in_bytes(small: Callable[..., Chain]) -> None:
+    raw = enrol("c0", "clinic", UNTIL)
+    chain = small(paid_bytes=len(raw) * 2 - 1)
+    chain.ledger.check_tx(raw)
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(enrol("c1", "clinic", UNTIL))
+
+
+def test_revoking_stays_open_when_the_paid_lane_is_full(small: Callable[..., Chain]) -> None:
+    chain = small(paid_count=1, node_count=1)
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    chain.ledger.check_tx(enrol("ann", "clinic", UNTIL))
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(enrol("ben", "clinic", UNTIL))
+    chain.ledger.check_tx(revoke_grant("g", UNTIL))
+    first = chain.propose().health_txs[0]
+    assert parse(first, CHAIN).body.kind == "grant.revoke"
+
+
+def test_the_free_lane_takes_one_revoke_a_grant(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    chain.ledger.check_tx(revoke_grant("g", UNTIL))
+    for until in range(3, 10):
+        with pytest.raises(TxPending):
+            chain.ledger.check_tx(revoke_grant("g", until))
+    assert len(chain.ledger.pool) == 1
+
+
+def test_the_free_lane_takes_nothing_that_would_fail(chain: Chain) -> None:
+    chain.found("clinic")
+    with pytest.raises(GrantUnknown):
+        chain.ledger.check_tx(revoke_grant("g", UNTIL))
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    chain.add([revoke_grant("g", UNTIL)])
+    with pytest.raises(GrantRevoked):
+        chain.ledger.check_tx(revoke_grant("g", UNTIL - 1))
+    with pytest.raises(VoteRepeated):
+        chain.ledger.check_tx(vote("clinic", UNTIL - 1))
+
+
+def test_a_free_transaction_that_fails_cannot_be_in_a_block(chain: Chain) -> None:
+    chain.found("clinic")
+    with pytest.raises(GrantUnknown):
+        chain.forge([revoke_grant("g", UNTIL)])
+
+
+def rotate(owner: str, signer: tuple[str, str], to: str, until: int) -> bytes:
+    digest = owner_digest(key(to).public)
+    payload = CompartmentRotate(compartment_id(CHAIN, owner_digest(key(owner).public)), digest, digest)
+    return health_tx("compartment.rotate", payload, [signer], None, until)
+
+
+def test_a_thief_of_the_owner_key_cannot_hold_up_the_recovery_key(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([enrol("ann", "clinic", UNTIL)])
+    chain.ledger.check_tx(rotate("ann", ("owner", "ann"), "thief", UNTIL))
+    chain.ledger.check_tx(rotate("ann", ("recovery", "ann recovery"), "ann two", UNTIL))
+    chain.finish(chain.propose())
+    state = chain.queries.health_reader().compartment(compartment_id(CHAIN, owner_digest(key("ann").public)))
+    assert state is not None
+    assert state.version == 2, "one of the two was first, the other one is void"
+
+
+def test_a_rotation_done_by_another_block_frees_its_slot(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([enrol("ann", "clinic", UNTIL)])
+    chain.ledger.check_tx(rotate("ann", ("owner", "ann"), "ann two", UNTIL))
+    chain.add([rotate("ann", ("owner", "ann"), "ann three", UNTIL - 1)])
+    assert len(chain.ledger.pool) == 0
+    chain.ledger.check_tx(rotate("ann", ("owner", "ann three"), "ann four", UNTIL))
+    with pytest.raises(CompartmentWrongKey):
+        chain.ledger.check_tx(rotate("ann", ("owner", "ann"), "ann five", UNTIL))
+
+
+def test_what_expired_or_was_included_leaves(chain: Chain) -> None:
+    chain.found("clinic")
+    for raw in (enrol("ann", "clinic", 3), enrol("ben", "clinic", 4), pay(ALICE, SHOP, 1, 1)):
+        chain.ledger.check_tx(raw)
+    chain.add()
+    assert len(chain.ledger.pool) == 3
+    chain.add([], [pay(ALICE, OTHER_SHOP, 1, 1)])
+    assert len(chain.ledger.pool) == 1
+    chain.add()
+    assert len(chain.ledger.pool) == 0
+
+
+def test_what_went_stale_is_thrown_out_when_a_block_is_filled(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    chain.ledger.check_tx(vote("rival", UNTIL))
+    chain.add([vote("rival", UNTIL - 1)])
+    assert chain.propose().health_txs == []
+    assert len(chain.ledger.pool) == 0
+
+
+def test_transfers_wait_for_the_nonce_before_them(chain: Chain) -> None:
+    chain.ledger.check_tx(pay(ALICE, SHOP, 1, 1))
+    assert chain.propose().value_txs == []
+    chain.ledger.check_tx(pay(ALICE, SHOP, 1, 0))
+    chain.finish(chain.propose())
+    assert chain.queries.account(address_of(ALICE)).nonce == 2
+    assert len(chain.ledger.pool) == 0
+
+
+def test_the_better_tip_goes_first(chain: Chain) -> None:
+    generous = pay(BOB, SHOP, 1, 0, maxPriorityFeePerGas=GWEI)
+    thrifty = [pay(ALICE, SHOP, 1, nonce, maxPriorityFeePerGas=1) for nonce in range(2)]
+    for raw in (*thrifty, generous):
+        chain.ledger.check_tx(raw)
+    assert chain.propose().value_txs == [generous, *thrifty]
+
+
+def test_a_transfer_is_replaced_for_a_tenth_more(chain: Chain) -> None:
+    chain.ledger.check_tx(pay(ALICE, SHOP, 1, 0))
+    with pytest.raises(TxPending):
+        chain.ledger.check_tx(pay(ALICE, SHOP, 2, 0, maxFeePerGas=2 * GWEI + 1, maxPriorityFeePerGas=2 * GWEI))
+    better = pay(ALICE, SHOP, 2, 0, maxFeePerGas=22 * GWEI // 10, maxPriorityFeePerGas=11 * GWEI // 10)
+    chain.ledger.check_tx(better)
+    assert chain.propose().value_txs == [better]
+    assert len(chain.ledger.pool) == 1
+
+
+def test_waiting_transfers_never_add_up_to_more_than_the_account(chain: Chain) -> None:
+    everything = chain.balance(address_of(ALICE))
+    chain.ledger.check_tx(pay(ALICE, SHOP, everything - HCET, 0))
+    with pytest.raises(CannotPay):
+        chain.ledger.check_tx(pay(ALICE, SHOP, HCET, 1))
+    chain.ledger.check_tx(pay(ALICE, SHOP, HCET // 2, 1))
+    chain.add([], [pay(ALICE, SHOP, 3 * HCET // 4, 0)])
+    assert len(chain.ledger.pool) == 1
+    chain.add([], [pay(ALICE, SHOP, everything - HCET, 1)])
+    assert len(chain.ledger.pool) == 0
+
+
+def test_the_value_lane_is_bounded_by_sender_and_in_all(small: Callable[..., Chain]) -> None:
+    chain = small(value_per_sender=2, value_count=3)
+    first = chain.queries.account(address_of(ALICE)).nonce
+    with pytest.raises(NonceWrong):
+        chain.ledger.check_tx(pay(ALICE, SHOP, 1, first + 2))
+    for raw in (pay(ALICE, SHOP, 1, first), pay(ALICE, SHOP, 1, first + 1), pay(BOB, SHOP, 1, 0)):
+        chain.ledger.check_tx(raw)
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(pay(BOB, SHOP, 1, 1))
+
+
+def test_a_transfer_nobody_takes_is_dropped_in_the_end(small: Callable[..., Chain]) -> None:
+    chain = small(value_blocks=2)
+    chain.ledger.check_tx(pay(BOB, SHOP, 1, 0, maxFeePerGas=7, maxPriorityFeePerGas=0))
+    chain.add()
+    assert len(chain.ledger.pool) == 1
+    chain.add()
+    assert len(chain.ledger.pool) == 0
+
+
+def test_local_time_only_shortens_a_proposal(tmp_path: Path) -> None:
+    clock = iter(range(0, 10**12, 30_000_000))
+    chain = Chain(tmp_path / "slow", monotonic_ns=lambda: next(clock))
+    chain.found("clinic")
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    for number in range(20):
+        chain.ledger.check_tx(access("g", number, "clinic", UNTIL))
+    block = chain.propose()
+    assert 0 < len(block.health_txs) < 20
+    chain.finish(block)
+    assert len(chain.ledger.pool) == 20 - len(block.health_txs)
+    chain.close()
+
+
+def test_remembered_transactions_are_bounded_in_bytes() -> None:
+    raws = [pay(ALICE, SHOP, 1, nonce) for nonce in range(4)]
+    admission = Admission(CHAIN, EIP155, max_remembered_bytes=2 * len(raws[0]))
+    first = admission.value(raws[0])
+    assert admission.value(raws[0]) is first
+    for raw in raws[1:]:
+        admission.value(raw)
+    assert admission.value(raws[0]) is not first
+    assert admission.value(raws[0]) == first
+
+
+def parse_payload(raw: bytes) -> list[object]:
+    return parse(raw, CHAIN).body.payload
