@@ -107,9 +107,9 @@ class Queries:
 
     def prove(self, space: str, key: bytes) -> tuple[bytes | None, MapProof, Height]:
         """Value (None when absent) of `health` or `value`, its proof, and the height whose header has the root."""
-        with self._store.read() as snapshot:
-            value, proof = MAPS[space].prove(snapshot, key)
-            return value, proof, FinalView(snapshot).height
+        with final_view(self._store) as view:
+            value, proof = view.prove(space, key)
+            return value, proof, view.height
 
     def entries_of_grant(
         self, grant_id: bytes, start: int = 0, limit: int = MAX_ENTRIES_LISTED

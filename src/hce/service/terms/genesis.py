@@ -34,7 +34,7 @@ class Params(Struct, frozen=True, array_like=True):
     """Fee of one step: a record costs about 0.000002 HCET."""
     gas_limit: Annotated[int, Meta(ge=21_000, le=2**40)] = 30_000_000
     base_fee_wei: Annotated[int, Meta(ge=7, le=2**60)] = 10**9
-    """Base fee of block 1 (EIP-1559 moves it afterwards)."""
+    """Base fee of genesis (EIP-1559 moves it afterwards)."""
     entry_max_blocks: Annotated[int, Meta(ge=1, le=10_000)] = 60
     """An access entry opens records only while it is this young, in blocks ..."""
     entry_max_ms: Annotated[int, Meta(ge=1_000)] = 600_000
