@@ -17,15 +17,14 @@ from hce.foundation.crypto.sign import SigningKey, verify
 from hce.foundation.crypto.threshold import DealtKey, combine, encapsulate, verify_partial
 from hce.service.keyholders import errors
 from hce.service.keyholders.keyshare import load_share, write_share
-from hce.service.keyholders.revoked import RevokedSet, revoked_grant
+from hce.service.keyholders.revoked import RevokedSet
 from hce.service.keyholders.service import Keyholder
 from hce.service.mailbox.errors import AddressFull
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.quotas import Bounds, Quotas
 from hce.service.mailbox.service import Mailbox
-from hce.service.terms import grants, mailbox, records, states, transactions
+from hce.service.terms import grants, mailbox, records, states
 from hce.service.terms.genesis import Params
-from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.states import HealthReader
 
 NODE_KEY = SigningKey(b"\x11" * 32)
@@ -77,6 +76,11 @@ class Scene:
         }
         return Keyholder(**(parts | changes))
 
+    def revoke_on_chain(self) -> None:
+        key = states.key_grant(self.request.access.grant_id)
+        grant = decode_as(states.GrantState, self.table[key])
+        self.table[key] = encode(structs.replace(grant, revoked_height=1_000))
+
     def log(self) -> list[mailbox.MailItem]:
         """The owner reads the log of the grant."""
         key = SigningKey(_seed("log-read"))
@@ -86,13 +90,6 @@ class Scene:
         page = self.mailbox.read(mailbox.SignedRead(read, key.sign(mailbox.read_message(read))))
         assert isinstance(page, mailbox.MailPage)
         return page.items
-
-    def revoke_tx(self, signer: SigningKey | None = None, grant_id: bytes | None = None) -> transactions.HealthTx:
-        chain = self.world.chain
-        payload = GrantRevoke(grant_id or self.request.access.grant_id)
-        body = transactions.make_body(chain, "grant.revoke", payload, None, 1_200)
-        raw = transactions.sign_tx(body, [("revoke_key", signer or SigningKey(_seed("grant-revoke")))])
-        return transactions.parse(raw, chain)
 
 
 def _seed(name: str) -> bytes:
@@ -194,17 +191,18 @@ def test_another_sharing_epoch_never_answers(scene: Scene) -> None:
         scene.keyholder(sharing_epoch=1).release(scene.request)
 
 
-def test_a_precommitted_revocation_stops_the_next_read(scene: Scene) -> None:
-    keyholder = scene.keyholder()
-    keyholder.before_precommit([scene.request.access.grant_id])
+def test_a_seen_revocation_stops_the_next_read_until_the_chain_itself_does(scene: Scene) -> None:
+    keyholder, grant_id = scene.keyholder(), scene.request.access.grant_id
+    scene.revoked.add([grant_id])
     with pytest.raises(errors.RevokeSeen):
         keyholder.release(scene.request)
-
-
-def test_a_signed_revocation_by_any_path_stops_the_next_read(scene: Scene) -> None:
-    keyholder = scene.keyholder()
-    keyholder.saw_revocation(scene.revoke_tx())
+    keyholder.revocations_final([grant_id])  # said too early: the state does not show it yet
     with pytest.raises(errors.RevokeSeen):
+        keyholder.release(scene.request)
+    scene.revoke_on_chain()
+    keyholder.revocations_final([grant_id])
+    assert grant_id not in scene.revoked
+    with pytest.raises(errors.GrantRevoked):
         keyholder.release(scene.request)
 
 
@@ -221,9 +219,7 @@ def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene)
 def test_a_revocation_that_became_final_and_was_forgotten_meanwhile_stops_it_too(scene: Scene) -> None:
     class FinalMeanwhile:
         def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
-            key = states.key_grant(scene.request.access.grant_id)
-            grant = decode_as(states.GrantState, scene.table[key])
-            scene.table[key] = encode(structs.replace(grant, revoked_height=1_000))
+            scene.revoke_on_chain()
             return True
 
     with pytest.raises(errors.GrantRevoked):
@@ -255,23 +251,6 @@ def test_a_revocation_the_disk_did_not_take_is_not_reported_as_kept(tmp_path: Pa
         broken.add([b"\x01" * 32])
     assert b"\x01" * 32 in broken  # strict while it lives
     broken.close()
-
-
-def test_only_the_grants_own_key_revokes_it(scene: Scene) -> None:
-    state = HealthReader(scene.table.get)
-    assert revoked_grant(state, scene.revoke_tx()) == scene.request.access.grant_id
-    with pytest.raises(errors.NotARevocation):
-        revoked_grant(state, scene.revoke_tx(signer=scene.world.person))
-    with pytest.raises(errors.GrantUnknown):
-        revoked_grant(state, scene.revoke_tx(grant_id=bytes(32)))
-    forged = scene.revoke_tx()
-    signature = structs.replace(forged.signatures[0], signature=bytes(64))
-    with pytest.raises(transactions.BadTransactionSignature):
-        revoked_grant(state, structs.replace(forged, signatures=[signature]))
-    body = transactions.make_body(scene.world.chain, "credential.revoke", [bytes(32), ""], None, 1_200)
-    raw = transactions.sign_tx(body, [("organisation", scene.world.person)])
-    with pytest.raises(errors.NotARevocation):
-        revoked_grant(state, transactions.parse(raw, scene.world.chain))
 
 
 def test_a_share_is_written_once_read_back_and_private(world: Any, tmp_path: Path) -> None:

@@ -7,6 +7,6 @@
     service.py   decide, write the receipt, answer
 
 In: release requests, the final health state, revocations the ledger is about to precommit. Out: sealed replies, and sealed receipts
-in the owner's log. Called by the node's API (in a worker thread) and, for revocations, by the ledger's hook. Never: sees plaintext,
+in the owner's log. Called by the node's API (in a worker thread); the ledger's hook fills the set of revocations. Never: sees plaintext,
 a compartment key or a DEK; writes or logs openings and salts; answers without a final access entry.
 """

@@ -239,12 +239,6 @@ class CapsuleMismatch(Refused):
     code = "release.capsule_mismatch"
 
 
-class NotARevocation(Refused):
-    """The transaction does not revoke a grant this node knows."""
-
-    code = "release.not_a_revocation"
-
-
 class ShareExposed(Corrupt):
     """The file of the key share can be read by others than its owner; chmod 600 and consider the share known."""
 

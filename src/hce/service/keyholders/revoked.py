@@ -1,8 +1,9 @@
 """Grants this node has seen revoked: durable before the vote leaves, so that no restart forgets one.
 
 A node treats a revocation as effective when it has precommitted a block with it. The ledger names the revocations of a block before
-the vote is signed, `add` makes them durable and returns, then the vote goes out. A valid revocation that comes by another path is
-added the same way. Ids may be forgotten once the revocation is final, because then the chain says it.
+the vote is signed, `add` makes them durable and returns, then the vote goes out. A valid signed revocation that comes by any other
+path (pool, link, API) is checked by the ledger and added the same way. Ids may be forgotten once the revocation is final, because then
+the chain says it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from hce.foundation.codec.dagcbor import convert
 from hce.foundation.store.kv import Commit, KeyValueStore, commit_durably
-from hce.service.keyholders.errors import GrantUnknown, NotARevocation
-from hce.service.terms.payloads import GrantRevoke
-from hce.service.terms.states import HealthReader
-from hce.service.terms.transactions import HealthTx, check_signatures
 
 _TABLE = "revoked"
 MAP_BYTES = 16 << 20
@@ -60,20 +56,3 @@ class RevokedSet:
             for grant_id in sorted(named):
                 batch.delete(_TABLE, grant_id)
         self._ids -= named
-
-
-def revoked_grant(state: HealthReader, tx: HealthTx) -> bytes:
-    """The grant a transaction validly revokes, whether or not a block ever holds it; signatures are checked here.
-
-    Raises `NotARevocation`, `GrantUnknown` or `BadTransactionSignature`.
-    """
-    if tx.body.kind != "grant.revoke":
-        raise NotARevocation(kind=tx.body.kind)
-    check_signatures(tx)
-    grant_id = convert(GrantRevoke, tx.body.payload).grant_id
-    grant = state.grant(grant_id)
-    if grant is None:
-        raise GrantUnknown(grant_id=grant_id.hex())
-    if tx.signer("revoke_key") != grant.revoke_key:
-        raise NotARevocation("signed by another key than the grant's", grant_id=grant_id.hex())
-    return grant_id

@@ -20,11 +20,10 @@ from hce.foundation.types.clock import Clock
 from hce.service.keyholders.errors import GrantRevoked, NoKeyholders, RevokeSeen
 from hce.service.keyholders.partials import receipt_item_id, sealed_receipt, sealed_reply
 from hce.service.keyholders.release import Approved, ReleaseMoment, may_release
-from hce.service.keyholders.revoked import RevokedSet, revoked_grant
+from hce.service.keyholders.revoked import RevokedSet
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import ReleaseRequest, log_address
-from hce.service.terms.transactions import HealthTx
 
 
 class ReceiptLog(Protocol):
@@ -76,19 +75,11 @@ class Keyholder:
         self._check_revoked_again(approved)
         return reply
 
-    def before_precommit(self, grant_ids: list[bytes]) -> None:
-        """The ledger's hook: grants a block revokes, durable before this returns and the vote is signed."""
-        self._revoked.add(grant_ids)
-
-    def saw_revocation(self, tx: HealthTx) -> None:
-        """A revocation by any other path (pool, link, API): effective at once when it is valid."""
-        with self._state() as final:
-            grant_id = revoked_grant(final.health, tx)
-        self._revoked.add([grant_id])
-
     def revocations_final(self, grant_ids: list[bytes]) -> None:
-        """The chain itself refuses these now."""
-        self._revoked.forget(grant_ids)
+        """A block with these is final: those the chain itself now refuses need not be remembered."""
+        with self._state() as final:
+            grants = {grant_id: final.health.grant(grant_id) for grant_id in grant_ids}
+        self._revoked.forget(name for name, grant in grants.items() if grant is not None and grant.revoked_height is not None)
 
     def _moment(self, final: FinalState, local_ms: int) -> ReleaseMoment:
         return ReleaseMoment(self._chain, final.height, final.time_ms, local_ms, final.syncing, self._revoked)
