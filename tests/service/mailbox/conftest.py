@@ -111,6 +111,11 @@ class Post:
 
 
 @pytest.fixture
+def make_people() -> type[Post]:
+    return Post
+
+
+@pytest.fixture
 def people() -> Post:
     return Post()
 
