@@ -7,7 +7,13 @@ import sys
 
 import typer
 
-from hce.app.cli import doctor, gateway, import_, node, status, tour, up
+from hce.app.cli.doctor import doctor
+from hce.app.cli.gateway import gateway
+from hce.app.cli.import_ import import_
+from hce.app.cli.node import node
+from hce.app.cli.status import status
+from hce.app.cli.tour import tour
+from hce.app.cli.up import up
 from hce.app.words import explain, say
 from hce.foundation.types.errors import HceError
 
@@ -19,13 +25,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command("up")(up.up)
-app.command("tour")(tour.tour)
-app.command("import")(import_.import_)
-app.command("status")(status.status)
-app.command("doctor")(doctor.doctor)
-app.command("node")(node.node)
-app.command("gateway")(gateway.gateway)
+app.command("up")(up)
+app.command("tour")(tour)
+app.command("import")(import_)
+app.command("status")(status)
+app.command("doctor")(doctor)
+app.command("node")(node)
+app.command("gateway")(gateway)
 
 
 def main() -> None:

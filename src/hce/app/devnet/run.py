@@ -78,6 +78,7 @@ async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
         tell("up.node_starting", name=plan.name)
         await supervisor.start(plan)
     async with await Network.join([plan.url for plan in nodes], home.genesis()) as network:
+        await network.started()
         for name in home.network()["gateways"]:
             tell("up.organisation", name=ORGANISATIONS[name].name if name in ORGANISATIONS else name)
             await certify(home, network, name)

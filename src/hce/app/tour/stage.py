@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -17,9 +17,12 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.words import seed_from_words, words_from_entropy
 from hce.foundation.types.clock import SystemClock
+from hce.foundation.types.errors import HceError
+from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
-from hce.service.sdk.owner import Owner
+from hce.service.sdk.owner import Owner, decode_offer
 from hce.service.sdk.reader import Reader
+from hce.service.sdk.reading import OpenedRecord
 from hce.service.terms.grants import AccessRequest, GrantParcel
 from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, Power, credential_id, org_id
 from hce.service.terms.transactions import add_signature, parse
@@ -31,7 +34,13 @@ PRACTICE_TANK_AHCE = 1 * HCET
 FIRST_DAY, LAST_DAY = "1900-01-01", "2100-12-31"
 """A grant over everything a person has."""
 
+DAY_MS = 24 * 3_600_000
+
 Restart = Callable[[str], Awaitable[None]]
+Tell = Callable[..., None]
+"""`tell(key, **fields)`: a line of the story, as a key of the words."""
+Language = Literal["en", "zh-CN"]
+Result = dict[str, Any]
 
 
 class Stage(Struct, frozen=True):
@@ -43,6 +52,8 @@ class Stage(Struct, frozen=True):
     clinic: GatewayClient
     restart: Restart
     """Stops a process of the network by name and starts it again."""
+    finality_ms: list[int]
+    """Measured while the story is played: from submitting to final."""
 
 
 class Person(Struct, frozen=True):
@@ -52,7 +63,7 @@ class Person(Struct, frozen=True):
     owner: Owner
 
 
-def new_person(network: Network, language: Literal["en", "zh-CN"]) -> Person:
+def new_person(network: Network, language: Language) -> Person:
     """Twelve fresh words and the compartment that follows from them."""
     words = words_from_entropy(os.urandom(ENTROPY_BYTES), language)
     return Person(words, Owner(network, SystemClock(), CompartmentKeys(seed_from_words(words), 0)))
@@ -112,9 +123,12 @@ class Practice:
             LAST_DAY,
         )
 
-    async def accept(self, made: MadeGrant, grant_tx: bytes) -> Reader:
-        """Countersigns an offered grant and opens its parcel."""
-        raw = add_signature(grant_tx, "payer", self.key)
+    async def accept(self, made: MadeGrant) -> Reader:
+        """Finds the owner's offer in the inbox, countersigns it, waits until it is final; the reader under it."""
+        inbox = Mail(self.network, SystemClock(), [self.org_id], self.key)
+        offers = [decode_offer(item.data) for item in await inbox.items("inbox")]
+        offer = next(one for one in offers if one.parcel == made.parcel)
+        raw = add_signature(offer.grant_tx, "payer", self.key)
         await self.network.submit(raw, parse(raw, self.network.chain).id)
         return self.reader(made)
 
@@ -132,4 +146,23 @@ class Practice:
         )
 
 
-Result = dict[str, Any]
+async def attempt(scene: Callable[[], Awaitable[bool]]) -> bool | str:
+    """True or False as the scene found, or the code of the error it met."""
+    try:
+        return await scene()
+    except HceError as error:
+        return error.code
+
+
+async def refusal(scene: Callable[[], Awaitable[object]]) -> str:
+    """The code something was refused with; "accepted" when it was not refused."""
+    try:
+        await scene()
+    except HceError as error:
+        return error.code
+    return "accepted"
+
+
+def contents_of(records: Iterable[OpenedRecord]) -> dict[str, bytes]:
+    """Name -> bytes of all resources in these records."""
+    return {item.name: item.content for record in records for item in record.manifest.items}

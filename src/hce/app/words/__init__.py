@@ -33,14 +33,14 @@ def catalogue(lang: str) -> dict[str, str]:
     return texts
 
 
-def say(key: str, lang: str | None = None, **fields: Any) -> str:
-    """The text of a key; the key itself when there is none, so that nothing is silently empty."""
-    text = catalogue(lang or language()).get(key)
+def say(key: str, /, **fields: Any) -> str:
+    """The text of a key in the person's language; the key itself when there is none, so that nothing is silently empty."""
+    text = catalogue(language()).get(key)
     if text is None:
         return key
     return text.format(**fields) if fields else text
 
 
-def explain(error: HceError, lang: str | None = None) -> str:
+def explain(error: HceError) -> str:
     """An error for a person: what happened and what to do, then the code for whoever helps them."""
-    return f"{say(error.code, lang)} ({error.code})"
+    return f"{say(error.code)} ({error.code})"

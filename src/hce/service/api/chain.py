@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from hce.foundation.codec.dagcbor import convert, decode
 from hce.foundation.proofs.listhash import list_proof
 from hce.foundation.store.journal import HEALTH
-from hce.foundation.types.errors import Malformed, NotFound
+from hce.foundation.types.errors import Malformed, NotFound, Unavailable
 from hce.service.api.services import NodeServices
 from hce.service.contracts.value.header import decode_header
 from hce.service.contracts.value.transactions import MAX_VALUE_TX_BYTES
@@ -27,6 +27,12 @@ from hce.service.terms.transactions import MAX_TX_BYTES
 MAX_WAIT_MS = 25_000
 """Longest a request may wait for a final block."""
 MAX_STATE_REQUEST_BYTES = MAX_STATE_KEYS * (MAX_STATE_KEY_BYTES + 4)
+
+
+class NotStarted(Unavailable):
+    """No block is final yet; genesis has no commit that could prove anything."""
+
+    code = "chain.not_started"
 
 
 class ChainFace:
@@ -125,4 +131,6 @@ class ChainFace:
 
     def _final_header(self, height: int) -> FinalHeader:
         stored = self._node.final_block(height)
+        if stored.commit is None:
+            raise NotStarted
         return FinalHeader(stored.block.header, stored.block.ledger.header, stored.commit)

@@ -34,6 +34,14 @@ class Remote(Refused):
         super().__init__(detail, **fields)
 
 
+class RemoteUnavailable(Unavailable):
+    """A node cannot answer now; `code` is its code."""
+
+    def __init__(self, code: str, url: str) -> None:
+        self.code = code  # type: ignore[misc]  # as above
+        super().__init__(url=url)
+
+
 class Failed(Refused):
     """A transaction became final and failed; `code` is the contract's code."""
 

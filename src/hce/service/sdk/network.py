@@ -13,7 +13,7 @@ from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
-from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, WrongNetwork
+from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
 from hce.service.sdk.light import LightClient
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.wallet import sign_transfer
@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 FINAL_WAIT_MS = 20_000
 """How long a caller waits for one transaction to become final."""
+START_WAIT_S = 20.0
+START_POLL_S = 0.1
 VALID_FOR_BLOCKS = 300
 """Life of a transaction made here, in blocks: half of the replay window."""
 
@@ -44,6 +46,8 @@ class Network:
         self.genesis = genesis
         self.light = LightClient(genesis)
         self._http = http
+        self._transferring = asyncio.Lock()
+        """One transfer at a time: the next nonce is known when the one before is final."""
 
     @classmethod
     async def join(cls, urls: Sequence[str], genesis: Genesis | None = None) -> Self:
@@ -82,7 +86,7 @@ class Network:
             except Remote as error:
                 if error.status < 500:
                     raise
-                failure = error
+                failure = RemoteUnavailable(error.code, node.url)
             except (Unavailable, PeerFault) as error:
                 failure = error
         raise failure
@@ -97,6 +101,18 @@ class Network:
                 return error
 
         return list(await asyncio.gather(*(one(node) for node in self.nodes)))
+
+    async def started(self, wait_s: float = START_WAIT_S) -> int:
+        """Waits for the first final block of a young network; its height. Raises what the nodes answered last."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while True:
+            try:
+                return await self.head()
+            except Unavailable:
+                if loop.time() >= deadline:
+                    raise
+                await asyncio.sleep(START_POLL_S)
 
     async def head(self) -> int:
         """Height of the newest header that is proven final."""
@@ -160,9 +176,10 @@ class Network:
 
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
         """A plain HCET transfer, waited for; the node's word on its inclusion (value proofs come with the explorer)."""
-        account = await self.any_node(lambda node: node.account(key.address))
-        raw = sign_transfer(
-            key, self.genesis.eip155_id, account["nonce"], to, amount_ahce, max_fee_wei=2 * int(account["base_fee_wei"])
-        )
-        name = await self.any_node(lambda node: node.submit_value(raw))
-        return await self.any_node(lambda node: node.value_tx(name, FINAL_WAIT_MS))
+        async with self._transferring:
+            account = await self.any_node(lambda node: node.account(key.address))
+            raw = sign_transfer(
+                key, self.genesis.eip155_id, account["nonce"], to, amount_ahce, max_fee_wei=2 * int(account["base_fee_wei"])
+            )
+            name = await self.any_node(lambda node: node.submit_value(raw))
+            return await self.any_node(lambda node: node.value_tx(name, FINAL_WAIT_MS))

@@ -57,7 +57,7 @@ class Reader:
         payer: tuple[bytes, SigningKey],
     ) -> None:
         """`payer`: the organisation whose tank pays for the access entry, and its key."""
-        self._network = network
+        self.network = network
         self._clock = clock
         self.parcel = parcel
         self._reader_key = reader_key
@@ -91,26 +91,26 @@ class Reader:
         """The access entry, final on chain. Nobody releases anything before."""
         payload = AccessOpen(prepared.access.grant_id, prepared.commitment)
         signers = [("reader", self._reader_key), ("payer", self._payer_key)]
-        await self._network.transact("access.open", payload, self._payer, signers)
+        await self.network.transact("access.open", payload, self._payer, signers)
 
     async def open(self, prepared: PreparedAccess, listing: Listing) -> ReadResult:
         """Asks every keyholder, combines, opens. Records that cannot be opened are named with their reason."""
-        held = await self._held(prepared.records, listing)
-        checked, refused = await check_listed(self._network, held, listing, prepared.records)
+        held = await self.held(prepared.records, listing)
+        checked, refused = await check_listed(self.network, held, listing, prepared.records)
         failed: dict[bytes, HceError] = dict(refused)
         opened: dict[bytes, OpenedRecord] = {}
         lying: tuple[int, ...] = ()
         if checked:
             replies = await self.ask_keyholders(prepared, self.release_request(prepared, checked))
             locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
-            combined = combine_release(replies, locked, self._network.genesis.keyholders, prepared)
+            combined = combine_release(replies, locked, self.network.genesis.keyholders, prepared)
             failed |= combined.failed
             lying = combined.lying
             for one in checked:
                 dek = combined.deks.get(one.listed.record_id)
                 if dek is not None:
                     try:
-                        opened[one.listed.record_id] = await open_checked(self._network, one, dek)
+                        opened[one.listed.record_id] = await open_checked(self.network, one, dek)
                     except HceError as error:
                         failed[one.listed.record_id] = error
         return ReadResult(prepared.entry_id, opened, failed, lying)
@@ -124,17 +124,17 @@ class Reader:
         """Replies of all nodes that released; with fewer than the threshold the first refusal is raised."""
 
         async def ask(index: int, node: NodeClient) -> ReleaseReply:
-            return open_release_reply(prepared, self._network.chain, await node.release(request), index)
+            return open_release_reply(prepared, self.network.chain, await node.release(request), index)
 
-        places = {id(node): index for index, node in enumerate(self._network.nodes)}
-        answers = await self._network.every_node(lambda node: ask(places[id(node)], node))
+        places = {id(node): index for index, node in enumerate(self.network.nodes)}
+        answers = await self.network.every_node(lambda node: ask(places[id(node)], node))
         replies = [answer for answer in answers if isinstance(answer, ReleaseReply)]
-        if len(replies) < self._network.genesis.keyholders.threshold:
+        if len(replies) < self.network.genesis.keyholders.threshold:
             refusals = [answer for answer in answers if isinstance(answer, Refused)]
             raise refusals[0] if refusals else NotReleased(answering=len(replies))
         return replies
 
-    async def _held(self, records: Sequence[bytes], listing: Listing) -> dict[bytes, HeldRecord]:
+    async def held(self, records: Sequence[bytes], listing: Listing) -> dict[bytes, HeldRecord]:
         """Envelopes, each from the feed of the epoch that names the record."""
         held: dict[bytes, HeldRecord] = {}
         for epoch_key in self.parcel.epoch_keys:
@@ -149,4 +149,4 @@ class Reader:
 
     def _feed(self, epoch_key: EpochKey) -> Mail:
         key = feed_key_of(SecretBytes(epoch_key.reading_seed), epoch_key.reading_epoch)
-        return Mail(self._network, self._clock, [key.public, self.parcel.body.owner_key], key)
+        return Mail(self.network, self._clock, [key.public, self.parcel.body.owner_key], key)

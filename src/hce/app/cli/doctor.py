@@ -1,0 +1,42 @@
+"""`hce doctor`: what is missing on this machine, and the command that mends it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, JsonOption
+from hce.app.devnet import run
+from hce.app.devnet.genesis import home_at
+from hce.app.preflight import Finding, judge, read_machine
+from hce.app.words import say
+
+
+def doctor(
+    home: HomeOption = DEFAULT_HOME,
+    port_base: Annotated[int, typer.Option("--port-base", min=1024, max=65_000)] = DEFAULT_PORT_BASE,
+    as_json: JsonOption = False,
+) -> None:
+    """Check this machine; exit code 1 when something stands in the way."""
+    place = home_at(home)
+    ports = run.ports_in(place) if place.exists else run.ports_of(1, port_base)
+    findings = judge(read_machine(place.root, ports), len(ports), port_base)
+    if as_json:
+        print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
+    else:
+        print_findings(Console(), findings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """One line a finding, the fix below it."""
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]!![/]"
+        console.print(f" {mark}  " + say(finding.key if finding.ok else f"{finding.key}_bad", **finding.fields))
+        if finding.fix:
+            console.print("       " + say("doctor.fix", command=finding.fix), highlight=False)

@@ -1,0 +1,60 @@
+"""`hce status`: what runs, and where it stands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import httpx
+import typer
+from rich.console import Console
+
+from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from hce.app.devnet.genesis import home_at
+from hce.app.words import say
+
+ASK_S = 3.0
+
+
+def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Say what runs; exit code 1 when something does not answer."""
+    described = home_at(home).network()
+    addresses = {f"node-{index}": url for index, url in enumerate(described["nodes"])}
+    addresses |= {f"gateway-{name}": url for name, url in described["gateways"].items()}
+    found = asyncio.run(_ask_all(addresses))
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(Console(), addresses, found)
+    if not all(found.values()):
+        raise typer.Exit(1)
+
+
+async def _ask_all(addresses: dict[str, str]) -> dict[str, dict[str, Any] | None]:
+    async with httpx.AsyncClient(trust_env=False, timeout=ASK_S) as http:
+        answers = await asyncio.gather(*(_ask(http, url) for url in addresses.values()))
+    return dict(zip(addresses, answers, strict=True))
+
+
+async def _ask(http: httpx.AsyncClient, url: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = (await http.get(url + "/v1/status")).json()
+        return found
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[str, Any] | None]) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    for name, url in addresses.items():
+        answer = found[name]
+        if answer is None:
+            console.print(say("status.silent", name=name, url=url))
+        elif "chain" in answer:
+            age_s = f"{(now_ms - answer['time_ms']) / 1_000:.1f}"
+            console.print(say("status.node", name=name, url=url, height=answer["height"], age=age_s))
+        else:
+            console.print(say("status.gateway", name=name, url=url, title=f"{answer['name']} {answer['name_zh']}"))
+    console.print(say("status.next_down" if not all(found.values()) else "status.next"), highlight=False)

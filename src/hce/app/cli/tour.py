@@ -1,0 +1,101 @@
+"""`hce tour`: the life of a record, played against the running network or one of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from hce.app import control
+from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from hce.app.devnet import run
+from hce.app.devnet.genesis import home_at
+from hce.app.devnet.home import Home
+from hce.app.devnet.people import ORGANISATIONS
+from hce.app.gateway_client import GatewayClient
+from hce.app.preflight import free_ports
+from hce.app.tour.patient import choose_bundle
+from hce.app.tour.stage import Restart, Result, Stage, Tell
+from hce.app.tour.story import play, promises_broken
+from hce.app.up import running
+from hce.app.words import language, say
+from hce.service.sdk.network import Network
+from hce.service.terms.genesis import Params
+
+PROJECT = Path(__file__).parents[4]
+
+
+def tour(
+    home: HomeOption = DEFAULT_HOME,
+    ephemeral: Annotated[bool, typer.Option("--ephemeral", help="on a network of its own, in a temporary folder")] = False,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of the temporary network")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Play the life of a record; exit code 0 only if every promise held."""
+    console = Console(stderr=as_json)
+    result = asyncio.run(_tour(home_at(home), ephemeral, nodes, console))
+    broken = promises_broken(result)
+    if as_json:
+        print(json.dumps(result))
+    if broken:
+        console.print(say("tour.broken", keys=", ".join(broken)))
+        raise typer.Exit(1)
+    console.print(say("tour.kept", seconds=result["seconds"]))
+    if not as_json:
+        console.print(say("tour.next"), highlight=False)
+
+
+async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Result:
+    number = 0
+
+    def tell(key: str, **fields: Any) -> None:
+        nonlocal number
+        number += 1
+        console.print(f"{number:3}. " + say(key, **fields), highlight=False)
+
+    name, bundle = choose_bundle(PROJECT)
+    if ephemeral:
+        async with _own_network(nodes, console) as (own, restart):
+            return await _play(own, restart, bundle, name, tell)
+
+    async def restart_through_supervisor(name: str) -> None:
+        await control.ask_restart(home, name)
+
+    return await _play(home, restart_through_supervisor, bundle, name, tell)
+
+
+async def _play(home: Home, restart: Restart, bundle: bytes, name: str, tell: Tell) -> Result:
+    described = home.network()
+    hospital_url, clinic_url = described["gateways"]["riverside"], described["gateways"]["oldtown"]
+    async with (
+        await Network.join(described["nodes"], home.genesis()) as network,
+        GatewayClient.at(hospital_url, home.gateway("riverside")) as hospital,
+        GatewayClient.at(clinic_url, home.gateway("oldtown")) as clinic,
+    ):
+        tell("tour.begin", height=await network.head(), file=name)
+        return await play(Stage(home, network, hospital, clinic, restart, []), bundle, _language(), tell)
+
+
+@asynccontextmanager
+async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home, Restart]]:
+    """A network in a temporary folder on free ports, gone afterwards."""
+
+    def tell(key: str, **fields: Any) -> None:
+        console.print("     " + say(key, **fields), style="dim")
+
+    with tempfile.TemporaryDirectory(prefix="hce-") as folder:
+        home = Home(Path(folder))
+        ports = free_ports(nodes + len(ORGANISATIONS))
+        async with running(home, Params(), nodes, ports, tell) as supervisor:
+            yield home, supervisor.restart
+
+
+def _language() -> Any:
+    return language()

@@ -1,0 +1,33 @@
+"""`hce up`: the network on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from hce.app.cli.doctor import print_findings
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
+from hce.app.devnet.genesis import home_at
+from hce.app.up import MachineUnfit, run_up
+from hce.app.words import explain
+from hce.service.terms.genesis import Params
+
+
+def up(
+    home: HomeOption = DEFAULT_HOME,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of a new network")] = 1,
+    port_base: Annotated[
+        int, typer.Option("--port-base", min=1024, max=65_000, help="first port of a new network")
+    ] = DEFAULT_PORT_BASE,
+) -> None:
+    """Start the network here, or continue it; Ctrl-C stops it cleanly."""
+    console = Console()
+    try:
+        asyncio.run(run_up(home_at(home), Params(), nodes, port_base, console))
+    except MachineUnfit as error:
+        console.print(explain(error))
+        print_findings(console, error.findings)
+        raise typer.Exit(1) from error

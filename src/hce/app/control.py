@@ -1,0 +1,79 @@
+"""The supervisor's own door: a Unix socket in the network's folder, through which `hce` asks a running `hce up` to restart a process.
+
+One JSON line in, one JSON line out. Only the owner of the folder can open it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hce.app.devnet.home import Home
+from hce.foundation.types.errors import HceError, Unavailable
+from hce.service.sdk.errors import Remote
+
+MAX_LINE_BYTES = 4_096
+MAX_PATH_BYTES = 100
+"""A Unix socket's path is at most 107 bytes on Linux."""
+
+Restart = Callable[[str], Awaitable[None]]
+
+
+class NotRunning(Unavailable):
+    """No `hce up` runs over this folder."""
+
+    code = "up.not_running"
+
+
+def socket_path(home: Home) -> Path:
+    """Inside the folder; relative to where we stand when the whole path is too long for a socket."""
+    path = home.root / "control.sock"
+    return path if len(os.fsencode(path)) <= MAX_PATH_BYTES else Path(os.path.relpath(path))
+
+
+@asynccontextmanager
+async def answering(home: Home, restart: Restart) -> AsyncIterator[None]:
+    """Answers requests for the time of the block."""
+    path = socket_path(home)
+    path.unlink(missing_ok=True)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answer: dict[str, Any] = {"ok": True}
+        try:
+            asked = json.loads(await reader.readline())
+            await restart(str(asked["restart"]))
+        except HceError as error:
+            answer = {"ok": False, "code": error.code, "detail": error.detail}
+        except (ValueError, KeyError, TypeError):
+            answer = {"ok": False, "code": "malformed", "detail": ""}
+        writer.write(json.dumps(answer).encode() + b"\n")
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(handle, path, limit=MAX_LINE_BYTES)
+    path.chmod(0o600)
+    try:
+        yield
+    finally:
+        server.close()
+        await server.wait_closed()
+        path.unlink(missing_ok=True)
+
+
+async def ask_restart(home: Home, name: str) -> None:
+    """Asks the running supervisor; raises `NotRunning`, or what it answered."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=MAX_LINE_BYTES)
+    except (OSError, FileNotFoundError) as error:
+        raise NotRunning(home=str(home.root)) from error
+    writer.write(json.dumps({"restart": name}).encode() + b"\n")
+    answer = json.loads(await reader.readline())
+    writer.close()
+    if not answer["ok"]:
+        raise Remote(answer["code"], 503, answer["detail"])

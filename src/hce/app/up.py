@@ -1,0 +1,181 @@
+"""`hce up` at work: checks the machine, brings the network up, fills it with demo people once, shows it live, stops it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from hce.app.control import answering
+from hce.app.devnet import run
+from hce.app.devnet.home import Home
+from hce.app.devnet.people import ORGANISATIONS, demo_bundles
+from hce.app.gateway_client import GatewayClient
+from hce.app.preflight import Finding, judge, read_machine
+from hce.app.supervisor import ProcessFailed, Supervisor
+from hce.app.words import say
+from hce.foundation.types.errors import Refused
+from hce.service.terms.genesis import Params
+
+REFRESH_S = 0.5
+SEEDED_MARK = "demo-people"
+"""File in the home that says the demo people are in."""
+HOSPITAL = "riverside"
+
+
+class MachineUnfit(Refused):
+    """Something on this machine stands in the way; the findings say what and how to mend it."""
+
+    code = "machine.unfit"
+    status = 409
+
+    def __init__(self, findings: list[Finding]) -> None:
+        super().__init__()
+        self.findings = findings
+
+
+class HomeBusy(Refused):
+    """Another `hce up` runs over this folder."""
+
+    code = "home.busy"
+    status = 409
+
+
+def check_machine(home: Home, ports: list[int], port_base: int) -> None:
+    """Raises `MachineUnfit` with everything that is wrong."""
+    findings = judge(read_machine(home.root, ports), len(ports), port_base)
+    wrong = [finding for finding in findings if not finding.ok]
+    if wrong:
+        raise MachineUnfit(wrong)
+
+
+@asynccontextmanager
+async def running(home: Home, params: Params, nodes: int, ports: list[int], tell: run.Tell) -> AsyncIterator[Supervisor]:
+    """A network, new or continued, for the time of the block."""
+    if not home.exists:
+        run.create(home, ports, nodes, params)
+    supervisor = Supervisor(home.logs)
+    try:
+        await run.bring_up(home, supervisor, tell)
+        yield supervisor
+    finally:
+        await supervisor.stop_all()
+
+
+async def run_up(home: Home, params: Params, nodes: int, port_base: int, console: Console) -> None:
+    """Until Ctrl-C or SIGTERM. Raises `MachineUnfit`, `ProcessFailed`."""
+    new = not home.exists
+    ports = run.ports_of(nodes, port_base) if new else run.ports_in(home)
+    check_machine(home, ports, port_base)
+    stopping = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+
+    def tell(key: str, **fields: Any) -> None:
+        console.print("  " + say(key, **fields))
+
+    console.print(say("up.new" if new else "up.continued", home=str(home.root)))
+    bringing = asyncio.create_task(_serve(home, params, nodes, ports, console, tell, stopping))
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait((bringing, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not bringing.done():
+        console.print(say("up.stopping"))
+    await bringing
+    console.print(say("up.stopped"))
+
+
+async def _serve(
+    home: Home, params: Params, nodes: int, ports: list[int], console: Console, tell: run.Tell, stopping: asyncio.Event
+) -> None:
+    async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor.restart):
+        if not stopping.is_set():
+            await _seed_people(home, tell)
+        _print_addresses(home, console)
+        await _show(home, supervisor, console, stopping)
+
+
+async def _seed_people(home: Home, tell: run.Tell) -> None:
+    """The Bundles that ship with HCE, into custodial accounts of the hospital, once."""
+    mark = home.root / SEEDED_MARK
+    if mark.exists():
+        return
+    async with GatewayClient.at(home.network()["gateways"][HOSPITAL], home.gateway(HOSPITAL)) as hospital:
+        for _, bundle in demo_bundles():
+            label = ""
+            async for event in hospital.import_bundle(bundle):
+                label = event.get("label", label)
+                if event["event"] == "problem":
+                    tell("import.problem", index=event["index"], type=event["type"], code=event["code"], detail=event["detail"])
+                if event["event"] == "finished":
+                    tell("up.person", name=label, records=len(event["records"]), resources=event["resources"])
+    mark.touch()
+
+
+def _print_addresses(home: Home, console: Console) -> None:
+    described = home.network()
+    table = Table(box=None, show_header=False, padding=(0, 2))
+    for index, url in enumerate(described["nodes"]):
+        table.add_row(say("up.node", index=index), url)
+    for name, url in described["gateways"].items():
+        settings = ORGANISATIONS.get(name)
+        table.add_row(f"{settings.name} {settings.name_zh}" if settings else name, url)
+    console.print(table)
+    console.print(say("up.ready"))
+    console.print(say("up.next", home=_home_option(home)), highlight=False)
+
+
+async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: asyncio.Event) -> None:
+    """The live view on a terminal; without one, silence until stopped. A process that ends by itself ends everything."""
+    urls = home.network()["nodes"]
+    async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+        with Live(_view([]), console=console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
+            while not stopping.is_set():
+                ended = supervisor.ended()
+                if ended:
+                    raise ProcessFailed("ended by itself", name=ended[0], log=str(supervisor.log_of(ended[0])))
+                if console.is_terminal:
+                    live.update(_view([await _status(http, url) for url in urls]), refresh=True)
+                try:
+                    await asyncio.wait_for(stopping.wait(), REFRESH_S)
+                except TimeoutError:
+                    continue
+
+
+async def _status(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = (await http.get(url + "/v1/status")).json()
+        return found
+    except (httpx.HTTPError, ValueError):
+        return {}
+
+
+def _view(statuses: list[dict[str, Any]]) -> Table:
+    """One line for each node: what it last made final and how long ago."""
+    table = Table(box=None, padding=(0, 2))
+    for key in ("node", "height", "turn", "slot", "producer", "age", "waiting"):
+        table.add_column(say(f"up.column_{key}"), justify="right")
+    now_ms = time.time_ns() // 1_000_000
+    for index, status in enumerate(statuses):
+        if not status:
+            table.add_row(str(index), say("up.silent"))
+            continue
+        age = f"{(now_ms - status['time_ms']) / 1_000:.1f} s"
+        shown = (status["node"], status["height"], status["turn"], status["slot"], status["producer"], age, status["waiting"])
+        table.add_row(*map(str, shown))
+    return table
+
+
+def _home_option(home: Home) -> str:
+    """What to add to the next command so that it finds this network."""
+    default = home.root == (home.root.cwd() / "run")
+    return "" if default else f" --home {os.path.relpath(home.root)}"
