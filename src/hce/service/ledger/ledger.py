@@ -107,6 +107,7 @@ class Ledger:
         self._admission = Admission(genesis.chain, genesis.eip155_id)
         self._outcomes: OrderedDict[bytes, Outcome] = OrderedDict()
         self._finalized: Outcome | None = None
+        self._next: ExecutionEnv | None = None
         self.pool = Pool(pool_limits or PoolLimits())
         self.queries = Queries(store)
         with store.read() as snapshot:
@@ -267,11 +268,15 @@ class Ledger:
         return execution_env(self._genesis, view.nodes(), parent, context)
 
     def _next_env(self, view: FinalView) -> ExecutionEnv:
-        """The numbers the next block will have at the earliest, for judging what arrives."""
+        """The numbers the next block will have at the earliest, for judging what arrives. Made once a height."""
+        known = self._next
+        if known is not None and known.health.height == view.height + 1:
+            return known
         head = view.head(view.height)
         nodes = view.nodes()
         earliest = BlockContext(view.height + 1, head.header.next_epoch, head.time_ms + 1, nodes[0].operator, _NO_PARENT)
-        return execution_env(self._genesis, nodes, decode_header(head.header.value_head), earliest)
+        self._next = execution_env(self._genesis, nodes, decode_header(head.header.value_head), earliest)
+        return self._next
 
     def _keep(self, key: bytes, outcome: Outcome) -> None:
         self._outcomes[key] = outcome
