@@ -148,10 +148,14 @@ def test_growth_waits_for_no_snapshot_but_says_so(tmp_path: Path) -> None:
 
 
 def test_the_map_grows_early_when_nobody_reads(tmp_path: Path) -> None:
-    with KeyValueStore.open(tmp_path / "kv", tables=TABLES, map_size=SMALL_MAP) as store:
-        put(store, half=bytes(SMALL_MAP * 5 // 8))
-        put(store, small=b"1")
-        assert store.map_size == 2 * SMALL_MAP
+    size = 8 * SMALL_MAP
+    with KeyValueStore.open(tmp_path / "kv", tables=TABLES, map_size=size) as store:
+        put(store, half=bytes(size * 5 // 8))
+        with store.read():
+            put(store, small=b"1")
+            assert store.map_size == size
+        put(store, small=b"2")
+        assert store.map_size == 2 * size
 
 
 def test_snapshots_are_counted_and_given_back_after_an_error(store: KeyValueStore) -> None:
