@@ -11,7 +11,7 @@ from msgspec import Struct
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
-from hce.foundation.types.errors import HceError, NotFound, PeerFault
+from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_checked
@@ -40,11 +40,10 @@ GRANT_WAIT_S = 20.0
 GRANT_POLL_S = 0.25
 
 
-class GrantNotFinal(HceError):
+class GrantNotFinal(Unavailable):
     """The grantee's organisation has not registered the grant in time."""
 
     code = "grant.not_final"
-    status = 503
 
 
 class OfferedGrant(Struct, frozen=True, array_like=True):
