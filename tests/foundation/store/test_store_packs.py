@@ -175,12 +175,31 @@ def test_a_pack_torn_at_any_byte_keeps_its_whole_blobs(tmp_path: Path, left: str
         tail = bytes(len(whole) - offset) if left == "zeros" else b""
         (tmp_path / "torn" / "pack-00000000.hcp").write_bytes(whole[:offset] + tail)
         expected = [b"old"] + [blob for blob, end in zip(blobs, ends[1:], strict=True) if end <= offset]
+        open_packs(tmp_path / "torn").close()
+        assert (tmp_path / "torn" / "pack-00000000.hcp").stat().st_size == max(end for end in ends if end <= offset)
         for _ in range(2):
             with open_packs(tmp_path / "torn") as packs:
                 assert found(packs, [b"old", *blobs]) == expected
                 packs.put_many(named(b"after"))
                 assert packs.get(cid_of_raw(b"after")) == b"after"
         shutil.rmtree(tmp_path / "torn")
+
+
+def test_a_new_pack_is_flushed_before_its_folder_and_both_before_the_index(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def sync(descriptor: int) -> None:
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    def commit(transaction: Any) -> None:
+        transaction.commit()
+        done.append("index")
+
+    with open_packs(tmp_path / "packs", sync=sync, commit=commit) as packs:
+        done.clear()
+        packs.put_many(named(b"first"))
+        packs.put_many(named(b"second"))
+    assert done == ["pack-00000000.hcp", "packs", "index", "pack-00000000.hcp", "index"]
 
 
 def test_a_failed_index_commit_leaves_the_store_usable(tmp_path: Path) -> None:
