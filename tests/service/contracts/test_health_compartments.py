@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.service.contracts.world import World, key
 
-from hce.service.terms.payloads import CompartmentRotate, compartment_id, owner_digest
+from hce.service.terms.payloads import CompartmentOpen, CompartmentRotate, compartment_id, owner_digest
 from hce.service.terms.states import CompartmentState
 from hce.service.terms.transactions import HealthTx
 
@@ -30,13 +30,18 @@ def rotate(world: World, name: bytes, role: str, signer: str, owner: str = "owne
 def test_a_compartment_shows_two_digests_and_no_person(world: World) -> None:
     name = opened(world)
     owner, recovery = (owner_digest(key(person).public) for person in ("owner", "recovery"))
-    assert name == compartment_id(world.env.chain, owner)
+    assert name == compartment_id(world.env.chain, CompartmentOpen(owner, recovery))
     assert world.state.compartment(name) == CompartmentState(owner, recovery, 1, world.height, world.height)
 
 
-def test_a_compartment_is_not_opened_twice_even_with_another_recovery_key(world: World) -> None:
+def test_a_compartment_is_not_opened_twice(world: World) -> None:
     opened(world)
-    assert world.refused(world.compartment("owner", "thief", "clinic")) == "compartment.exists"
+    assert world.refused(world.compartment("owner", "recovery", "clinic")) == "compartment.exists"
+
+
+def test_opening_first_with_another_recovery_key_takes_nobodys_compartment(world: World) -> None:
+    [stolen] = world.run(world.compartment("owner", "thief", "clinic"))
+    assert opened(world) != stolen
 
 
 def test_nobody_enrols_without_a_certified_organisation(world: World) -> None:

@@ -59,7 +59,7 @@ class World:
         self.reader_id = payloads.credential_id(CHAIN, self.reader.body)
         self.author_id = payloads.credential_id(CHAIN, self.author.body)
         owner_digest = payloads.owner_digest(self.owner.public)
-        self.compartment_id = payloads.compartment_id(CHAIN, owner_digest)
+        self.compartment_id = payloads.compartment_id(CHAIN, payloads.CompartmentOpen(owner_digest, bytes(32)))
         self.compartment = states.CompartmentState(owner_digest, seed("recovery"), 1, 0, 5)
         self.body = grants.GrantBody(
             chain=CHAIN,

@@ -36,7 +36,7 @@ from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import PayerCannotPay, PoolFull, TxPending
 from hce.service.ledger.pool import PoolLimits
 from hce.service.terms.certification import OrganisationNotCertified
-from hce.service.terms.payloads import CompartmentRotate, compartment_id, owner_digest
+from hce.service.terms.payloads import CompartmentOpen, CompartmentRotate, compartment_id, owner_digest
 from hce.service.terms.transactions import WrongChain, parse
 
 SHOP = b"\x77" * 20
@@ -202,9 +202,14 @@ def test_a_free_transaction_that_fails_cannot_be_in_a_block(chain: Chain) -> Non
         chain.forge([revoke_grant("g", UNTIL)])
 
 
+def opened_by(owner: str) -> bytes:
+    digests = owner_digest(key(owner).public), owner_digest(key(f"{owner} recovery").public)
+    return compartment_id(CHAIN, CompartmentOpen(*digests))
+
+
 def rotate(owner: str, signer: tuple[str, str], to: str, until: int) -> bytes:
     digest = owner_digest(key(to).public)
-    payload = CompartmentRotate(compartment_id(CHAIN, owner_digest(key(owner).public)), digest, digest)
+    payload = CompartmentRotate(opened_by(owner), digest, digest)
     return health_tx("compartment.rotate", payload, [signer], None, until)
 
 
@@ -214,7 +219,7 @@ def test_a_thief_of_the_owner_key_cannot_hold_up_the_recovery_key(chain: Chain) 
     chain.ledger.check_tx(rotate("ann", ("owner", "ann"), "thief", UNTIL))
     chain.ledger.check_tx(rotate("ann", ("recovery", "ann recovery"), "ann two", UNTIL))
     chain.finish(chain.propose())
-    state = chain.queries.health_reader().compartment(compartment_id(CHAIN, owner_digest(key("ann").public)))
+    state = chain.queries.health_reader().compartment(opened_by("ann"))
     assert state is not None
     assert state.version == 2, "one of the two was first, the other one is void"
 

@@ -69,7 +69,7 @@ def test_ids_belong_to_one_chain() -> None:
     for name_of in (
         lambda chain: payloads.org_id(chain, A),
         lambda chain: payloads.credential_id(chain, CREDENTIAL),
-        lambda chain: payloads.compartment_id(chain, A),
+        lambda chain: payloads.compartment_id(chain, payloads.CompartmentOpen(A, A)),
         lambda chain: payloads.record_id(chain, A, A),
         lambda chain: payloads.grant_id(chain, GRANT),
         lambda chain: payloads.entry_id(chain, A, A),

@@ -430,7 +430,7 @@ def test_a_reply_made_for_another_reader_does_not_open(nine: Any) -> None:
 
 def test_a_card_is_alive_for_thirty_days_and_only_its_owners(world: Any) -> None:
     signed, digest = world.signed_card, world.keys.owner_digest
-    compartments.verify_card(signed, CHAIN, NOW_MS, None)
+    compartments.verify_card(signed, CHAIN, NOW_MS, digest)
     compartments.verify_card(signed, CHAIN, NOW_MS + 30 * DAY_MS - 1, digest)
     stranger = SigningKey(b"s" * 32)
     forged = replace(signed.card, owner_key=stranger.public)
@@ -441,7 +441,7 @@ def test_a_card_is_alive_for_thirty_days_and_only_its_owners(world: Any) -> None
         (signed, NOW_MS, bytes(32)),
         (replace(signed, signature=bytes(64)), NOW_MS, digest),
         (replace(signed, card=replace(signed.card, reading_key=bytes(1216))), NOW_MS, digest),
-        (replace(signed, card=forged, signature=stranger.sign(compartments.card_message(forged))), NOW_MS, None),
+        (replace(signed, card=forged, signature=stranger.sign(compartments.card_message(forged))), NOW_MS, digest),
         (replace(signed, card=long_lived, signature=world.keys.owner.sign(compartments.card_message(long_lived))), NOW_MS, digest),
     ):
         with pytest.raises(CardInvalid):

@@ -86,7 +86,7 @@ def test_no_two_uses_compartments_or_epochs_share_a_key(world: Any) -> None:
 
 
 def test_a_rotated_compartment_keeps_its_id_under_new_keys(world: Any) -> None:
-    fresh = CompartmentKeys(SecretBytes(b"another seed" * 5 + b"seed"), 0, opened_as=world.keys.owner_digest)
+    fresh = CompartmentKeys(SecretBytes(b"another seed" * 5 + b"seed"), 0, opened_as=world.keys.compartment_id(CHAIN))
     assert fresh.compartment_id(CHAIN) == world.compartment_id
     assert fresh.owner.public != world.keys.owner.public
 

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
-from hce.app.devnet import run
 from hce.app.devnet.genesis import home_at
 from hce.app.devnet.home import Home
 from hce.app.devnet.people import ORGANISATIONS

@@ -20,7 +20,6 @@ from hce.service.gateway.practice import Practice
 from hce.service.index.store import Patient, WrittenRecord
 from hce.service.sdk.author import Author
 from hce.service.terms.grants import SignedToken
-from hce.service.vault.compartments import verify_card
 from hce.service.vault.sealing import AuthoringSession, Batch, make_batch
 
 BATCH_RECORDS = 100
@@ -134,8 +133,7 @@ async def _publish(
 async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part: list[PlannedRecord]) -> _Sealed:
     """One batch; the work of sealing runs beside the event loop."""
     now_ms = practice.clock.now_ms()
-    signed = await practice.fresh_card(patient)
-    card = verify_card(signed, practice.network.chain, now_ms, None)
+    card = await practice.fresh_card(patient)
     key = practice.keyring.clinician(credential_id)
     keyholders = practice.network.genesis.keyholders
 

@@ -20,10 +20,10 @@ from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
 from hce.service.terms import payloads
 from hce.service.terms.certification import require_organisation
-from hce.service.terms.grants import SignedCard, SignedToken
+from hce.service.terms.grants import ContactCard, SignedCard, SignedToken
 from hce.service.terms.payloads import CompartmentOpen, CredentialBody, OrganisationCertificate, Power
 from hce.service.terms.states import key_compartment, key_credential, key_organisation
-from hce.service.vault.compartments import make_card, verify_card, verify_token
+from hce.service.vault.compartments import verify_card, verify_token
 
 STAFF_LIFE_MS = 365 * 24 * 3_600_000
 """A credential this gateway issues is dead after a year, or with its organisation."""
@@ -115,20 +115,17 @@ class Practice:
 
     async def open_compartment(self, owner_digest: bytes, recovery_digest: bytes) -> bytes:
         """Opens a person's compartment at this organisation's expense; its id. Opening it again finds it open."""
-        name = payloads.compartment_id(self.network.chain, owner_digest)
+        payload = CompartmentOpen(owner_digest, recovery_digest)
+        name = payloads.compartment_id(self.network.chain, payload)
         if (await self.network.reader(key_compartment(name))).compartment(name) is None:
-            payload = CompartmentOpen(owner_digest, recovery_digest)
             await self.network.transact("compartment.open", payload, self.org_id, [("payer", self.keys.signing)])
         return name
 
     async def enrol(self, identity: PatientIdentity, card: SignedCard, token: SignedToken) -> Patient:
         """Takes a person with own keys into the index: card and token are checked against the final chain."""
         now_ms = self.clock.now_ms()
-        name = card.card.compartment_id
-        state = (await self.network.reader(key_compartment(name))).compartment(name)
-        if state is None:
-            raise CompartmentUnknown(compartment_id=name.hex())
-        checked = verify_card(card, self.network.chain, now_ms, state.owner_digest)
+        owner_digest = await self._owner_digest(card.card.compartment_id)
+        checked = verify_card(card, self.network.chain, now_ms, owner_digest)
         verify_token(token, self.network.chain, self.org_id, checked, now_ms)
         return self._remember(identity, None, card, token)
 
@@ -157,11 +154,22 @@ class Practice:
                 raise NotThatPerson(patient_id=patient.patient_id, reasons=comparison.reasons)
         return await self._take_custody(identity)
 
-    async def fresh_card(self, patient: Patient) -> SignedCard:
-        """The card to seal to. A custodial account's is made anew; a person's own is the last one they gave, while it lives."""
+    async def fresh_card(self, patient: Patient) -> ContactCard:
+        """The card to seal to, checked against the final chain. A custodial account's is made anew; a person's own is the last they gave.
+
+        Raises `CardInvalid` when it has expired or its owner key is no longer the compartment's.
+        """
         if patient.custodial_id is not None:
-            return await self._custodial_owner(bytes.fromhex(patient.custodial_id)).card()
-        return decode_as(SignedCard, patient.card)
+            signed = await self._custodial_owner(bytes.fromhex(patient.custodial_id)).card()
+        else:
+            signed = decode_as(SignedCard, patient.card)
+        return verify_card(signed, self.network.chain, self.clock.now_ms(), await self._owner_digest(patient.compartment_id))
+
+    async def _owner_digest(self, compartment: bytes) -> bytes:
+        state = (await self.network.reader(key_compartment(compartment))).compartment(compartment)
+        if state is None:
+            raise CompartmentUnknown(compartment_id=compartment.hex())
+        return state.owner_digest
 
     def _custodial_owner(self, account_id: bytes) -> Owner:
         return Owner(self.network, self.clock, self.keyring.custodial_keys(account_id))
@@ -172,9 +180,9 @@ class Practice:
         account = self.keyring.new_custodial(identity.shown_name, identifiers)
         keys = self.keyring.custodial_keys(account.account_id)
         await self.open_compartment(keys.owner_digest, keys.recovery_digest)
-        card = make_card(keys, self.network.chain, 0, 0, self.clock.now_ms())
-        token = self._custodial_owner(account.account_id).token(self.org_id, TOKEN_SERIAL)
-        return self._remember(identity, account.account_id.hex(), card, token)
+        owner = self._custodial_owner(account.account_id)
+        token = owner.token(self.org_id, TOKEN_SERIAL)
+        return self._remember(identity, account.account_id.hex(), await owner.card(), token)
 
     def _remember(self, identity: PatientIdentity, custodial_id: str | None, card: SignedCard, token: SignedToken) -> Patient:
         same = next((one for one in self.index.patients() if one.compartment_id == card.card.compartment_id), None)

@@ -142,8 +142,9 @@ def owner_digest(owner_key: bytes) -> bytes:
     return digest("hce/owner/1", owner_key)
 
 
-def compartment_id(chain: bytes, opening_owner_digest: bytes) -> bytes:
-    return digest("hce/compartment/1", chain, opening_owner_digest)
+def compartment_id(chain: bytes, opening: CompartmentOpen) -> bytes:
+    """Binds both keys of the opening: nobody who sees one pending can open the same compartment with a recovery key of their own."""
+    return digest("hce/compartment/1", chain, opening.owner_digest, opening.recovery_digest)
 
 
 def record_id(chain: bytes, organisation_id: bytes, nonce: bytes) -> bytes:

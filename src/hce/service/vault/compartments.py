@@ -33,6 +33,7 @@ from hce.service.terms.grants import (
     log_address,
     token_message,
 )
+from hce.service.terms.payloads import CompartmentOpen
 from hce.service.vault.errors import CardInvalid, TokenInvalid
 
 Random: TypeAlias = Callable[[int], bytes]
@@ -49,7 +50,7 @@ class CompartmentKeys:
     """Keys of the compartment number `index` of a seed, derived when first asked for. Does not print them."""
 
     def __init__(self, seed: SecretBytes, index: int, opened_as: bytes | None = None) -> None:
-        """`opened_as`: owner digest the compartment was opened with, where a rotation has since put these keys in its place."""
+        """`opened_as`: id of the compartment, where it was opened with other keys and a rotation has since put these in their place."""
         if index < 0:
             raise ValueError("compartments count from 0")
         self._seed = seed
@@ -57,7 +58,7 @@ class CompartmentKeys:
         self._opened_as = opened_as
 
     def compartment_id(self, chain: bytes) -> bytes:
-        return payloads.compartment_id(chain, self._opened_as or self.owner_digest)
+        return self._opened_as or payloads.compartment_id(chain, CompartmentOpen(self.owner_digest, self.recovery_digest))
 
     @property
     def owner_digest(self) -> bytes:
@@ -148,19 +149,16 @@ def make_card(keys: CompartmentKeys, chain: bytes, version: int, reading_epoch: 
     return SignedCard(card, keys.owner.sign(card_message(card)))
 
 
-def verify_card(signed: SignedCard, chain: bytes, now_ms: int, expected_owner_digest: bytes | None) -> ContactCard:
+def verify_card(signed: SignedCard, chain: bytes, now_ms: int, expected_owner_digest: bytes) -> ContactCard:
     """The card, when its owner signed it and it is alive; raises `CardInvalid`.
 
-    `expected_owner_digest` is the compartment's on the final chain. Without one (None) only a compartment whose id follows from
-    this very owner key is accepted, so a key that was rotated away still passes: ask the chain wherever there is one.
+    `expected_owner_digest` is the compartment's on the final chain: only the chain knows which key is in force.
     """
     card = signed.card
     if card.chain != chain:
         raise CardInvalid("another chain", expected=chain.hex(), actual=card.chain.hex())
     digest = payloads.owner_digest(card.owner_key)
-    if expected_owner_digest is None and payloads.compartment_id(chain, digest) != card.compartment_id:
-        raise CardInvalid("this key did not open the compartment", compartment_id=card.compartment_id.hex())
-    if expected_owner_digest is not None and digest != expected_owner_digest:
+    if digest != expected_owner_digest:
         raise CardInvalid("not the compartment's owner key", compartment_id=card.compartment_id.hex())
     if not verify(card.owner_key, card_message(card), signed.signature):
         raise CardInvalid("signature", compartment_id=card.compartment_id.hex())

@@ -13,7 +13,7 @@ FIRST_VERSION = 1
 
 def open_compartment(tx: HealthTx, opening: CompartmentOpen, state: HealthState, env: BlockEnv) -> list[bytes]:
     """A certified organisation enrols an owner. Produces the compartment_id, which names the first owner digest for ever."""
-    made = compartment_id(env.chain, opening.owner_digest)
+    made = compartment_id(env.chain, opening)
     if state.compartment(made) is not None:
         raise CompartmentExists(compartment_id=made.hex())
     opened = CompartmentState(opening.owner_digest, opening.recovery_digest, FIRST_VERSION, env.height, env.height)
