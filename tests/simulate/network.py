@@ -2,6 +2,7 @@
 
 A Byzantine node is a pair of twins: two honest drivers with one key and two disks that do not know of each other. Each talks to a
 random half of the others, so they propose and vote for different blocks in the same round, in every way that the code itself can.
+In a partition the twins serve one side each: the strongest attack on agreement.
 """
 
 from __future__ import annotations
@@ -160,10 +161,10 @@ class SimulatedNetwork:
         self.nodes = make_nodes(n)
         self.pace = pace
         self.weather = Weather()
-        liars = set(self.rng.sample(sorted(set(range(n)) - dead), byzantine))
-        self.endpoints = [Endpoint(self, index) for index in range(n) if index not in liars | dead]
+        self.liars = set(self.rng.sample(sorted(set(range(n)) - dead), byzantine))
+        self.endpoints = [Endpoint(self, index) for index in range(n) if index not in self.liars | dead]
         self.honest = list(self.endpoints)
-        self.endpoints += [Endpoint(self, index, twin) for index in sorted(liars) for twin in ("a", "b")]
+        self.endpoints += [Endpoint(self, index, twin) for index in sorted(self.liars) for twin in ("a", "b")]
 
     def boot(self) -> None:
         for endpoint in self.endpoints:
@@ -171,9 +172,15 @@ class SimulatedNetwork:
 
     def broadcast(self, sender: Endpoint, message: bytes) -> None:
         for receiver in self.endpoints:
-            half = not sender.twin or self.rng.random() < 0.5
-            if receiver.index != sender.index and half:
+            if receiver.index != sender.index and self.talks_to(sender, receiver):
                 self.post(sender, receiver, message)
+
+    def talks_to(self, sender: Endpoint, receiver: Endpoint) -> bool:
+        if not sender.twin:
+            return True
+        if self.weather.groups:
+            return receiver.index in self.weather.groups[sender.twin == "b"]
+        return self.rng.random() < 0.5
 
     def post(self, sender: Endpoint, receiver: Endpoint, message: bytes) -> None:
         w = self.weather

@@ -93,7 +93,10 @@ def decode_message(raw: bytes) -> Message:
     kind = _peek_kind(raw)
     if len(raw) > BOUNDS_BYTES[kind]:
         raise TooLarge("consensus message", kind=kind.name, actual_bytes=len(raw), max_bytes=BOUNDS_BYTES[kind])
-    return convert(_TYPES[kind], decode(raw, max_bytes=BOUNDS_BYTES[kind])[1])
+    message = convert(_TYPES[kind], decode(raw, max_bytes=BOUNDS_BYTES[kind])[1])
+    if encode_message(message) != raw:
+        raise Malformed("fields that the format does not have", kind=kind.name)
+    return message
 
 
 def _peek_kind(raw: bytes) -> MessageKind:

@@ -1,0 +1,91 @@
+"""The wire: kinds, bounds, and the exact bytes that are signed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.simulate.world import CHAIN, genesis_block, make_nodes
+
+from hce.foundation.codec.dagcbor import decode, encode
+from hce.foundation.types.blocks import Commit, CommitSignature, Vote
+from hce.foundation.types.errors import Malformed, TooLarge
+from hce.network.consensus.messages import (
+    BOUNDS_BYTES,
+    MAX_VOTE_BYTES,
+    MAX_VOTES_PER_MESSAGE,
+    FinalBlock,
+    MessageKind,
+    Proposal,
+    Status,
+    Votes,
+    block_id_of,
+    decode_message,
+    encode_message,
+    proposal_signing_bytes,
+    vote_signing_bytes,
+)
+
+BLOCK = genesis_block(make_nodes(1))
+BLOCK_ID = block_id_of(BLOCK.header)
+BIG_VOTE = Vote(2, 2**53 - 1, 2**53 - 1, 2**31, BLOCK_ID, 255, b"\xff" * 64)
+MESSAGES = [
+    Proposal(1, 0, 3, None, BLOCK_ID, bytes(64), BLOCK),
+    Proposal(1, 0, 3, 1, BLOCK_ID, bytes(64), BLOCK),
+    Votes([BIG_VOTE]),
+    FinalBlock(BLOCK, Commit(BLOCK_ID, 0, [CommitSignature(0, bytes(64))])),
+    Status(7),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_a_message_arrives_as_it_was_sent(message):
+    assert decode_message(encode_message(message)) == message
+
+
+def test_the_largest_votes_message_fits_its_bound():
+    assert len(encode(BIG_VOTE)) <= MAX_VOTE_BYTES
+    raw = encode_message(Votes([BIG_VOTE] * MAX_VOTES_PER_MESSAGE))
+    assert len(raw) <= BOUNDS_BYTES[MessageKind.VOTES]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\x82\x02",
+        encode([9, []]),
+        encode([2, [[]]]),
+        encode([2, [[encode(BIG_VOTE)]]]),
+        encode([4, [-1]]),
+        encode([4, [1], 0]),
+        encode([4, [1, 0]]),
+        encode_message(Status(1)) + b"\x00",
+        encode_message(Votes([BIG_VOTE] * (MAX_VOTES_PER_MESSAGE + 1)))[:100],
+    ],
+)
+def test_anything_else_is_malformed(raw):
+    with pytest.raises(Malformed):
+        decode_message(raw)
+
+
+@pytest.mark.parametrize("kind", MessageKind)
+def test_a_message_beyond_its_bound_is_refused_before_it_is_decoded(kind):
+    with pytest.raises(TooLarge):
+        decode_message(bytes([0x82, kind]) + bytes(BOUNDS_BYTES[kind]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_give_a_named_error_or_a_message(raw):
+    try:
+        decode_message(b"\x82" + raw)
+    except (Malformed, TooLarge):
+        pass
+
+
+def test_signed_bytes_name_domain_chain_and_every_field():
+    assert decode(vote_signing_bytes(CHAIN, 2, 1, 5, 3, BLOCK_ID)) == ["hce/vote/1", CHAIN, 2, 1, 5, 3, BLOCK_ID]
+    assert decode(vote_signing_bytes(CHAIN, 1, 1, 5, 3, None)) == ["hce/vote/1", CHAIN, 1, 1, 5, 3, None]
+    assert decode(proposal_signing_bytes(CHAIN, 1, 5, 3, None, BLOCK_ID)) == ["hce/proposal/1", CHAIN, 1, 5, 3, None, BLOCK_ID]
+    assert decode(proposal_signing_bytes(CHAIN, 1, 5, 3, 2, BLOCK_ID)) == ["hce/proposal/1", CHAIN, 1, 5, 3, 2, BLOCK_ID]
