@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from tests.service.ledger.chain import (
     ALICE,
+    CHAIN,
     PARAMS,
     UNTIL,
     Chain,
@@ -14,6 +16,7 @@ from tests.service.ledger.chain import (
     bytes32,
     enrol,
     health_tx,
+    key,
     open_grant,
     org,
     pay,
@@ -38,14 +41,22 @@ from hce.service.ledger.final import final_view
 from hce.service.ledger.supply import require_supply_kept
 from hce.service.terms.certification import OrganisationNotCertified
 from hce.service.terms.genesis import Params
-from hce.service.terms.payloads import FEE_POOL, AvailabilityReceipt, RecordBatch, RecordEntry
+from hce.service.terms.payloads import (
+    FEE_POOL,
+    AvailabilityReceipt,
+    RecordBatch,
+    RecordEntry,
+    availability_message,
+    envelopes_root,
+    record_id,
+)
 from hce.service.terms.transactions import parse
 
 SHOP = b"\x77" * 20
 
 
 def steps(raw: bytes) -> int:
-    return count_steps(parse(raw, bytes(range(16))))
+    return count_steps(parse(raw, CHAIN))
 
 
 def test_later_transactions_see_earlier_ones_of_the_same_block(chain: Chain) -> None:
@@ -74,18 +85,36 @@ def test_a_tank_pays_to_its_last_coin(chain: Chain) -> None:
     assert chain.queries.prove("value", account_key(tank("clinic")))[0] is None, "an account with nothing is no account"
 
 
-def huge_batch(org_name: str) -> bytes:
-    """More records than these steps pay for. Nobody vouched for them, which is never looked at."""
-    entries = [RecordEntry(bytes32(f"n{number}"), bytes32(f"e{number}"), bytes(32), bytes(32)) for number in range(600)]
-    batch = RecordBatch(org(org_name), entries, cid_of_raw(b"placement"), [AvailabilityReceipt(0, None, 100, bytes(64))])
-    return health_tx("record.commit", batch, [("organisation", org_name), ("payer", org_name)], org_name, UNTIL)
+def batch(name: str, records: Sequence[str]) -> bytes:
+    """A batch of these records, vouched for by the one node."""
+    entries = [RecordEntry(bytes32(f"nonce {one}"), bytes32(f"envelope {one}"), bytes(32), bytes(32)) for one in records]
+    placement, shard = cid_of_raw(b"placement"), cid_of_raw(b"shard")
+    message = availability_message(CHAIN, placement, shard, envelopes_root(entries), 0, 0, 100)
+    receipt = AvailabilityReceipt(0, shard, 100, key("node service").sign(message))
+    payload = RecordBatch(org(name), entries, placement, [receipt])
+    return health_tx("record.commit", payload, [("organisation", name), ("payer", name)], name, UNTIL)
+
+
+def test_what_a_contract_wrote_before_it_refused_is_undone(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([batch("clinic", ["first"])])
+    state_root = chain.queries.header_at(2).health_head.state_root
+    header = chain.add([batch("clinic", ["second", "first"])])
+    (receipt,) = chain.queries.results_at(3).health
+    assert (receipt.ok, receipt.code) == (False, "record.exists")
+    assert header.health_head.state_root == state_root
+    reader = chain.queries.health_reader()
+    assert reader.record(record_id(CHAIN, org("clinic"), bytes32("nonce first"))) is not None
+    assert reader.record(record_id(CHAIN, org("clinic"), bytes32("nonce second"))) is None
+    chain.add([batch("clinic", ["second"])])
+    assert chain.queries.results_at(4).health[0].ok
 
 
 def test_more_steps_than_a_transaction_may_take_fail_and_pay_for_the_cap(tmp_path: Path) -> None:
     params = Params(replay_window=10, tx_steps=10_000)
     chain = Chain(tmp_path / "tight", params=params)
     chain.found("clinic")
-    raw = huge_batch("clinic")
+    raw = batch("clinic", [str(number) for number in range(600)])
     assert steps(raw) > params.tx_steps
     chain.add([raw])
     (receipt,) = chain.queries.results_at(2).health
@@ -132,7 +161,7 @@ def test_a_refused_transaction_leaves_no_trace_in_the_block(chain: Chain) -> Non
     chain.found("clinic")
     good, late = enrol("owner", "clinic", UNTIL), access("g", 1, "rival", UNTIL)
     _, alone = chain.run([good])
-    admission = Admission(bytes(range(16)), chain.genesis.eip155_id)
+    admission = Admission(CHAIN, chain.genesis.eip155_id)
     with final_view(chain.store) as view:
         env = chain.env(view, chain.context())
         execution = BlockExecution(Journal(view.get), env, view.seen)
@@ -147,13 +176,23 @@ def test_a_refused_transaction_leaves_no_trace_in_the_block(chain: Chain) -> Non
 
 def test_the_health_list_comes_before_the_value_list(chain: Chain) -> None:
     chain.found("clinic")
-    admission = Admission(bytes(range(16)), chain.genesis.eip155_id)
+    admission = Admission(CHAIN, chain.genesis.eip155_id)
     with final_view(chain.store) as view:
         env = chain.env(view, chain.context())
         execution = BlockExecution(Journal(view.get), env, view.seen)
         execution.add_value(admission.value(pay(ALICE, SHOP, 1, 1)))
         with pytest.raises(Bug):
             execution.add_health(admission.health(enrol("ben", "clinic", UNTIL)))
+
+
+def test_a_rule_that_burns_coins_makes_no_block(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hce.service.ledger.execution.credit_base_fees", lambda *numbers: None)
+    block = chain.forge([], [pay(ALICE, SHOP, 1, 0)])
+    with pytest.raises(Bug):
+        chain.ledger.process_proposal(chain.context(), block)
+    with pytest.raises(Bug):
+        chain.ledger.finalize(chain.context(), block)
+    assert chain.ledger.height == 0
 
 
 def test_a_supply_that_would_change_stops_the_node() -> None:

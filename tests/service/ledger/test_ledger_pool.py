@@ -22,6 +22,7 @@ from tests.service.ledger.chain import (
     health_tx,
     key,
     open_grant,
+    org,
     pay,
     revoke_grant,
     tank,
@@ -36,7 +37,7 @@ from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import PayerCannotPay, PoolFull, TxPending
 from hce.service.ledger.pool import PoolLimits
 from hce.service.terms.certification import OrganisationNotCertified
-from hce.service.terms.payloads import CompartmentOpen, CompartmentRotate, compartment_id, owner_digest
+from hce.service.terms.payloads import CompartmentOpen, CompartmentRotate, OrganisationRevoke, compartment_id, owner_digest
 from hce.service.terms.transactions import WrongChain, parse
 
 SHOP = b"\x77" * 20
@@ -155,6 +156,17 @@ def test_a_full_lane_makes_the_busiest_payer_give_way(small: Callable[..., Chain
     assert len(chain.ledger.pool) == 4
 
 
+def test_nobody_gives_way_to_one_that_has_nearly_as_many(small: Callable[..., Chain]) -> None:
+    chain = small(paid_count=5)
+    for raw in [enrol(f"c{number}", "clinic", UNTIL) for number in range(3)] + [
+        enrol("r0", "rival", UNTIL),
+        enrol("r1", "rival", UNTIL),
+    ]:
+        chain.ledger.check_tx(raw)
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(enrol("r2", "rival", UNTIL))
+
+
 def test_the_paid_lane_is_bounded_in_bytes(small: Callable[..., Chain]) -> None:
     raw = enrol("c0", "clinic", UNTIL)
     chain = small(paid_bytes=len(raw) * 2 - 1)
@@ -249,9 +261,10 @@ def test_what_expired_or_was_included_leaves(chain: Chain) -> None:
 
 def test_what_went_stale_is_thrown_out_when_a_block_is_filled(chain: Chain) -> None:
     chain.found("clinic")
-    chain.add([open_grant("g", "clinic", UNTIL)])
-    chain.ledger.check_tx(vote("rival", UNTIL))
-    chain.add([vote("rival", UNTIL - 1)])
+    chain.ledger.check_tx(enrol("ann", "clinic", UNTIL))
+    revoke = OrganisationRevoke(org("clinic"), "closed")
+    chain.add([health_tx("organisation.revoke", revoke, [("node", "node service")], None, UNTIL)])
+    assert len(chain.ledger.pool) == 1, "a block looks only at what it touched"
     assert chain.propose().health_txs == []
     assert len(chain.ledger.pool) == 0
 

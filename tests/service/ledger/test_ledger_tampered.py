@@ -115,8 +115,15 @@ def test_the_same_block_in_another_context_is_another_block(chain: Chain, block:
     assert isinstance(refusal(chain, block, **{field: others[field]}), HeaderMismatch)
 
 
-def test_a_list_beyond_the_bound_is_refused_before_it_is_read(chain: Chain, block: LedgerBlock) -> None:
-    assert isinstance(refusal(chain, replace(block, health_txs=[bytes(MAX_BLOCK_BYTES + 1)])), TooLarge)
+def test_lists_beyond_the_bound_are_refused_before_they_are_read(chain: Chain, block: LedgerBlock) -> None:
+    half = [bytes(1_000)] * (MAX_BLOCK_BYTES // 2_000)
+    assert isinstance(refusal(chain, replace(block, health_txs=half, value_txs=[*half, bytes(1_000)])), TooLarge)
+
+
+@pytest.mark.parametrize("which", ["health_txs", "value_txs"])
+def test_lists_of_other_roots_are_refused_before_they_are_parsed(chain: Chain, block: LedgerBlock, which: str) -> None:
+    error = refusal(chain, replace(block, **{which: [b"no transaction at all"]}))
+    assert isinstance(error, HeaderMismatch)
 
 
 def test_an_invalid_block_is_not_remembered_as_a_valid_one(chain: Chain, block: LedgerBlock) -> None:
