@@ -51,10 +51,10 @@ check: install $(VENV)/.test  ## format, lint, types, floors
 	@$(VENV)/bin/mypy
 
 vectors: install  ## write the frozen vectors anew (a change here is a change of format)
-	@for maker in tests/vectors/hce/make_*.py; do $(PY) $$maker; done
+	@for maker in tests/vectors/hce/make_*.py; do $(PY) -m tests.vectors.hce.$$(basename $$maker .py); done
 
 bench: install $(VENV)/.test  ## measure; prints machine, seed and command with each figure
-	@for one in bench/*.py; do echo "== $$one"; $(PY) $$one; done
+	@for one in bench/*.py; do name=$$(basename $$one .py); [ $$name = __init__ ] || { echo "== $$name"; $(PY) -m bench.$$name; }; done
 
 soak: install $(VENV)/.test  ## the long tests, outside CI
 	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store

@@ -49,6 +49,8 @@ from hce.service.terms.transactions import parse
 
 WORKERS = 2
 """Threads for release, intake and mailbox; the heavy parts of all three run outside the interpreter lock."""
+MAP_BYTES = 1 << 36
+"""Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
 SWEEP_S = 600.0
 
 log = logging.getLogger("hce.node")
@@ -72,7 +74,7 @@ class RunningNode:
         service_key, consensus_key = SigningKey(keys.service), SigningKey(keys.consensus)
 
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
-        store = stack.enter_context(_closing(KeyValueStore.open(data / "ledger", tables=Ledger.tables())))
+        store = stack.enter_context(_closing(KeyValueStore.open(data / "ledger", tables=Ledger.tables(), map_size=MAP_BYTES)))
         if not Ledger.exists(store):
             Ledger.create(store, genesis)
         revoked = stack.enter_context(_closing(RevokedSet.open(data / "revoked")))
