@@ -115,8 +115,8 @@ class ConsensusRuntime:
 
     async def run(self) -> None:
         """Drives consensus until `stop`; on the way out, listeners still hear of every block that became final."""
-        listening = asyncio.create_task(self._guard(self._listen()))
-        telling = asyncio.create_task(self._guard(self._tell()))
+        listening = asyncio.create_task(self._guard(self._listen))
+        telling = asyncio.create_task(self._guard(self._tell))
         try:
             if not self._ended.is_set():
                 self._driver.start()
@@ -150,9 +150,9 @@ class ConsensusRuntime:
                 await listener(block, commit)
             self._untold.task_done()
 
-    async def _guard(self, work: Awaitable[None]) -> None:
+    async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except Exception as error:
             self._fail(error)
 

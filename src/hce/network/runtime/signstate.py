@@ -18,6 +18,7 @@ two disks or a signing device belong under a node that guards real money.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from msgspec import Struct
@@ -68,13 +69,14 @@ class SignState:
     @classmethod
     def open(cls, directory: Path, chain: ChainId, public_key: PublicKey, sync: Sync = os.fsync) -> SignState:
         """Open or create `sign-state` and `kept-block` in the directory; `SignStateBusy` when another process holds them."""
-        records = OsFile(directory / "sign-state", first_record(chain, public_key), 2 * RECORD_SLOT_BYTES, sync)
-        try:
+        with ExitStack() as opened:
+            records = OsFile(directory / "sign-state", first_record(chain, public_key), 2 * RECORD_SLOT_BYTES, sync)
+            opened.callback(records.close)
             blocks = OsFile(directory / "kept-block", b"", 0, sync)
-        except BaseException:
-            records.close()
-            raise
-        return cls(records, blocks, chain, public_key)
+            opened.callback(blocks.close)
+            state = cls(records, blocks, chain, public_key)
+            opened.pop_all()
+        return state
 
     @property
     def last(self) -> SignRecord | None:
