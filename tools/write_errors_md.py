@@ -35,9 +35,9 @@ FAULTS: tuple[tuple[type[HceError], str], ...] = (
 
 HEAD = """# Errors
 
-Written by `tools/write_errors_md.py`; a test compares. A code is stable: it is the `type` and `code` of the problem document
-(RFC 9457) that node and gateway answer with, the label in logs, and the key of the sentence that people read, here in English and in
-`src/hce/app/words/errors.zh-CN.json` in Chinese.
+Written by `tools/write_errors_md.py`; a test compares. A code is stable: it is the `code` (and, with `hce:` before it, the `type`) of
+the problem document (RFC 9457) that node and gateway answer with, the label in logs, and the key of the sentence that people read,
+here in English and in `src/hce/app/words/errors.zh-CN.json` in Chinese.
 
 Who is at fault: **the request** asked for something the rules do not allow, and nothing was changed; **nobody: later** means that
 the same request may succeed when it is made again; **another machine** sent what no honest one sends; **this machine's disk** gave back
@@ -95,7 +95,7 @@ def rows() -> list[Row]:
     ]
     found += [Row(code, "another machine", "its own") for code in codes_said_to_remote() - faults.keys()]
     found += [Row(code, "the request", "*entry*") for code in PROBLEM_CODES.keys() - faults.keys()]
-    found += [Row(code, "another machine", "*log*") for code in set(get_args(FindingCode)) - faults.keys()]
+    found += [Row(code, "see words", "*log*") for code in set(get_args(FindingCode)) - faults.keys()]
     return sorted(found)
 
 
