@@ -114,8 +114,6 @@ async def _seed_people(home: Home, tell: run.Tell) -> None:
             label = ""
             async for event in hospital.import_bundle(bundle):
                 label = event.get("label", label)
-                if event["event"] == "problem":
-                    tell("import.problem", index=event["index"], type=event["type"], code=event["code"], detail=event["detail"])
                 if event["event"] == "finished":
                     tell("up.person", name=label, records=len(event["records"]), resources=event["resources"])
     mark.touch()
