@@ -56,6 +56,7 @@ class Endpoint:
     """One machine: a disk, and a driver while it is up."""
 
     def __init__(self, network: SimulatedNetwork, index: int, twin: str = "") -> None:
+        """An index beyond the node list makes a follower: it has no key and signs nothing."""
         self.network = network
         self.index = index
         self.twin = twin
@@ -94,14 +95,15 @@ class Endpoint:
 
         def start() -> None:
             self.app = CounterApp(nodes, self.disk.app, self.twin.encode())
+            votes = self.index < len(nodes)
             self.driver = Driver(
                 chain=CHAIN,
                 nodes=nodes,
-                my_index=self.index,
-                key=key,
+                my_index=self.index if votes else None,
+                key=key if votes else None,
                 app=self.app,
                 blocklog=BlockLog(self.disk.log, genesis_block(nodes)),
-                signstate=SignState(self.disk.sign_records, self.disk.kept_blocks, CHAIN, key.public),
+                signstate=SignState(self.disk.sign_records, self.disk.kept_blocks, CHAIN, key.public) if votes else None,
                 clock=self,
                 timers=self,
                 network=self,
@@ -165,6 +167,12 @@ class SimulatedNetwork:
         self.endpoints = [Endpoint(self, index) for index in range(n) if index not in self.liars | dead]
         self.honest = list(self.endpoints)
         self.endpoints += [Endpoint(self, index, twin) for index in sorted(self.liars) for twin in ("a", "b")]
+
+    def add_follower(self) -> Endpoint:
+        follower = Endpoint(self, len(self.nodes))
+        self.endpoints.append(follower)
+        self.honest.append(follower)
+        return follower
 
     def boot(self) -> None:
         for endpoint in self.endpoints:

@@ -52,6 +52,30 @@ def test_a_dead_node_costs_one_timeout_a_lap():
     assert 2 not in authors
 
 
+def test_a_follower_without_a_key_ends_with_the_same_chain():
+    net = SimulatedNetwork(seed=17, n=4)
+    net.boot()
+    net.run_to(5, 10_000)
+    follower = net.add_follower()
+    follower.boot()
+    net.run_to(net.endpoints[0].height + 10, 20_000)
+    net.check_agreement()
+    assert follower.signed == {}
+
+
+def test_a_node_whose_clock_is_off_loses_its_turns_and_hurts_nobody():
+    net = SimulatedNetwork(seed=18, n=4)
+    net.honest[1].skew_ms = 10_000
+    net.boot()
+    net.run_to(30, 60_000)
+    net.check_agreement()
+    chain = net.honest[0].chain()
+    assert 1 not in {block.header.turn % 4 for block in chain[1:]}
+    times = [block.header.time_ms for block in chain]
+    assert times == sorted(set(times))
+    assert times[-1] <= net.time.now_ms() + PACE.timely_ms
+
+
 def test_two_dead_of_nine_still_make_blocks_and_three_halt_without_a_fork():
     net = SimulatedNetwork(seed=10, n=9, dead={0, 5})
     net.boot()

@@ -64,6 +64,7 @@ from hce.network.runtime.early import EarlyMessages
 from hce.network.runtime.errors import ChainMismatch, SignRefused, SignStateCorrupt
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
+from hce.network.runtime.serving import BlockServer
 from hce.network.runtime.signer import Signer
 from hce.network.runtime.signstate import SignState
 from hce.network.runtime.world import Network, Timer, Timers
@@ -114,7 +115,7 @@ class Driver:
         self._blocks: dict[Cid, Block] = {}
         self._proposal: Proposal | None = None
         self._early = EarlyMessages()
-        self._served: dict[int, tuple[Height, TimeMs]] = {}
+        self._server = BlockServer(blocklog, network, clock, pace.rebroadcast_ms // 2)
         self._armed: dict[int, Timer] = {}
         self._timers_made = 0
         self._inputs: deque[Input] = deque()
@@ -190,7 +191,7 @@ class Driver:
 
     def _on_decoded(self, peer: int, message: Message) -> None:
         if isinstance(message, Status):
-            self._serve(peer, message.height)
+            self._server.serve(peer, message.height)
         elif isinstance(message, FinalBlock):
             self._on_final_block(peer, message)
         elif self._is_early(message):
@@ -236,19 +237,6 @@ class Driver:
         self._blocks[arrived.commit.block_id] = arrived.block
         self._feed(arrived)
         self._network.send(peer, encode_message(Status(self._tip.next_height)))
-
-    def _serve(self, peer: int, height: Height) -> None:
-        """A peer works on this height; if it is final here, send it. The same height not twice within half a rebroadcast."""
-        if not self._blocklog.base_height < height <= self._blocklog.height:
-            return
-        now_ms = self._clock.now_ms()
-        served_height, served_ms = self._served.get(peer, (self._blocklog.base_height, now_ms))
-        if served_height == height and now_ms - served_ms < self._pace.rebroadcast_ms // 2:
-            return
-        self._served[peer] = (height, now_ms)
-        stored = self._blocklog.read(height)
-        if stored.commit is not None:
-            self._network.send(peer, encode_message(FinalBlock(stored.block, stored.commit)))
 
     def _broadcast(self, message: Message) -> None:
         self._network.broadcast(encode_message(message))
