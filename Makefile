@@ -45,8 +45,8 @@ test: install $(VENV)/.test  ## what CI runs: style, types, floors, tests
 	@$(PY) -m pytest
 
 check: install $(VENV)/.test  ## format, lint, types, floors
-	@$(VENV)/bin/ruff format --check src tests bench
-	@$(VENV)/bin/ruff check src tests bench
+	@$(VENV)/bin/ruff format --check src tests bench tools
+	@$(VENV)/bin/ruff check src tests bench tools
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/mypy
 
