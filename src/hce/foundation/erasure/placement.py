@@ -1,0 +1,24 @@
+"""Which node keeps which shard: rendezvous hashing, so that everybody computes the same and no table is needed.
+
+Each node has a score for a content; the nodes in falling order of their scores get shards 0, 1, 2, ... one each. With as many shards as
+nodes this deals one shard to every node, in an order of its own for each content: reads of data shards spread over all nodes.
+"""
+
+from __future__ import annotations
+
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.erasure.errors import ShardsUnfit
+
+
+def place(chain: bytes, ciphertext: bytes, k: int, m: int, n: int) -> list[int]:
+    """Node of each of the k + m shards of the ciphertext of that CID, among nodes 0 to n - 1. `ShardsUnfit` when they do not fit."""
+    if k < 1 or m < 0 or k + m > n:
+        raise ShardsUnfit("more shards than nodes", k=k, m=m, n=n)
+    ranked = sorted(range(n), key=lambda node: digest("hce/place/1", chain, ciphertext, node), reverse=True)
+    return ranked[: k + m]
+
+
+def shard_of(node: int, chain: bytes, ciphertext: bytes, k: int, m: int, n: int) -> int | None:
+    """Number of the shard a node keeps, or None."""
+    placed = place(chain, ciphertext, k, m, n)
+    return placed.index(node) if node in placed else None
