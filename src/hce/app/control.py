@@ -1,4 +1,5 @@
-"""The supervisor's own door: a Unix socket in the network's folder, through which `hce` asks a running `hce up` to restart a process.
+"""The supervisor's own door: a Unix socket in the network's folder, through which `hce` asks a running `hce up` to stop, kill or
+restart a process. Nothing else may.
 
 One JSON line in, one JSON line out. Only the owner of the folder can open it.
 """
@@ -8,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from hce.app.devnet.home import Home
 from hce.foundation.types.errors import HceError, Unavailable
@@ -21,7 +22,15 @@ MAX_LINE_BYTES = 4_096
 MAX_PATH_BYTES = 100
 """A Unix socket's path is at most 107 bytes on Linux."""
 
-Restart = Callable[[str], Awaitable[None]]
+Act = Literal["kill", "restart"]
+
+
+class Supervising(Protocol):
+    """What the door leads to."""
+
+    async def kill(self, name: str) -> None: ...
+
+    async def restart(self, name: str) -> None: ...
 
 
 class NotRunning(Unavailable):
@@ -37,7 +46,7 @@ def socket_path(home: Home) -> Path:
 
 
 @asynccontextmanager
-async def answering(home: Home, restart: Restart) -> AsyncIterator[None]:
+async def answering(home: Home, supervisor: Supervising) -> AsyncIterator[None]:
     """Answers requests for the time of the block."""
     path = socket_path(home)
     path.unlink(missing_ok=True)
@@ -46,7 +55,8 @@ async def answering(home: Home, restart: Restart) -> AsyncIterator[None]:
         answer: dict[str, Any] = {"ok": True}
         try:
             asked = json.loads(await reader.readline())
-            await restart(str(asked["restart"]))
+            act = supervisor.kill if asked["act"] == "kill" else supervisor.restart
+            await act(str(asked["name"]))
         except HceError as error:
             answer = {"ok": False, "code": error.code, "detail": error.detail}
         except (ValueError, KeyError, TypeError):
@@ -66,13 +76,13 @@ async def answering(home: Home, restart: Restart) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
 
 
-async def ask_restart(home: Home, name: str) -> None:
+async def ask(home: Home, act: Act, name: str) -> None:
     """Asks the running supervisor; raises `NotRunning`, or what it answered."""
     try:
         reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=MAX_LINE_BYTES)
     except (OSError, FileNotFoundError) as error:
         raise NotRunning(home=str(home.root)) from error
-    writer.write(json.dumps({"restart": name}).encode() + b"\n")
+    writer.write(json.dumps({"act": act, "name": name}).encode() + b"\n")
     answer = json.loads(await reader.readline())
     writer.close()
     if not answer["ok"]:

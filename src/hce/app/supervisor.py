@@ -16,7 +16,7 @@ import httpx
 from msgspec import Struct
 
 from hce.app.lifeline import SUPERVISED
-from hce.foundation.types.errors import Unavailable
+from hce.foundation.types.errors import NotFound, Unavailable
 
 STOP_PATIENCE_S = 10.0
 """Between asking a child to stop and killing it."""
@@ -104,15 +104,25 @@ class Supervisor:
             await process.wait()
 
     async def kill(self, name: str) -> None:
-        """As a power cut would: no warning. For rehearsing crashes."""
-        process = self._running.pop(name)
+        """As a power cut would: no warning. For rehearsing crashes. What does not run is left alone."""
+        self._require_known(name)
+        process = self._running.pop(name, None)
+        if process is None:
+            return
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.wait()
 
-    async def restart(self, name: str, hard: bool = False) -> None:
-        await (self.kill(name) if hard else self.stop(name))
+    async def restart(self, name: str) -> None:
+        """Stops it when it runs, and starts it."""
+        self._require_known(name)
+        if name in self._running:
+            await self.stop(name)
         await self.start(self._plans[name])
+
+    def _require_known(self, name: str) -> None:
+        if name not in self._plans:
+            raise NotFound("process", name=name, known=sorted(self._plans))
 
     async def stop_all(self) -> None:
         """Gateways first, nodes last: the reverse of starting."""

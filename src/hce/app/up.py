@@ -97,7 +97,7 @@ async def run_up(home: Home, params: Params, nodes: int, port_base: int, console
 async def _serve(
     home: Home, params: Params, nodes: int, ports: list[int], console: Console, tell: run.Tell, stopping: asyncio.Event
 ) -> None:
-    async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor.restart):
+    async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor):
         if not stopping.is_set():
             await _seed_people(home, tell)
         _print_addresses(home, console)

@@ -30,7 +30,7 @@ app.command("tour")(tour)
 app.command("import")(import_)
 app.command("status")(status)
 app.command("doctor")(doctor)
-app.command("node")(node)
+app.add_typer(node, name="node")
 app.command("gateway")(gateway)
 
 

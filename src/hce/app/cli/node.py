@@ -1,4 +1,4 @@
-"""`hce node`: one node process. `hce up` starts it; run it by hand only to debug."""
+"""`hce node run`: one node process, as `hce up` starts it. `hce node kill|restart`: asks the running supervisor, for rehearsals."""
 
 from __future__ import annotations
 
@@ -7,16 +7,36 @@ from typing import Annotated
 
 import typer
 
+from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
 from hce.app.devnet.genesis import home_at
 from hce.app.lifeline import with_lifeline
 from hce.app.node import run_node
+from hce.app.words import say
+
+node = typer.Typer(help="One node: run it, or ask `hce up` to kill or restart it.", no_args_is_help=True)
+IndexArgument = Annotated[int, typer.Argument(min=0, max=8, help="place in the node list")]
 
 
-def node(
+@node.command("run")
+def run(
     home: HomeOption = DEFAULT_HOME,
     index: Annotated[int, typer.Option("--index", min=0, max=8, help="place in the node list")] = 0,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="port on the loopback address")] = DEFAULT_PORT_BASE,
 ) -> None:
     """Run one node (started by `hce up`)."""
     asyncio.run(with_lifeline(run_node(home_at(home), index, port)))
+
+
+@node.command("kill")
+def kill(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
+    """Kill a node without warning, as a power cut would."""
+    asyncio.run(control.ask(home_at(home), "kill", f"node-{index}"))
+    typer.echo(say("node.killed", index=index))
+
+
+@node.command("restart")
+def restart(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop a node if it runs, and start it."""
+    asyncio.run(control.ask(home_at(home), "restart", f"node-{index}"))
+    typer.echo(say("node.restarted", index=index))

@@ -65,7 +65,7 @@ async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Re
             return await _play(own, restart, bundle, name, tell)
 
     async def restart_through_supervisor(name: str) -> None:
-        await control.ask_restart(home, name)
+        await control.ask(home, "restart", name)
 
     return await _play(home, restart_through_supervisor, bundle, name, tell)
 

@@ -55,7 +55,7 @@ def plans(home: Home) -> tuple[list[ProcessPlan], list[ProcessPlan]]:
     described = home.network()
     root = str(home.root)
     nodes = [
-        ProcessPlan(f"node-{index}", ["node", "--home", root, "--index", str(index), "--port", _port(url)], url)
+        ProcessPlan(f"node-{index}", ["node", "run", "--home", root, "--index", str(index), "--port", _port(url)], url)
         for index, url in enumerate(described["nodes"])
     ]
     gateways = [
