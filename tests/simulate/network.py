@@ -103,7 +103,7 @@ class Endpoint:
                 key=key if votes else None,
                 app=self.app,
                 blocklog=BlockLog(self.disk.log, genesis_block(nodes)),
-                signstate=SignState(self.disk.sign_records, self.disk.kept_blocks, CHAIN, key.public) if votes else None,
+                signstate=self.sign_state() if votes else None,
                 clock=self,
                 timers=self,
                 network=self,
@@ -143,6 +143,10 @@ class Endpoint:
     @property
     def height(self) -> int:
         return len(self.disk.log) - 1
+
+    def sign_state(self) -> SignState:
+        """What is on the disk now."""
+        return SignState(self.disk.sign_records, self.disk.kept_blocks, CHAIN, signing_key(self.index).public)
 
     def chain(self) -> list[Block]:
         log = BlockLog(self.disk.log, genesis_block(self.network.nodes))

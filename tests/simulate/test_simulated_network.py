@@ -9,10 +9,13 @@ from msgspec.structs import replace
 from tests.simulate.chaos import bad_day
 from tests.simulate.network import PACE, SimulatedNetwork, Weather
 
-from hce.network.consensus.messages import FinalBlock, Proposal, Status, Votes, encode_message
+from hce.network.consensus.messages import FinalBlock, Proposal, Status, Votes, block_id_of, encode_message
 from hce.network.consensus.state import Step
 
 SOAK = 100 if os.environ.get("HCE_SOAK") else 1
+
+KEEP_BLOCK = STORE_PROPOSAL = 1
+"""Flushes of a proposer before its proposal leaves."""
 
 REGRESSIONS = {
     "a restart forgot the votes that others needed, all stuck in mixed rounds": (73, 4, 0),
@@ -140,6 +143,36 @@ def test_a_lone_node_killed_at_any_flush_goes_on(flush, after):
     net.honest[0].arm(flush, after)
     net.run_to(8, 10_000)
     net.check_agreement()
+
+
+def test_a_block_that_was_signed_and_never_sent_is_proposed_again_after_the_kill():
+    net = SimulatedNetwork(seed=19, n=1)
+    net.boot()
+    net.run_to(3, 10_000)
+    node = net.honest[0]
+    node.arm(KEEP_BLOCK + STORE_PROPOSAL, after=True)
+    net.time.run_until(lambda: node.driver is None, 1_000)
+    signed_id = node.sign_state().last.block_id
+    net.run_to(4, 10_000)
+    assert block_id_of(node.chain()[4].header) == signed_id
+    assert node.commits()[3].round == 0
+
+
+def test_keepers_of_keys_hear_of_a_block_before_its_precommit_is_signed():
+    net = SimulatedNetwork(seed=20, n=4)
+    net.boot()
+    heard = []
+    for endpoint in net.honest:
+
+        def before(block_id, ledger, endpoint=endpoint):
+            heard.append(block_id)
+            s = endpoint.driver.state
+            assert (2, s.epoch, s.height, s.round) not in endpoint.signed
+
+        endpoint.app.before_precommit = before
+    net.run_to(5, 10_000)
+    for block in net.honest[0].chain()[1:]:
+        assert heard.count(block_id_of(block.header)) >= 3
 
 
 @pytest.mark.parametrize(("n", "liars", "seeds"), [(1, 0, 8), (4, 0, 30), (4, 1, 30), (9, 0, 4), (9, 2, 6)])

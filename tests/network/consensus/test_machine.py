@@ -206,6 +206,12 @@ def test_mixed_prevotes_start_a_timeout_once_and_then_precommit_nil():
     assert signed(core.give(timeout(TimeoutKind.PREVOTE, 0))) == [(SignStep.PRECOMMIT, 0, None)]
 
 
+def test_mixed_prevotes_start_no_timeout_before_our_own_prevote():
+    core = Core(2)
+    assert armed(core.votes(PREVOTE, (0, 1, 3), 0, B0)) == []
+    assert armed(core.proposed(FRESH, ok=False)) == [(TimeoutKind.PREVOTE, 0)]
+
+
 def test_mixed_precommits_start_a_timeout_once_and_then_the_next_round():
     core = Core(2)
     out = core.votes(PRECOMMIT, (0, 1), 0, None) + core.votes(PRECOMMIT, (2, 3), 0, B0)

@@ -1,8 +1,8 @@
 """The small interface through which consensus drives the ledger, shaped like ABCI 2.0.
 
 Order of calls for one height, on one node: `prepare_proposal` (only when it is its turn) or `process_proposal` (any number of
-blocks, discarded without trace), `before_precommit` (at most once a round), then exactly once `finalize` and `commit`.
-After a crash `finalize` and `commit` come again for every height above `height`.
+blocks, discarded without trace), `before_precommit` (once a round, and again after a crash), then exactly once `finalize` and
+`commit`. After a crash these two come again for every height above `height`.
 """
 
 from __future__ import annotations
