@@ -29,7 +29,7 @@ class Backoff(Struct, frozen=True):
 
     def wait_s(self, failures: int, chance: float) -> float:
         """After `failures` in a row (from 0); `chance` in [0, 1)."""
-        longest = min(self.most_s, self.first_s * 2 ** min(failures, 32))
+        longest = min(self.most_s, self.first_s * 2.0 ** min(failures, 32))
         return longest * (0.5 + chance / 2)
 
 
@@ -66,7 +66,7 @@ class BlameBook:
         self._score = 0.0
         if now_s - self._banned_until_s > 10 * limits.most_ban_s:
             self._bans = 0
-        self._banned_until_s = now_s + min(limits.most_ban_s, limits.first_ban_s * 2 ** min(self._bans, 32))
+        self._banned_until_s = now_s + min(limits.most_ban_s, limits.first_ban_s * 2.0 ** min(self._bans, 32))
         self._bans += 1
         return True
 
