@@ -67,6 +67,7 @@ class Endpoint:
         self.app: CounterApp | None = None
         self.blamed: list[tuple[int, HceError]] = []
         self.final: list[tuple[Block, Commit]] = []
+        self.sent: list[bytes] = []
 
     # What the driver is handed
 
@@ -77,6 +78,7 @@ class Endpoint:
         return self.network.time.call_later(delay_ms, lambda: self.guard(callback))
 
     def broadcast(self, message: bytes) -> None:
+        self.sent.append(message)
         self.network.broadcast(self, message)
 
     def send(self, peer: int, message: bytes) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.simulate.chaos import bad_day
 from tests.simulate.network import PACE, SimulatedNetwork, Weather
 
-from hce.network.consensus.messages import FinalBlock, Proposal, Status, Votes, block_id_of, encode_message
+from hce.network.consensus.messages import FinalBlock, Proposal, Status, Votes, block_id_of, decode_message, encode_message
 from hce.network.consensus.state import Step
 
 SOAK = 100 if os.environ.get("HCE_SOAK") else 1
@@ -156,6 +156,22 @@ def test_a_block_that_was_signed_and_never_sent_is_proposed_again_after_the_kill
     net.run_to(4, 10_000)
     assert block_id_of(node.chain()[4].header) == signed_id
     assert node.commits()[3].round == 0
+
+
+def test_a_block_proposed_again_comes_with_the_prevotes_that_made_it_valid():
+    net = bad_day(132, 4)
+    again = 0
+    for endpoint in net.honest:
+        sent = [decode_message(raw) for raw in endpoint.sent]
+        firsts = {(m.height, m.round): at for at, m in reversed(list(enumerate(sent))) if isinstance(m, Proposal)}
+        for at in firsts.values():
+            proposal = sent[at]
+            if proposal.valid_round is not None:
+                votes = sent[at + 1].votes
+                assert {(v.type, v.round, v.block_id) for v in votes} == {(1, proposal.valid_round, proposal.block_id)}
+                assert len({v.index for v in votes}) >= 3
+                again += 1
+    assert again > 0
 
 
 def test_keepers_of_keys_hear_of_a_block_before_its_precommit_is_signed():

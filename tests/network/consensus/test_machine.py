@@ -346,6 +346,26 @@ def test_what_is_shared_is_bounded_and_holds_what_others_need():
     assert 0 < len(shared.votes) <= MAX_VOTES_PER_MESSAGE
 
 
+def test_the_votes_that_let_us_move_on_are_shared_whoever_cast_them():
+    """They may have reached nobody else, and we may have cast none ourselves."""
+    core = Core(2)
+    core.votes(PREVOTE, (0, 1), 0, None)
+    core.votes(PRECOMMIT, (0, 1, 3), 0, None)
+    core.give(timeout(TimeoutKind.PRECOMMIT, 0))
+    assert core.state.round == 1
+    core.votes(PREVOTE, (0,), 1, None)
+    shared = core.give(timeout(TimeoutKind.REBROADCAST, 1))[0].votes
+    places = {(v.type, v.index, v.round) for v in shared}
+    assert places == {(1, 0, 0), (1, 1, 0), (2, 0, 0), (2, 1, 0), (2, 3, 0), (1, 0, 1)}
+
+
+def test_the_quorum_of_the_valid_block_is_shared_for_as_long_as_the_height_lasts():
+    core = locked_on_b0()
+    at_round(core, 9)
+    shared = core.give(timeout(TimeoutKind.REBROADCAST, 9))[0].votes
+    assert {v.index for v in shared if (v.type, v.round, v.block_id) == (PREVOTE, 0, B0)} == {0, 1, 3}
+
+
 # Illegal and late inputs
 
 
