@@ -75,7 +75,7 @@ class BlockLog:
         """The block of that height; `NotFound` before genesis and above the head."""
         if not self.base_height <= height <= self.height:
             raise NotFound("block", height=height, first=self.base_height, last=self.height)
-        return self._read_index(height - self.base_height)
+        return self._head if height == self.height else self._read_index(height - self.base_height)
 
     def _read_index(self, index: int) -> StoredBlock:
         return decode_as(StoredBlock, self._records.read(index), max_bytes=MAX_RECORD_BYTES)

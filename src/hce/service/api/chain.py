@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hce.foundation.codec.dagcbor import convert, decode
+from hce.foundation.codec.dagcbor import convert, decode, decode_as
 from hce.foundation.proofs.listhash import list_proof
 from hce.foundation.store.journal import HEALTH
-from hce.foundation.types.errors import Malformed, NotFound, Unavailable
+from hce.foundation.types.errors import HceError, Malformed, NotFound, TooLarge, Unavailable
 from hce.service.api.services import NodeServices
 from hce.service.contracts.value.header import decode_header
 from hce.service.contracts.value.transactions import MAX_VALUE_TX_BYTES
@@ -21,11 +23,18 @@ from hce.service.terms.proofs import (
     ProvenValue,
     StateProof,
     TxProof,
+    WholeBlock,
 )
 from hce.service.terms.transactions import MAX_TX_BYTES
 
 MAX_WAIT_MS = 25_000
 """Longest a request may wait for a final block."""
+MAX_LISTED_TXS = 500
+"""Transactions one request may submit."""
+MAX_TX_LIST_BYTES = 4 << 20
+"""Bytes of them, encoded as one list: as much as a block holds."""
+TXS_AT_A_TIME = 8
+"""Of a list, before consensus and other requests get their turn: about 2 ms."""
 MAX_STATE_REQUEST_BYTES = MAX_STATE_KEYS * (MAX_STATE_KEY_BYTES + 4)
 
 
@@ -79,6 +88,24 @@ class ChainFace:
         name = self._node.ledger.check_tx(await read_body(request, MAX_TX_BYTES))
         return JSONResponse({"id": name.hex()})
 
+    async def submit_list(self, request: Request) -> Response:
+        """Each is taken or refused on its own, in order; the answer has an id or an error code for each."""
+        raws = decode_as(list[bytes], await read_body(request, MAX_TX_LIST_BYTES), max_bytes=MAX_TX_LIST_BYTES)
+        if len(raws) > MAX_LISTED_TXS:
+            raise TooLarge("transactions in one request", actual=len(raws), max=MAX_LISTED_TXS)
+        answers: list[bytes | str] = []
+        for raw in raws:
+            answers.append(self._id_or_code(raw))
+            if len(answers) % TXS_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return cbor(answers)
+
+    def _id_or_code(self, raw: bytes) -> bytes | str:
+        try:
+            return self._node.ledger.check_tx(raw)
+        except HceError as error:
+            return error.code
+
     async def submit_value(self, request: Request) -> Response:
         name = self._node.ledger.check_tx(await read_body(request, MAX_VALUE_TX_BYTES))
         return JSONResponse({"hash": name.hex()})
@@ -104,15 +131,27 @@ class ChainFace:
             raise NotFound("no final transaction of that hash", tx_hash=name.hex())
         return JSONResponse({"hash": name.hex(), "height": found.height, "index": found.index})
 
+    async def block(self, request: Request) -> Response:
+        height = int(request.path_params["height"])
+        node = self._node
+
+        def height_if_final() -> int | None:
+            return height if node.ledger.height >= height else None
+
+        if await node.finality.wait(height_if_final, int_query(request, "wait_ms", 0, MAX_WAIT_MS)) is None:
+            raise NotFound("no final block of that height", height=height)
+        stored = node.final_block(height)
+        if stored.commit is None:
+            raise NotStarted
+        return cbor(WholeBlock(stored.block, stored.commit, node.ledger.queries.results_at(height).health))
+
     async def account(self, request: Request) -> Response:
         address = hex_param(request, "address", 20)
         queries = self._node.ledger.queries
         with queries.snapshot() as view:
             account = view.account(address)
             head = decode_header(view.head(view.height).header.value_head)
-        return JSONResponse(
-            {"balance_ahce": str(account.balance), "nonce": account.nonce, "base_fee_wei": str(head.base_fee)}
-        )
+        return JSONResponse({"balance_ahce": str(account.balance), "nonce": account.nonce, "base_fee_wei": str(head.base_fee)})
 
     async def health_state(self, request: Request) -> Response:
         keys = decode(await read_body(request, MAX_STATE_REQUEST_BYTES))

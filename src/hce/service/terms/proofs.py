@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.proofs.authmap import MapProof, verify_map_proof
 from hce.foundation.proofs.listhash import ListProof, verify_list_proof
-from hce.foundation.types.blocks import Commit, ConsensusHeader, LedgerHeader
+from hce.foundation.types.blocks import Block, Commit, ConsensusHeader, LedgerHeader
 from hce.foundation.types.errors import PeerFault
 from hce.foundation.types.scalars import AmountBytes, Bytes32, Cid, Steps
 
@@ -44,6 +44,14 @@ class FinalHeader(Struct, frozen=True, array_like=True):
     header: ConsensusHeader
     ledger: LedgerHeader
     commit: Commit | None
+
+
+class WholeBlock(Struct, frozen=True, array_like=True):
+    """A final block, the precommits that made it final, and what became of its health transactions (leaves under `receipts_root`)."""
+
+    block: Block
+    commit: Commit
+    receipts: list[HealthReceipt]
 
 
 class ProvenValue(Struct, frozen=True, array_like=True):
