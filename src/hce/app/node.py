@@ -28,6 +28,9 @@ from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.clock import SystemClock
 from hce.foundation.types.errors import Refused
+from hce.network.hcefs.fs import HceFs
+from hce.network.hcefs.peers import NoPeers
+from hce.network.hcefs.placements import Placements
 from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
@@ -87,7 +90,26 @@ class RunningNode:
         final = self._final_state
         mailbox = stack.enter_context(Mailbox.open(data / "mailbox", state=final, **shared))
         packs = stack.enter_context(PackStore.open(data / "packs", max_blob_bytes=MAX_BLOB_BYTES))
-        intake = Intake(epoch=self._epoch, packs=packs, mailbox=mailbox, state=final, params=genesis.params, **shared)
+        placements = stack.enter_context(Placements.open(data / "placements", chain=genesis.chain, node=index))
+        intake = Intake(
+            nodes=len(genesis.nodes),
+            epoch=self._epoch,
+            packs=packs,
+            placements=placements,
+            mailbox=mailbox,
+            state=final,
+            params=genesis.params,
+            **shared,
+        )
+        self.files = HceFs(
+            chain=genesis.chain,
+            node=index,
+            nodes=len(genesis.nodes),
+            packs=packs,
+            placements=placements,
+            channel=NoPeers(),
+            worker=self._work,
+        )
         self.keyholder = Keyholder(
             share=load_share(home.node(index) / "share.cbor", genesis.chain, genesis.keyholders),
             state=final,
@@ -123,7 +145,7 @@ class RunningNode:
                 mailbox=mailbox,
                 intake=intake,
                 keyholder=self.keyholder,
-                packs=packs,
+                files=self.files,
                 worker=self._work,
                 started_ms=clock.now_ms(),
             )

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
-from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import Capsule
 from hce.foundation.store.kv import commit_durably
 from hce.foundation.store.packs import PackStore
+from hce.network.hcefs.manifest import Dispersed, disperse, make_manifest, read_manifest
+from hce.network.hcefs.placements import Placements
 from hce.service.intake.service import Intake
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
@@ -69,6 +70,7 @@ class Node(NamedTuple):
     intake: Intake
     mailbox: Mailbox
     packs: PackStore
+    placements: Placements
 
 
 class Scene:
@@ -76,7 +78,9 @@ class Scene:
 
     chain = CHAIN
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: int = 1) -> None:
+        self.nodes = nodes
+        self.ciphertexts = [seed(f"ciphertext {number}") * 20 for number in range(3)]
         self.org_key, self.node_key = SigningKey(seed("org")), SigningKey(seed("node"))
         self.org_id = payloads.org_id(CHAIN, self.org_key.public)
         self.owners = [SigningKey(seed("owner 0")), SigningKey(seed("owner 1"))]
@@ -103,19 +107,23 @@ class Scene:
 
     def batch(self, **changes: Any) -> IntakeBatch:
         """Three records: two for the first feed, which gave a token, one for the second, which did not."""
-        blobs = [seed(f"ciphertext {number}") * 20 for number in range(3)]
-        placed = [records.PlacedBlob(cid_of_raw(blob), len(blob), [cid_of_raw(blob)]) for blob in blobs]
+        placed = [disperse(ciphertext, self.nodes) for ciphertext in self.ciphertexts]
         listed = [self.record(number, self.feeds[number // 2]) for number in range(3)]
         fields: dict[str, Any] = {
             "chain": CHAIN,
             "org_id": self.org_id,
-            "placement": encode(records.PlacementManifest("hce/placement/1", CHAIN, placed, 1, 1)),
-            "blobs": blobs,
+            "placement": encode(make_manifest(CHAIN, [one.placed for one in placed], self.nodes)),
+            "blobs": self.shards_of_node_0(placed),
             "records": listed,
             "posts": [self.post(0, listed[:2], self.token(0)), self.post(1, listed[2:], None)],
             "signature": bytes(64),
         }
         return self.sign(IntakeBatch(**(fields | changes)))
+
+    def shards_of_node_0(self, placed: list[Dispersed]) -> list[bytes]:
+        manifest = make_manifest(CHAIN, [one.placed for one in placed], self.nodes)
+        numbers = [one.shard_at(0) for one in read_manifest(encode(manifest), CHAIN)]
+        return [one.shards[number] for one, number in zip(placed, numbers, strict=True) if number is not None]
 
     def sign(self, batch: IntakeBatch) -> IntakeBatch:
         return structs.replace(batch, signature=self.org_key.sign(intake_message(batch)))
@@ -157,9 +165,14 @@ class Scene:
                     **options,
                 )
             )
+            placements = stack.enter_context(
+                Placements.open(path / "placements", chain=CHAIN, node=0, map_size=MAP_BYTES, commit=hooks.commit)
+            )
             intake = Intake(
                 chain=CHAIN,
                 node_index=0,
+                nodes=self.nodes,
+                placements=placements,
                 epoch=lambda: self.epoch,
                 service_key=self.node_key,
                 packs=packs,
@@ -168,7 +181,7 @@ class Scene:
                 clock=FixedClock(),
                 params=Params(),
             )
-            yield Node(intake, box, packs)
+            yield Node(intake, box, packs, placements)
 
 
 def seed(name: str) -> bytes:
@@ -176,8 +189,9 @@ def seed(name: str) -> bytes:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def scene(request: pytest.FixtureRequest) -> Scene:
+    """Of a network of one node, or of as many as the test says."""
+    return Scene(getattr(request, "param", 1))
 
 
 @pytest.fixture

@@ -13,13 +13,15 @@ from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import verify
 from hce.foundation.types.errors import HceError, Malformed
+from hce.network.hcefs.errors import PlacementInvalid
+from hce.network.hcefs.manifest import PlacementManifest, disperse, read_manifest
 from hce.service.intake import errors, rules
 from hce.service.mailbox.errors import AddressFull, RecordErased
 from hce.service.mailbox.quotas import Bounds, Quotas
 from hce.service.terms import mailbox, payloads
 from hce.service.terms.certification import OrganisationNotCertified
 from hce.service.terms.intake import record_ids, shards_cid
-from hce.service.terms.records import PlacementManifest, digest_of_envelope
+from hce.service.terms.records import digest_of_envelope
 
 
 def stored(node: Any, scene: Any, batch: Any) -> tuple[int, int, int]:
@@ -84,6 +86,37 @@ def test_a_node_without_shards_vouches_for_envelopes_alone(scene: Any, node: Any
     assert receipt.shard is None
 
 
+@pytest.mark.parametrize("scene", [2, 4, 5, 7, 9], indirect=True)
+def test_a_node_takes_its_shards_of_every_record_and_knows_where_the_others_lie(scene: Any, node: Any) -> None:
+    batch = scene.batch()
+    receipt = node.intake.accept(batch)
+    names = [cid_of_raw(shard) for shard in batch.blobs]
+    assert receipt.shard == shards_cid(names)
+    assert all(node.packs.has(name) for name in names)
+    for one in read_manifest(batch.placement, scene.chain):
+        assert node.placements.find(one.ciphertext) == [one]
+    owned = node.placements.own_shards(b"", 10)
+    assert {own.placed.shards[own.number] for own in owned} == set(names)
+
+
+@pytest.mark.parametrize("scene", [4], indirect=True)
+def test_the_shard_of_another_node_is_refused(scene: Any, node: Any) -> None:
+    first, *others = scene.batch().blobs
+    one = read_manifest(scene.batch().placement, scene.chain)[0]
+    shards = disperse(scene.ciphertexts[0], 4).shards
+    foreign = shards[(one.shard_at(0) + 1) % 4]
+    assert shards[one.shard_at(0)] == first
+    with pytest.raises(errors.PlacementMismatch):
+        node.intake.accept(scene.batch(blobs=[foreign, *others]))
+
+
+@pytest.mark.parametrize("scene", [4], indirect=True)
+def test_a_dispersal_that_bears_less_loss_than_the_ladder_is_refused(scene: Any, node: Any) -> None:
+    for changes in ({"k": 3}, {"n": 5}, {"n": 3}):
+        with pytest.raises(PlacementInvalid):
+            node.intake.accept(respell(scene, **changes))
+
+
 def respell(scene: Any, **changes: Any) -> Any:
     """The placement manifest with some fields changed."""
     manifest = decode_as(PlacementManifest, scene.batch().placement)
@@ -113,7 +146,7 @@ def repeated_nonce(scene: Any) -> Any:
 
 REFUSED: dict[str, tuple[type[HceError], Callable[[Any], Any]]] = {
     "a batch for another chain": (errors.WrongChain, lambda scene: scene.batch(chain=bytes(16))),
-    "a manifest of another chain": (errors.WrongChain, lambda scene: respell(scene, chain=bytes(16))),
+    "a manifest of another chain": (PlacementInvalid, lambda scene: respell(scene, chain=bytes(16))),
     "an unknown organisation": (OrganisationNotCertified, lambda scene: scene.batch(org_id=bytes(32))),
     "a batch signed by nobody": (
         errors.BadSignature,
@@ -174,7 +207,7 @@ def test_an_uncertified_organisation_is_refused_before_anything_is_written(certi
 
 def test_more_bytes_than_one_batch_may_bring_are_refused(scene: Any) -> None:
     with pytest.raises(errors.BatchTooLarge):
-        rules.placed_blobs(scene.batch(), max_bytes=100)
+        rules.placed_shards(scene.batch(), node=0, nodes=1, max_bytes=100)
 
 
 def test_nobody_can_occupy_the_id_of_another_organisations_record(scene: Any) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from hce.foundation.codec.dagcbor import decode_as
 from hce.service.intake.errors import EntryMismatch
-from hce.service.intake.rules import deliveries, placed_blobs
+from hce.service.intake.rules import deliveries, placed_shards
 from hce.service.sdk.author import Author
 from hce.service.terms.records import ContentItem, SessionEntry
 from hce.service.vault.sealing import make_batch
@@ -22,13 +22,14 @@ def intake(world: Any) -> Any:
     for session in (*sessions, sessions[0]):
         session.seal([ContentItem("a", "text/plain", b"x")], "note", "2025-05-05", 1)
     author = Author(None, world.org_id, world.org_key)  # signing asks no network
-    return author.intake_batch(make_batch(sessions), {})
+    return author.intake_batch(make_batch(sessions), {}, 0)
 
 
 def test_two_visits_to_one_compartment_go_in_one_batch(intake: Any) -> None:
     delivered = deliveries(intake)
     assert [len(each.records) for each in delivered] == [2, 1]
-    assert len(placed_blobs(intake)) == 3
+    placed, shards = placed_shards(intake, node=0, nodes=1)
+    assert len(placed) == len(shards) == 3
     for each in delivered:
         named = [opening.record_id for opening in decode_as(SessionEntry, each.post.entry).openings]
         assert [record.record_id for record in each.records] == named

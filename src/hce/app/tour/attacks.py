@@ -31,7 +31,7 @@ async def write_uncertified(stage: Stage, person: Person, tell: Tell) -> str:
     token = person.owner.token(quack.org_id, 2)
     session = AuthoringSession(network.chain, quack.org_id, bytes(32), quack.person, card, network.genesis.keyholders)
     session.seal([ContentItem("note", "text/plain", b"trust me")], "document", "2026-01-01", _now_ms())
-    batch = make_batch([session])
+    batch = make_batch([session], len(network.genesis.nodes))
     code = await refusal(lambda: Author(network, quack.org_id, quack.key).publish(batch, {token.token.feed: token}))
     tell("tour.uncertified", code=code)
     return code

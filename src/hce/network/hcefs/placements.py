@@ -89,6 +89,11 @@ class Placements:
         with self._store.read() as snapshot:
             return snapshot.get(_MANIFESTS, placement) is not None
 
+    def wants(self, placement: bytes) -> bool:
+        """Whether a manifest of that name should lie here: entered, or named by a final block."""
+        with self._store.read() as snapshot:
+            return snapshot.get(_MANIFESTS, placement) is not None or snapshot.get(_AWAITED, placement) is not None
+
     def find(self, ciphertext: bytes) -> list[Placed]:
         """Placements of a ciphertext, at most MAX_PLACEMENTS."""
         with self._store.read() as snapshot:
@@ -104,8 +109,7 @@ class Placements:
     def own_shards(self, after: bytes, limit: int) -> list[OwnShard]:
         """The next shards this node should hold, in a fixed order, after a position (empty at the start)."""
         with self._store.read() as snapshot:
-            start = after + b"\x00" if after else None
-            keys = [key for key, _ in snapshot.scan(_SHARDS, start=start, limit=limit)]
+            keys = [key for key, _ in snapshot.scan(_SHARDS, start=_behind(after), limit=limit)]
             return self._owned(snapshot, keys)
 
     def own_shards_of(self, placement: bytes, placed: Iterable[Placed]) -> list[OwnShard]:
@@ -118,9 +122,7 @@ class Placements:
 
     def manifests(self, after: bytes, limit: int) -> list[bytes]:
         """The next entered placement CIDs after one (empty at the start)."""
-        with self._store.read() as snapshot:
-            start = after + b"\x00" if after else None
-            return [key for key, _ in snapshot.scan(_MANIFESTS, start=start, limit=limit)]
+        return self._names(_MANIFESTS, after, limit)
 
     def expect(self, height: int, placements: Iterable[bytes]) -> None:
         """Final blocks up to `height` were looked through and name these placements; the unknown ones are awaited."""
@@ -130,10 +132,9 @@ class Placements:
                     batch.put(_AWAITED, placement, b"")
             batch.put(_MARKS, _SEEN, encode(height))
 
-    def awaited(self, limit: int) -> list[bytes]:
-        """Placements named by final blocks whose manifest this node has not seen."""
-        with self._store.read() as snapshot:
-            return [key for key, _ in snapshot.scan(_AWAITED, limit=limit)]
+    def awaited(self, after: bytes, limit: int) -> list[bytes]:
+        """The next placements after one (empty at the start) that final blocks name and whose manifest this node has not seen."""
+        return self._names(_AWAITED, after, limit)
 
     @property
     def seen_height(self) -> int:
@@ -141,6 +142,10 @@ class Placements:
         with self._store.read() as snapshot:
             raw = snapshot.get(_MARKS, _SEEN)
         return 0 if raw is None else decode_as(int, raw)
+
+    def _names(self, table: str, after: bytes, limit: int) -> list[bytes]:
+        with self._store.read() as snapshot:
+            return [key for key, _ in snapshot.scan(table, start=_behind(after), limit=limit)]
 
     def _owned(self, snapshot: ReadTxn, keys: list[bytes]) -> list[OwnShard]:
         found = []
@@ -157,3 +162,8 @@ class Placements:
         row = decode_as(_Row, raw)
         nodes = place(self._chain, ciphertext, row.k, len(row.shards) - row.k, row.n)
         return Placed(ciphertext, row.size_bytes, row.k, row.n, row.shards, nodes)
+
+
+def _behind(position: bytes) -> bytes | None:
+    """The first key after a position."""
+    return position + b"\x00" if position else None

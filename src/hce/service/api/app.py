@@ -37,6 +37,8 @@ def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
         ("GET", "/v1/grants/{grant_id}/entries", chain.entries),
         ("POST", "/v1/intake", records.intake),
         ("GET", "/v1/blobs/{cid}", records.blob),
+        ("GET", "/v1/shards/{cid}", records.shard),
+        ("POST", "/v1/shards", records.shards),
         ("POST", "/v1/mailbox/{operation}", records.mailbox),
         ("POST", "/v1/release", records.release),
     ]

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.errors import NotFound
 from hce.foundation.types.scalars import Digest
+from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
 from hce.service.http import cbor, hex_param, raw, read_body
 from hce.service.terms.grants import ReleaseRequest
@@ -24,6 +25,7 @@ MAX_MAIL_BYTES = 64 << 10
 MAX_RELEASE_BYTES = 1 << 20
 """A release request of 1,000 records has about 600 KiB."""
 CID_BYTES = 36
+MAX_SHARDS_REQUEST_BYTES = 16 + MAX_ASKED * (CID_BYTES + 8)
 
 
 class Post(Struct, frozen=True, array_like=True):
@@ -45,7 +47,14 @@ class RecordsFace:
 
     async def blob(self, request: Request) -> Response:
         cid = hex_param(request, "cid", CID_BYTES)
-        return raw(await self._node.worker(self._node.packs.get, cid))
+        return raw(await self._node.files.blob(cid))
+
+    async def shard(self, request: Request) -> Response:
+        return raw(await self._node.files.shard(hex_param(request, "cid", CID_BYTES)))
+
+    async def shards(self, request: Request) -> Response:
+        body = await read_body(request, MAX_SHARDS_REQUEST_BYTES)
+        return cbor(await self._node.files.shards(decode_as(Cids, body)))
 
     async def mailbox(self, request: Request) -> Response:
         body = await read_body(request, MAX_MAIL_BYTES)

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.scalars import Height
+from hce.network.hcefs.fs import HceFs
 from hce.service.api.finality import Finality
 from hce.service.intake.service import Intake
 from hce.service.keyholders.service import Keyholder
@@ -43,6 +43,6 @@ class NodeServices(Struct, frozen=True):
     mailbox: Mailbox
     intake: Intake
     keyholder: Keyholder
-    packs: PackStore
+    files: HceFs
     worker: Worker
     started_ms: int

@@ -147,7 +147,8 @@ async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part
                 record = WrittenRecord(sealed.record_id, patient.patient_id, planned.kind, planned.date, credential_id, 0)
                 written.append((record, [_digest(item.content) for item in planned.items]))
             sessions.append(session)
-        return _Sealed(make_batch(sessions), written, sum(len(record.items) for record in part))
+        nodes = len(practice.network.genesis.nodes)
+        return _Sealed(make_batch(sessions, nodes), written, sum(len(record.items) for record in part))
 
     return await asyncio.to_thread(work)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.crypto.sign import verify
+from hce.foundation.erasure.code import shard_size
+from hce.network.hcefs.manifest import Placed, read_manifest, require_ladder
 from hce.service.intake.errors import (
     BadSignature,
     BatchTooLarge,
@@ -22,8 +24,8 @@ from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.records import Delivered
 from hce.service.mailbox.service import Delivery
 from hce.service.terms.certification import require_organisation
-from hce.service.terms.intake import MAX_PLACEMENT_BYTES, FeedPost, IntakeBatch, intake_message, record_ids
-from hce.service.terms.records import PlacementManifest, SessionEntry, owner_wrap_digest
+from hce.service.terms.intake import FeedPost, IntakeBatch, intake_message, record_ids
+from hce.service.terms.records import SessionEntry, owner_wrap_digest
 
 MAX_BATCH_BYTES = 64 << 20
 """Blobs of one batch together; more records than fit go into the next batch."""
@@ -38,23 +40,31 @@ def check_organisation(final: FinalState, batch: IntakeBatch, chain: bytes, loca
         raise BadSignature(org_id=batch.org_id.hex())
 
 
-def placed_blobs(batch: IntakeBatch, max_bytes: int = MAX_BATCH_BYTES) -> list[tuple[bytes, bytes]]:
-    """(CID, bytes) of every blob, each one named by the placement manifest at its record's place."""
-    manifest = decode_as(PlacementManifest, batch.placement, max_bytes=MAX_PLACEMENT_BYTES)
+def placed_shards(
+    batch: IntakeBatch, node: int, nodes: int, max_bytes: int = MAX_BATCH_BYTES
+) -> tuple[list[Placed], list[tuple[bytes, bytes]]]:
+    """Where the batch's ciphertexts lie, and (CID, bytes) of every shard that came: all that the placement gives this node, or none.
+
+    Raises `PlacementInvalid`, `PlacementMismatch`, `BatchTooLarge`.
+    """
     size = sum(map(len, batch.blobs))
     if size > max_bytes:
         raise BatchTooLarge(actual_bytes=size, max_bytes=max_bytes)
-    if manifest.chain != batch.chain:
-        raise WrongChain("placement manifest", expected=batch.chain.hex(), actual=manifest.chain.hex())
-    if len(manifest.blobs) != len(batch.records) or len(batch.blobs) not in (0, len(batch.records)):
-        raise PlacementMismatch("not one blob for each record", records=len(batch.records), placed=len(manifest.blobs))
+    placed = read_manifest(batch.placement, batch.chain)
+    for one in placed:
+        require_ladder(one, nodes)
+    if len(placed) != len(batch.records):
+        raise PlacementMismatch("not one ciphertext for each record", records=len(batch.records), placed=len(placed))
+    mine = [(one, number) for one in placed if (number := one.shard_at(node)) is not None]
+    if len(batch.blobs) not in (0, len(mine)):
+        raise PlacementMismatch("not this node's shards", expected=len(mine), actual=len(batch.blobs))
     named = [(cid_of_raw(blob), blob) for blob in batch.blobs]
-    for (cid, blob), placed in zip(named, manifest.blobs, strict=False):
-        if cid not in placed.shards:
-            raise PlacementMismatch("not a shard of its record", cid=cid.hex())
-        if cid == placed.ciphertext and len(blob) != placed.size_bytes:
-            raise PlacementMismatch("size", expected=placed.size_bytes, actual=len(blob))
-    return named
+    for (cid, blob), (one, number) in zip(named, mine, strict=False):
+        if cid != one.shards[number]:
+            raise PlacementMismatch("not this node's shard of its record", expected=one.shards[number].hex(), actual=cid.hex())
+        if len(blob) != shard_size(one.size_bytes, one.k):
+            raise PlacementMismatch("size", expected=shard_size(one.size_bytes, one.k), actual=len(blob))
+    return placed, named
 
 
 def deliveries(batch: IntakeBatch) -> list[Delivery]:

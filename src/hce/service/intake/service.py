@@ -1,6 +1,6 @@
-"""Blobs first, then envelopes and feed entries in one step, then the receipt leaves.
+"""Shards first, then envelopes and feed entries in one step, then the receipt leaves.
 
-Blobs are named by their content: those of a batch that was cut off are found again when it is sent again, and nobody is told of
+Shards are named by their content: those of a batch that was cut off are found again when it is sent again, and nobody is told of
 them before. Envelopes, feed entries and the receipt itself become visible together. The receipt is signed before they are stored
 and leaves afterwards, so that a sender who was cut off gets the same one when it asks again.
 """
@@ -15,7 +15,8 @@ from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.packs import PackStore
 from hce.foundation.types.clock import Clock
-from hce.service.intake.rules import check_organisation, deliveries, placed_blobs
+from hce.network.hcefs.placements import Placements
+from hce.service.intake.rules import check_organisation, deliveries, placed_shards
 from hce.service.mailbox.final import FinalView
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Params
@@ -34,9 +35,11 @@ class Intake:
         *,
         chain: bytes,
         node_index: int,
+        nodes: int,
         epoch: Callable[[], int],
         service_key: SigningKey,
         packs: PackStore,
+        placements: Placements,
         mailbox: Mailbox,
         state: FinalView,
         clock: Clock,
@@ -45,9 +48,11 @@ class Intake:
     ) -> None:
         self._chain = chain
         self._node = node_index
+        self._nodes = nodes
         self._epoch = epoch
         self._service_key = service_key
         self._packs = packs
+        self._placements = placements
         self._mailbox = mailbox
         self._state = state
         self._clock = clock
@@ -61,11 +66,13 @@ class Intake:
         with self._state() as final:
             check_organisation(final, batch, self._chain, self._clock.now_ms())
             height = final.height
-        blobs, delivered = placed_blobs(batch), deliveries(batch)
+        (placed, shards), delivered = placed_shards(batch, self._node, self._nodes), deliveries(batch)
         self._mailbox.require_takeable(delivered)
         epoch = self._epoch()
-        self._packs.put_many([(cid_of_dag_cbor(batch.placement), batch.placement), *blobs])
-        receipt = self._receipt(batch, [cid for cid, _ in blobs], epoch, height + self._hold_blocks)
+        placement = cid_of_dag_cbor(batch.placement)
+        self._packs.put_many([(placement, batch.placement), *shards])
+        self._placements.enter(placement, placed)
+        receipt = self._receipt(batch, [cid for cid, _ in shards], epoch, height + self._hold_blocks)
         name = digest("hce/deposit/1", batch_digest(batch), batch.org_id, epoch)
         return decode_as(AvailabilityReceipt, self._mailbox.deposit(name, batch.org_id, delivered, encode(receipt)))
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import structs
+from msgspec import Struct, structs
 
+from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey, verify
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
+from hce.foundation.types.ladder import shards_to_admit
 from hce.foundation.types.quorum import quorum
 from hce.service.sdk.network import Network
-from hce.service.sdk.node import NodeClient
 from hce.service.terms.grants import SignedToken
-from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, intake_message, shards_cid
+from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, envelopes_root_of, intake_message, shards_cid
 from hce.service.terms.payloads import AvailabilityReceipt, availability_message
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.vault.sealing import Batch
+
+EPOCH = 0
+"""Sharing and voting epoch of receipts: the set is the genesis set."""
+GRACE_S = 1.0
+"""How long a batch that can be admitted waits for nodes that have not answered."""
 
 
 class NotDurable(Unavailable):
@@ -31,33 +38,54 @@ class BadAvailability(PeerFault):
     code = "record.bad_availability"
 
 
+class Undelivered(Struct, frozen=True, array_like=True):
+    """A batch one node has not vouched for yet; what its author keeps until it has."""
+
+    node: int
+    message: bytes
+    """DAG-CBOR of the signed `IntakeBatch` for that node, its shards included."""
+
+
+Keep = Callable[[Sequence[Undelivered]], None]
+"""Makes undelivered batches durable; called before the records are committed, so that none is forgotten in a crash."""
+
+
 class Author:
     """An organisation that writes. Holds its signing key for the time of the object."""
 
-    def __init__(self, network: Network, org_id: bytes, org_key: SigningKey) -> None:
+    def __init__(self, network: Network, org_id: bytes, org_key: SigningKey, keep: Keep | None = None) -> None:
+        """`keep` takes what nodes that are away have not got; without it nobody sends it to them later."""
         self._network = network
         self._org_id = org_id
         self._key = org_key
+        self._keep = keep
 
     async def publish(self, batch: Batch, tokens: Mapping[bytes, SignedToken]) -> HealthReceipt:
-        """Durable at quorum(n) nodes, then final on chain; the proven receipt. `tokens` by feed address; none means quarantine."""
-        message = self.intake_batch(batch, tokens)
-        answers = await self._network.every_node(lambda node: self._store(node, batch, message))
-        receipts = [answer for answer in answers if isinstance(answer, AvailabilityReceipt)]
-        if len(receipts) < quorum(len(self._network.genesis.nodes)):
-            raise _first_refusal(answers) or NotDurable(vouching=len(receipts))
+        """Durable at a quorum, then final on chain; the proven receipt. `tokens` by feed address; none means quarantine.
+
+        Raises what a node refused, or `NotDurable` when too few could be reached; then nothing was committed.
+        """
+        nodes = range(len(self._network.genesis.nodes))
+        messages = {node: self.intake_batch(batch, tokens, node) for node in nodes}
+        answers = await self._deliver_to_all(messages)
+        receipts = [answer for answer in answers.values() if isinstance(answer, AvailabilityReceipt)]
+        if not admissible(receipts, len(nodes)):
+            raise _first_refusal(list(answers.values())) or NotDurable(vouching=len(receipts))
+        vouching = {receipt.node for receipt in receipts}
+        if self._keep is not None:
+            self._keep([Undelivered(node, encode(messages[node])) for node in nodes if node not in vouching])
         receipts.sort(key=lambda receipt: receipt.node)
         signers = [("organisation", self._key), ("payer", self._key)]
         return await self._network.transact("record.commit", batch.payload(receipts), self._org_id, signers)
 
-    def intake_batch(self, batch: Batch, tokens: Mapping[bytes, SignedToken]) -> IntakeBatch:
-        """What every node is sent, signed by the organisation."""
+    def intake_batch(self, batch: Batch, tokens: Mapping[bytes, SignedToken], node: int) -> IntakeBatch:
+        """What one node is sent, signed by the organisation: envelopes and entries of all records, its own shards."""
         feeds = {name: write.feed for write in batch.feed_writes for name in write.record_ids}
         unsigned = IntakeBatch(
             chain=batch.chain,
             org_id=batch.org_id,
             placement=batch.placement,
-            blobs=[record.ciphertext for record in batch.records],
+            blobs=batch.shards_of(node),
             records=[
                 IntakeRecord(record.entry.nonce, feeds[record.record_id], record.envelope, record.owner_wrap)
                 for record in batch.records
@@ -67,18 +95,57 @@ class Author:
         )
         return replace_signature(unsigned, self._key)
 
-    async def _store(self, node: NodeClient, batch: Batch, message: IntakeBatch) -> AvailabilityReceipt:
-        receipt = decode_as(AvailabilityReceipt, await node.intake(encode(message)))
-        nodes = self._network.genesis.node_list
-        expected = shards_cid([record.ciphertext_cid for record in batch.records])
-        if receipt.node >= len(nodes) or receipt.shard != expected:
-            raise BadAvailability(url=node.url)
-        signed = availability_message(
-            batch.chain, batch.placement_cid, receipt.shard, batch.envelopes_root, receipt.node, 0, receipt.hold_until
-        )
-        if not verify(nodes[receipt.node].service_key, signed, receipt.signature):
-            raise BadAvailability(url=node.url)
-        return receipt
+    async def _deliver_to_all(self, messages: Mapping[int, IntakeBatch]) -> dict[int, AvailabilityReceipt | HceError]:
+        """Answers by node. Once the batch can be admitted the slow ones get GRACE_S more, then count as away."""
+        tasks = {asyncio.create_task(_attempt(self._network, node, message)): node for node, message in messages.items()}
+        answers: dict[int, AvailabilityReceipt | HceError] = {}
+        waiting, grace_s = set(tasks), None
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                answers |= {tasks[task]: task.result() for task in done}
+                receipts = [answer for answer in answers.values() if isinstance(answer, AvailabilityReceipt)]
+                grace_s = GRACE_S if admissible(receipts, len(messages)) else None
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        return answers
+
+
+async def deliver(network: Network, node: int, message: IntakeBatch) -> AvailabilityReceipt:
+    """Hand a batch to one node; its receipt, verified. Raises what the node refuses, `NodeUnreachable`, `BadAvailability`."""
+    client = await network.node(node)
+    receipt = decode_as(AvailabilityReceipt, await client.intake(encode(message)))
+    if receipt.node != node or receipt.shard != shards_cid([cid_of_raw(blob) for blob in message.blobs]):
+        raise BadAvailability(url=client.url)
+    signed = availability_message(
+        message.chain,
+        cid_of_dag_cbor(message.placement),
+        receipt.shard,
+        envelopes_root_of(message),
+        node,
+        EPOCH,
+        receipt.hold_until,
+    )
+    if not verify(network.genesis.node_list[node].service_key, signed, receipt.signature):
+        raise BadAvailability(url=client.url)
+    return receipt
+
+
+def admissible(receipts: Sequence[AvailabilityReceipt], nodes: int) -> bool:
+    """What the ledger will ask: quorum(n) receipts, enough of them for shards."""
+    shards = [receipt.shard for receipt in receipts if receipt.shard is not None]
+    return len(receipts) >= quorum(nodes) and len(shards) >= shards_to_admit(nodes)
+
+
+async def _attempt(network: Network, node: int, message: IntakeBatch) -> AvailabilityReceipt | HceError:
+    try:
+        return await deliver(network, node, message)
+    except HceError as error:
+        return error
 
 
 def replace_signature(batch: IntakeBatch, key: SigningKey) -> IntakeBatch:
@@ -86,7 +153,7 @@ def replace_signature(batch: IntakeBatch, key: SigningKey) -> IntakeBatch:
     return structs.replace(batch, signature=key.sign(intake_message(batch)))
 
 
-def _first_refusal(answers: list[AvailabilityReceipt | HceError]) -> HceError | None:
+def _first_refusal(answers: Sequence[AvailabilityReceipt | HceError]) -> HceError | None:
     """The reason to tell the caller: a refusal says more than an unreachable node."""
     refusals = [answer for answer in answers if isinstance(answer, HceError) and not isinstance(answer, Unavailable)]
     return refusals[0] if refusals else None

@@ -9,10 +9,14 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from hce.foundation.codec.cid import cid_of_raw
+from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
+from hce.network.hcefs.errors import PlacementInvalid
+from hce.network.hcefs.gather import content_of, gather
+from hce.network.hcefs.manifest import Placed, read_manifest
+from hce.network.hcefs.together import Together
 from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
 from hce.service.sdk.light import LightClient
 from hce.service.sdk.node import NodeClient
@@ -26,6 +30,12 @@ T = TypeVar("T")
 
 FINAL_WAIT_MS = 20_000
 """How long a caller waits for one transaction to become final."""
+STATUS_WAIT_S = 2.0
+"""How long a node may take to say which one it is."""
+MAX_MANIFESTS = 64
+"""Placement manifests remembered."""
+MAX_SHARDS_ASKED = 128
+"""Shards in one request."""
 START_WAIT_S = 20.0
 START_POLL_S = 0.1
 VALID_FOR_BLOCKS = 300
@@ -46,6 +56,10 @@ class Network:
         self.genesis = genesis
         self.light = LightClient(genesis)
         self._http = http
+        self._by_index: dict[int, NodeClient] = {}
+        self._learning = asyncio.Lock()
+        self._shards = Together(self._ask_shards, MAX_SHARDS_ASKED)
+        self._manifests: dict[bytes, dict[bytes, Placed]] = {}
         self._transferring = asyncio.Lock()
         """One transfer at a time: the next nonce is known when the one before is final."""
 
@@ -163,16 +177,72 @@ class Network:
         """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
         return HealthReader((await self.state(keys)).__getitem__)
 
-    async def blob(self, cid: bytes) -> bytes:
-        """Bytes of that name, from any node, verified."""
+    async def node(self, index: int) -> NodeClient:
+        """The client of one node, known by what the node says of itself: whoever relies on it checks a signature or a name."""
+        if index not in self._by_index:
+            async with self._learning:
+                known = {id(node) for node in self._by_index.values()}
+                await asyncio.gather(*(self._learn(node) for node in self.nodes if id(node) not in known))
+        if index not in self._by_index:
+            raise NodeUnreachable("no node says it is this one", node=index)
+        return self._by_index[index]
+
+    async def _learn(self, node: NodeClient) -> None:
+        try:
+            async with asyncio.timeout(STATUS_WAIT_S):
+                said = (await node.status()).get("node")
+        except (HceError, TimeoutError):
+            return
+        if isinstance(said, int) and 0 <= said < len(self.genesis.nodes):
+            self._by_index.setdefault(said, node)
+
+    async def blob(self, cid: bytes, placement: bytes | None = None) -> bytes:
+        """Bytes of that name, verified: a ciphertext gathered from the shards its placement names, else assembled by any node.
+
+        Raises `BlobUnrecoverable` (or what the nodes say) when no node and no k shards give it.
+        """
+        failure: HceError | None = None
+        if placement is not None and len(self.genesis.nodes) > 1:
+            try:
+                placed = await self._placed(placement, cid)
+                if placed.k > 1:
+                    return content_of(placed, await gather(placed, self._shards.ask, {}))
+            except HceError as error:
+                failure = error
+        try:
+            return await self._whole(cid, cid_of_raw)
+        except Unavailable as error:
+            raise failure or error from error
+
+    async def _placed(self, placement: bytes, ciphertext: bytes) -> Placed:
+        """Where a ciphertext lies, by a manifest that any node may give."""
+        manifest = self._manifests.get(placement)
+        if manifest is None:
+            read = read_manifest(await self._whole(placement, cid_of_dag_cbor), self.chain)
+            manifest = {one.ciphertext: one for one in read}
+            while len(self._manifests) >= MAX_MANIFESTS:
+                del self._manifests[next(iter(self._manifests))]
+            self._manifests[placement] = manifest
+        if ciphertext not in manifest:
+            raise PlacementInvalid("names another ciphertext", expected=ciphertext.hex())
+        return manifest[ciphertext]
+
+    async def _whole(self, cid: bytes, name: Callable[[bytes], bytes]) -> bytes:
+        """From the first node that gives bytes of that name; a node that lacks them is not the last word."""
 
         async def ask(node: NodeClient) -> bytes:
-            content = await node.blob(cid)
-            if cid_of_raw(content) != cid:
+            try:
+                content = await node.blob(cid)
+            except Remote as error:
+                raise RemoteUnavailable(error.code, node.url) from error
+            if name(content) != cid:
                 raise BlobForged(cid=cid.hex(), url=node.url)
             return content
 
         return await self.any_node(ask)
+
+    async def _ask_shards(self, index: int, cids: list[bytes]) -> list[bytes | None]:
+        return await (await self.node(index)).shards(cids)
 
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
         """A plain HCET transfer, waited for; the node's word on its inclusion (value proofs come with the explorer)."""

@@ -74,6 +74,10 @@ class NodeClient:
     async def blob(self, cid: bytes) -> bytes:
         return await self._bytes("GET", f"/v1/blobs/{cid.hex()}")
 
+    async def shards(self, cids: list[bytes]) -> list[bytes | None]:
+        """The node's shards of these names, in order, None for what it lacks; the list may end early."""
+        return decode_as(list[bytes | None], await self._bytes("POST", "/v1/shards", content=encode(cids)))
+
     async def mailbox(self, operation: str, request: Any) -> bytes:
         """One mailbox operation (`docs/formats.md`, section Mailbox); the answer's bytes."""
         return await self._bytes("POST", f"/v1/mailbox/{operation}", content=encode(request))

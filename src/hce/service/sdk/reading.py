@@ -143,9 +143,9 @@ def _verified_author(listed: ListedRecord, state: RecordState, people: HealthRea
 
 
 async def open_checked(network: Network, checked: CheckedRecord, dek: SecretBytes) -> OpenedRecord:
-    """Fetches the ciphertext, verifies its name and opens it."""
+    """Gathers the ciphertext, verifies its name and opens it."""
     opening = checked.listed.opening
-    ciphertext = await network.blob(opening.ciphertext)
+    ciphertext = await network.blob(opening.ciphertext, opening.placement)
     check_ciphertext(checked.header, opening, ciphertext)
     manifest = open_record(dek, ciphertext, checked.header, checked.state.key_commitment)
     return OpenedRecord(checked.listed.record_id, opening.policy.kind, opening.policy.date, manifest, checked.author, checked.state)

@@ -11,12 +11,12 @@ from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.sign import signing_bytes
 from hce.foundation.proofs.listhash import list_root
 from hce.foundation.types.scalars import Bytes32, ChainId, Digest, Signature
+from hce.network.hcefs.manifest import MAX_PLACEMENT_BYTES
 from hce.service.terms.grants import SignedToken
 from hce.service.terms.mailbox import OwnerWrap
 from hce.service.terms.payloads import MAX_RECORDS_PER_BATCH, record_id
 from hce.service.terms.records import Envelope, digest_of_envelope
 
-MAX_PLACEMENT_BYTES = 1 << 20
 MAX_BLOB_BYTES = 2 << 20
 """One inline record (1 MiB), encoded, padded and sealed, with room."""
 MAX_ENTRY_BYTES = 512 << 10
@@ -43,7 +43,11 @@ class FeedPost(Struct, frozen=True, array_like=True):
 
 
 class IntakeBatch(Struct, frozen=True, array_like=True):
-    """Everything one node keeps of a batch. `blobs` has one shard per record, in order, or is empty for a node without shards."""
+    """Everything one node keeps of a batch.
+
+    `blobs` are all shards the placement gives this node, in record order (one per record where every node keeps one of each, fewer
+    where the code has fewer shards than there are nodes), or none: then the node vouches for envelopes alone.
+    """
 
     chain: ChainId
     org_id: Bytes32

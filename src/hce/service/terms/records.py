@@ -19,7 +19,6 @@ MAX_INLINE_BYTES = 1 << 20
 """Content up to this size lives inside the manifest."""
 HEADER_DOMAIN: Final = "hce/record-header/1"
 CONTENT_DOMAIN: Final = "hce/content/1"
-PLACEMENT_DOMAIN: Final = "hce/placement/1"
 SESSION_LOCK_BYTES = 1_168
 """An X-Wing sealed secret of 32 bytes."""
 SessionLock = Annotated[bytes, Meta(min_length=SESSION_LOCK_BYTES, max_length=SESSION_LOCK_BYTES)]
@@ -100,22 +99,6 @@ class SessionEntry(Struct, frozen=True, array_like=True):
     owner_lock: SessionLock
     """The owner secret sealed to the compartment's root key."""
     openings: Annotated[list[SealedOpening], Meta(min_length=1, max_length=MAX_RECORDS_PER_BATCH)]
-
-
-class PlacedBlob(Struct, frozen=True, array_like=True):
-    ciphertext: Cid
-    size_bytes: int
-    shards: Annotated[list[Cid], Meta(min_length=1, max_length=32)]
-
-
-class PlacementManifest(Struct, frozen=True, array_like=True):
-    """Where the ciphertexts of a batch lie, in record order. Readable by nodes."""
-
-    domain: Literal["hce/placement/1"]
-    chain: ChainId
-    blobs: list[PlacedBlob]
-    k: int
-    n: int
 
 
 def policy_commitment(policy: PolicyBody) -> bytes:

@@ -10,7 +10,7 @@ order of their (random) ids, so that neither the order nor the commit on chain t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date as calendar_date
 
 from msgspec import Struct
@@ -23,19 +23,17 @@ from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import encapsulate
 from hce.foundation.types.errors import Malformed
+from hce.network.hcefs.manifest import disperse, make_manifest, read_manifest
 from hce.service.terms import payloads
 from hce.service.terms.grants import ContactCard, feed_address
 from hce.service.terms.payloads import MAX_RECORDS_PER_BATCH, AvailabilityReceipt, RecordBatch, RecordEntry
 from hce.service.terms.records import (
     CONTENT_DOMAIN,
     MAX_INLINE_BYTES,
-    PLACEMENT_DOMAIN,
     ContentItem,
     ContentManifest,
     Envelope,
     Opening,
-    PlacedBlob,
-    PlacementManifest,
     PolicyBody,
     SealedOpening,
     SessionEntry,
@@ -97,7 +95,14 @@ class Batch(Struct, frozen=True):
     placement: bytes
     """DAG-CBOR of the `PlacementManifest`."""
     placement_cid: bytes
+    shards: list[list[bytes]]
+    """Of each record, by shard number."""
     feed_writes: list[FeedWrite]
+
+    def shards_of(self, node: int) -> list[bytes]:
+        """What the placement gives one node, in record order."""
+        placed = zip(read_manifest(self.placement, self.chain), self.shards, strict=True)
+        return [shards[number] for one, shards in placed if (number := one.shard_at(node)) is not None]
 
     @property
     def entries(self) -> list[RecordEntry]:
@@ -113,10 +118,6 @@ class Batch(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Batch({len(self.records)} records, {len(self.feed_writes)} sessions)"
-
-
-Place = Callable[[bytes, Sequence[SealedRecord]], PlacementManifest]
-"""(chain, records) -> where their ciphertexts will lie."""
 
 
 class AuthoringSession:
@@ -227,14 +228,10 @@ def draw_locks(card: ContactCard, random: Random = SYSTEM_RANDOM) -> SessionLock
     )
 
 
-def single_copy(chain: bytes, records: Sequence[SealedRecord]) -> PlacementManifest:
-    """The placement of a network of one node: the only shard is the ciphertext itself."""
-    blobs = [PlacedBlob(record.ciphertext_cid, len(record.ciphertext), [record.ciphertext_cid]) for record in records]
-    return PlacementManifest(PLACEMENT_DOMAIN, chain, blobs, k=1, n=1)
+def make_batch(sessions: Sequence[AuthoringSession], nodes: int = 1) -> Batch:
+    """Closes a batch over everything pending in these sessions, dispersed over a network of so many nodes, and finishes them.
 
-
-def make_batch(sessions: Sequence[AuthoringSession], place: Place = single_copy) -> Batch:
-    """Closes a batch over everything pending in these sessions and finishes them. Raises `BatchTooLarge` and then changes nothing.
+    Raises `BatchTooLarge` and then changes nothing.
 
     The sessions are of one chain and one organisation and have something pending (else ValueError).
     """
@@ -247,12 +244,11 @@ def make_batch(sessions: Sequence[AuthoringSession], place: Place = single_copy)
     records = sorted((record for session in sessions for record in session.pending), key=lambda record: record.record_id)
     if len(records) > MAX_RECORDS_PER_BATCH:
         raise BatchTooLarge(actual=len(records), max_records=MAX_RECORDS_PER_BATCH)
-    manifest = place(chain, records)
-    if [blob.ciphertext for blob in manifest.blobs] != [record.ciphertext_cid for record in records]:
-        raise ValueError("the placement names other ciphertexts")
-    placement = encode(manifest)
+    dispersed = [disperse(record.ciphertext, nodes) for record in records]
+    placement = encode(make_manifest(chain, [one.placed for one in dispersed], nodes))
     placement_cid = cid_of_dag_cbor(placement)
-    return Batch(chain, org_id, records, placement, placement_cid, [session.finish(placement_cid) for session in sessions])
+    feed_writes = [session.finish(placement_cid) for session in sessions]
+    return Batch(chain, org_id, records, placement, placement_cid, [one.shards for one in dispersed], feed_writes)
 
 
 def _checked_manifest(items: Sequence[ContentItem], kind: str, created_ms: int, parents: Sequence[bytes]) -> bytes:

@@ -1,0 +1,79 @@
+"""Asking other nodes for blobs by name, and answering them.
+
+One method carries shards and placement manifests alike: a list of CIDs out, a list of bytes (null = not here) back, which may end
+early. The answer is checked by whoever asked. A node answers from its disk only: it never asks others on behalf of a peer, or two
+damaged nodes would wait for one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Protocol
+
+from msgspec import Meta
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.types.scalars import Cid
+from hce.network.hcefs.together import Together
+
+METHOD = "hcefs.blobs"
+MAX_ASKED = 256
+"""CIDs in one request."""
+MAX_ANSWER_BYTES = 4 << 20
+"""An answer ends with the blob that passes this; whoever asked asks again for the rest."""
+REQUEST_TIMEOUT_S = 5.0
+
+Handler = Callable[[int, bytes], Awaitable[bytes]]
+"""(peer, payload) -> answer."""
+Cids = Annotated[list[Cid], Meta(max_length=MAX_ASKED)]
+Blobs = Annotated[list[bytes | None], Meta(max_length=MAX_ASKED)]
+
+
+class Channel(Protocol):
+    """Requests between the nodes of one network. Errors are `HceError`s."""
+
+    async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes: ...
+
+    def serve(self, method: str, handler: Handler) -> None: ...
+
+
+class NoPeers:
+    """The channel of a network of one node."""
+
+    async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes:
+        raise NotImplementedError("a network of one node has no peers")
+
+    def serve(self, method: str, handler: Handler) -> None:
+        """Nobody will ask."""
+
+
+def asking(channel: Channel, timeout_s: float = REQUEST_TIMEOUT_S) -> Together:
+    """Questions to peers over this channel. Answers are unverified; errors are the channel's, or `Malformed` for nonsense."""
+
+    async def ask_many(peer: int, cids: list[bytes]) -> list[bytes | None]:
+        answer = await channel.request(peer, METHOD, encode(cids), timeout_s)
+        return decode_as(Blobs, answer, max_bytes=2 * MAX_ANSWER_BYTES)
+
+    return Together(ask_many, MAX_ASKED)
+
+
+def serve(channel: Channel, read: Callable[[bytes], Awaitable[bytes | None]]) -> None:
+    """Answer peers from `read`."""
+
+    async def handle(peer: int, payload: bytes) -> bytes:
+        return encode(await read_many(decode_as(Cids, payload), read))
+
+    channel.serve(METHOD, handle)
+
+
+async def read_many(cids: list[bytes], read: Callable[[bytes], Awaitable[bytes | None]]) -> list[bytes | None]:
+    """Answers to the first of the names, until they are MAX_ANSWER_BYTES together."""
+    found: list[bytes | None] = []
+    size = 0
+    for cid in cids:
+        blob = await read(cid)
+        size += len(blob or b"")
+        found.append(blob)
+        if size > MAX_ANSWER_BYTES:
+            break
+    return found
