@@ -11,7 +11,7 @@ from hce.foundation.codec.dagcbor import decode, decode_as, encode
 from hce.foundation.types.errors import Malformed
 from hce.service.sdk.errors import NodeUnreachable, Remote
 from hce.service.terms.genesis import Genesis
-from hce.service.terms.proofs import FinalHeader, StateProof, TxProof
+from hce.service.terms.proofs import FinalHeader, StateProof, TxProof, WholeBlock
 
 T = TypeVar("T")
 
@@ -41,6 +41,14 @@ class NodeClient:
     async def submit_health(self, raw: bytes) -> bytes:
         """Into the pool; the id (CID). Raises `Remote` with the ledger's code when refused at the door."""
         return bytes.fromhex((await self._json("POST", "/v1/health-tx", content=raw))["id"])
+
+    async def submit_list(self, raws: Sequence[bytes]) -> list[bytes | str]:
+        """Up to 500 signed transactions of either chain; for each its id, or the code it was refused with."""
+        return decode_as(list[bytes | str], await self._bytes("POST", "/v1/health-txs", content=encode(list(raws))))
+
+    async def block(self, height: int, wait_ms: int) -> WholeBlock:
+        """Waits until that height is final, at most wait_ms; `Remote` with code not_found otherwise."""
+        return decode_as(WholeBlock, await self._bytes("GET", f"/v1/blocks/{height}", params={"wait_ms": wait_ms}))
 
     async def health_tx(self, tx_id: bytes, wait_ms: int) -> TxProof:
         """Waits until final, at most wait_ms; `Remote` with code not_found otherwise."""
