@@ -16,7 +16,9 @@ from hce.network.consensus.messages import (
     BOUNDS_BYTES,
     MAX_VOTE_BYTES,
     MAX_VOTES_PER_MESSAGE,
+    Fetch,
     FinalBlock,
+    Head,
     MessageKind,
     Proposal,
     Status,
@@ -37,6 +39,8 @@ MESSAGES = [
     Votes([BIG_VOTE]),
     FinalBlock(BLOCK, Commit(BLOCK_ID, 0, [CommitSignature(0, bytes(64))])),
     Status(7),
+    Head(BLOCK.header, Commit(BLOCK_ID, 0, [CommitSignature(0, bytes(64))])),
+    Fetch(7),
 ]
 
 

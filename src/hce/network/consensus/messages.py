@@ -30,6 +30,8 @@ class MessageKind(IntEnum):
     VOTES = 2
     FINAL_BLOCK = 3
     STATUS = 4
+    HEAD = 5
+    FETCH = 6
 
 
 BOUNDS_BYTES = {
@@ -37,6 +39,8 @@ BOUNDS_BYTES = {
     MessageKind.VOTES: MAX_VOTES_PER_MESSAGE * MAX_VOTE_BYTES,
     MessageKind.FINAL_BLOCK: MAX_BLOCK_BYTES + 8 * 1024,
     MessageKind.STATUS: 64,
+    MessageKind.HEAD: 8 * 1024,
+    MessageKind.FETCH: 64,
 }
 """Largest message of each kind, bytes."""
 
@@ -68,18 +72,33 @@ class FinalBlock(Struct, frozen=True, array_like=True):
 
 
 class Status(Struct, frozen=True, array_like=True):
-    """The height its sender works on; whoever has that block final answers with it."""
+    """The height its sender works on; whoever has that block final answers with it, or with its head when it has more."""
 
     height: Height
 
 
-Message = Proposal | Votes | FinalBlock | Status
+class Head(Struct, frozen=True, array_like=True):
+    """The newest final header its sender has, and the commit that proves it."""
+
+    header: ConsensusHeader
+    commit: Commit
+
+
+class Fetch(Struct, frozen=True, array_like=True):
+    """Its sender has every block below this height and wants those that follow."""
+
+    height: Height
+
+
+Message = Proposal | Votes | FinalBlock | Status | Head | Fetch
 
 _TYPES: dict[MessageKind, type[Message]] = {
     MessageKind.PROPOSAL: Proposal,
     MessageKind.VOTES: Votes,
     MessageKind.FINAL_BLOCK: FinalBlock,
     MessageKind.STATUS: Status,
+    MessageKind.HEAD: Head,
+    MessageKind.FETCH: Fetch,
 }
 _KINDS = {type_: kind for kind, type_ in _TYPES.items()}
 

@@ -22,6 +22,7 @@ from hce.foundation.types.errors import Bug, Malformed, PeerFault, Refused, TooL
 from hce.foundation.types.scalars import ChainId, Cid, Height, NodeIndex, Round, TimeMs
 from hce.network.consensus.application import Application, BlockContext
 from hce.network.consensus.blockrules import Tip, assemble, check_block, context_of, nodes_cid, tip_of
+from hce.network.consensus.commit import verify_commit
 from hce.network.consensus.events import (
     NO_ROUND,
     BlockMade,
@@ -48,7 +49,9 @@ from hce.network.consensus.events import (
 )
 from hce.network.consensus.machine import step
 from hce.network.consensus.messages import (
+    Fetch,
     FinalBlock,
+    Head,
     Message,
     Proposal,
     Status,
@@ -60,11 +63,11 @@ from hce.network.consensus.messages import (
 from hce.network.consensus.state import State, Step, votes_to_share
 from hce.network.consensus.turns import SLOTS_PER_TURN, base, position_of
 from hce.network.runtime.blocklog import BlockLog
+from hce.network.runtime.catchup import CatchUp
 from hce.network.runtime.early import EarlyMessages
 from hce.network.runtime.errors import ChainMismatch, SignRefused, SignStateCorrupt
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
-from hce.network.runtime.serving import BlockServer
 from hce.network.runtime.signer import Signer
 from hce.network.runtime.signstate import SignState
 from hce.network.runtime.world import Network, Timer, Timers
@@ -115,7 +118,7 @@ class Driver:
         self._blocks: dict[Cid, Block] = {}
         self._proposal: Proposal | None = None
         self._early = EarlyMessages()
-        self._server = BlockServer(blocklog, network, clock, pace.rebroadcast_ms // 2)
+        self._catch_up = CatchUp(blocklog, network, clock, pace.rebroadcast_ms)
         self._armed: dict[int, Timer] = {}
         self._timers_made = 0
         self._inputs: deque[Input] = deque()
@@ -131,6 +134,11 @@ class Driver:
         """The last final block."""
         return self._tip
 
+    @property
+    def syncing(self) -> bool:
+        """A peer proved a height final that this node does not have."""
+        return self._catch_up.syncing
+
     def start(self) -> None:
         """Replay what the application has not, then enter the next height where the sign state left it."""
         self._check_sign_state()
@@ -140,6 +148,11 @@ class Driver:
         self._load_kept_block(recovered)
         self._feed(StartHeight(self._tip.next_height, self._tip.base, len(self._nodes), self._me, recovered))
         self._broadcast(Status(self._tip.next_height))
+
+    def greet(self, peer: int) -> None:
+        """A peer is connected: tell it where we are, so that it sends what we miss."""
+        if not self._stopped:
+            self._network.send(peer, encode_message(Status(self._tip.next_height)))
 
     def stop(self) -> None:
         """Nothing is signed, sent or executed after this. The sign state needs no goodbye."""
@@ -191,7 +204,11 @@ class Driver:
 
     def _on_decoded(self, peer: int, message: Message) -> None:
         if isinstance(message, Status):
-            self._server.serve(peer, message.height)
+            self._catch_up.on_status(peer, message.height)
+        elif isinstance(message, Fetch):
+            self._catch_up.on_fetch(peer, message.height)
+        elif isinstance(message, Head):
+            self._on_head(peer, message)
         elif isinstance(message, FinalBlock):
             self._on_final_block(peer, message)
         elif self._is_early(message):
@@ -232,11 +249,23 @@ class Driver:
 
     def _on_final_block(self, peer: int, message: FinalBlock) -> None:
         if message.block.header.height != self._tip.next_height:
+            self._catch_up.keep(peer, message)
             return
+        following: FinalBlock | None = message
+        while following is not None:
+            self._apply_final_block(peer, following)
+            following = self._catch_up.take(peer, self._tip.next_height)
+
+    def _apply_final_block(self, peer: int, message: FinalBlock) -> None:
         arrived = accept_final_block(self._chain, self._nodes, self._tip, message)
         self._blocks[arrived.commit.block_id] = arrived.block
         self._feed(arrived)
-        self._network.send(peer, encode_message(Status(self._tip.next_height)))
+        self._catch_up.on_final(peer)
+
+    def _on_head(self, peer: int, message: Head) -> None:
+        if self._catch_up.is_news(message):
+            verify_commit(self._chain, self._nodes, message.header, message.commit)
+            self._catch_up.on_head(peer, message)
 
     def _broadcast(self, message: Message) -> None:
         self._network.broadcast(encode_message(message))

@@ -101,12 +101,16 @@ class ConsensusRuntime:
 
     @property
     def driver(self) -> Driver:
-        """For status pages: its `state`, `tip` and `evidence`."""
+        """For status pages: its `state`, `tip`, `evidence`, and whether it is `syncing`."""
         return self._driver
 
     def on_commit(self, listener: Listener) -> None:
         """`await listener(block, commit)` for every block that becomes final from now on, in order, one at a time."""
         self._listeners.append(listener)
+
+    def peer_connected(self, peer: int) -> None:
+        """The link to a peer is up."""
+        self._driver.greet(peer)
 
     def stop(self) -> None:
         """Ends `run`. Safe to call twice, and before `run`."""
