@@ -25,7 +25,7 @@ from hce.service.terms.proofs import (
     TxProof,
     WholeBlock,
 )
-from hce.service.terms.transactions import MAX_TX_BYTES
+from hce.service.terms.transactions import MAX_TX_BYTES, Submitted
 
 MAX_WAIT_MS = 25_000
 """Longest a request may wait for a final block."""
@@ -93,18 +93,18 @@ class ChainFace:
         raws = decode_as(list[bytes], await read_body(request, MAX_TX_LIST_BYTES), max_bytes=MAX_TX_LIST_BYTES)
         if len(raws) > MAX_LISTED_TXS:
             raise TooLarge("transactions in one request", actual=len(raws), max=MAX_LISTED_TXS)
-        answers: list[bytes | str] = []
+        answers: list[Submitted] = []
         for raw in raws:
-            answers.append(self._id_or_code(raw))
+            answers.append(self._submitted(raw))
             if len(answers) % TXS_AT_A_TIME == 0:
                 await asyncio.sleep(0)
         return cbor(answers)
 
-    def _id_or_code(self, raw: bytes) -> bytes | str:
+    def _submitted(self, raw: bytes) -> Submitted:
         try:
-            return self._node.ledger.check_tx(raw)
+            return Submitted(self._node.ledger.check_tx(raw), "")
         except HceError as error:
-            return error.code
+            return Submitted(None, error.code)
 
     async def submit_value(self, request: Request) -> Response:
         name = self._node.ledger.check_tx(await read_body(request, MAX_VALUE_TX_BYTES))

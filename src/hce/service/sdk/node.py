@@ -12,6 +12,7 @@ from hce.foundation.types.errors import Malformed
 from hce.service.sdk.errors import NodeUnreachable, Remote
 from hce.service.terms.genesis import Genesis
 from hce.service.terms.proofs import FinalHeader, StateProof, TxProof, WholeBlock
+from hce.service.terms.transactions import Submitted
 
 T = TypeVar("T")
 
@@ -42,9 +43,9 @@ class NodeClient:
         """Into the pool; the id (CID). Raises `Remote` with the ledger's code when refused at the door."""
         return bytes.fromhex((await self._json("POST", "/v1/health-tx", content=raw))["id"])
 
-    async def submit_list(self, raws: Sequence[bytes]) -> list[bytes | str]:
+    async def submit_list(self, raws: Sequence[bytes]) -> list[Submitted]:
         """Up to 500 signed transactions of either chain; for each its id, or the code it was refused with."""
-        return decode_as(list[bytes | str], await self._bytes("POST", "/v1/health-txs", content=encode(list(raws))))
+        return decode_as(list[Submitted], await self._bytes("POST", "/v1/health-txs", content=encode(list(raws))))
 
     async def block(self, height: int, wait_ms: int) -> WholeBlock:
         """Waits until that height is final, at most wait_ms; `Remote` with code not_found otherwise."""

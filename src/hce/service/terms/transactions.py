@@ -77,6 +77,15 @@ class SignedHealthTx(Struct, frozen=True, array_like=True):
     signatures: Annotated[list[RoleSignature], Meta(max_length=4)]
 
 
+class Submitted(Struct, frozen=True, array_like=True):
+    """What a node answers to one transaction of a list."""
+
+    id: bytes | None
+    """CID or eth hash; null when refused."""
+    code: str
+    """Error code, "" when taken."""
+
+
 class HealthTx(Struct, frozen=True):
     """A parsed transaction. `parse` made it; its signatures are checked by `check_signatures`, not here."""
 
