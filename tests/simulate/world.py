@@ -11,6 +11,7 @@ from hashlib import sha256
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.codec.dagcbor import decode, encode
 from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.proofs.listhash import list_root
 from hce.foundation.types.blocks import RULES_VERSION, Block, ConsensusHeader, HealthHead, LedgerBlock, LedgerHeader, Node
 from hce.foundation.types.errors import Refused
 from hce.network.consensus.application import BlockContext
@@ -18,6 +19,7 @@ from hce.network.consensus.blockrules import nodes_cid
 from hce.network.runtime.signstate import first_record
 
 CHAIN = b"simulated chain."
+EMPTY_LIST = list_root([])
 GENESIS_MS = 1_700_000_000_000
 
 
@@ -61,6 +63,10 @@ class CounterApp:
         txs = [b"%d" % context.height + self._salt, *self.pool]
         return LedgerBlock(self._header(context, txs), txs, [])
 
+    def check_lists(self, block: LedgerBlock) -> None:
+        if block.value_txs or block.header.health_head.txs_root != list_root(block.health_txs):
+            raise Refused("other lists")
+
     def process_proposal(self, context: BlockContext, block: LedgerBlock) -> None:
         if block.header != self._header(context, block.health_txs):
             raise Refused("wrong total")
@@ -83,11 +89,13 @@ class CounterApp:
 
     def _header(self, context: BlockContext, txs: list[bytes]) -> LedgerHeader:
         root = sha256(encode([self._total(txs), context.height, context.time_ms, context.proposer, context.parent])).digest()
-        return ledger_header(self._nodes_cid, root)
+        return ledger_header(self._nodes_cid, root, txs_root=list_root(txs))
 
 
-def ledger_header(next_validators: bytes, root: bytes = bytes(32), next_epoch: int = 0) -> LedgerHeader:
-    head = HealthHead(bytes(32), bytes(32), root)
+def ledger_header(
+    next_validators: bytes, root: bytes = bytes(32), next_epoch: int = 0, txs_root: bytes = EMPTY_LIST
+) -> LedgerHeader:
+    head = HealthHead(txs_root, bytes(32), root)
     return LedgerHeader(RULES_VERSION, b"", head, bytes(32), next_epoch, next_validators, bytes(32))
 
 

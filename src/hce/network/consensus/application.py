@@ -39,6 +39,13 @@ class Application(Protocol):
         """A block from the pool, executed. The proposer does not call `process_proposal` on it again."""
         ...
 
+    def check_lists(self, block: LedgerBlock) -> None:
+        """`Refused` unless the lists are the ones the ledger header names by its roots. Cheap, executes nothing, needs no state.
+
+        With it a block id has exactly one body: whatever a peer sends beside a voted header is compared before it is kept.
+        """
+        ...
+
     def process_proposal(self, context: BlockContext, block: LedgerBlock) -> None:
         """Executes and compares; `Refused` when the block is not what execution gives. Changes nothing durable."""
         ...
