@@ -234,7 +234,7 @@ class Driver:
         held = any(old.proposal.block_id == proposal.block_id for old in self.state.at(proposal.round).proposals)
         if proposal.height != self.state.height or held:
             return
-        accept_proposal(self._chain, self._nodes, self.state, proposal)
+        accept_proposal(self._chain, self._nodes, self.state, proposal, self._app.check_lists)
         timely = self._pace.is_timely(proposal.block.header.time_ms, self._clock.now_ms(), proposal.round)
         self._blocks[proposal.block_id] = proposal.block
         try:
@@ -257,7 +257,7 @@ class Driver:
             following = self._catch_up.take(peer, self._tip.next_height)
 
     def _apply_final_block(self, peer: int, message: FinalBlock) -> None:
-        arrived = accept_final_block(self._chain, self._nodes, self._tip, message)
+        arrived = accept_final_block(self._chain, self._nodes, self._tip, message, self._app.check_lists)
         self._blocks[arrived.commit.block_id] = arrived.block
         self._feed(arrived)
         self._catch_up.on_final(peer)

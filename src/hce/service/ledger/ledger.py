@@ -171,6 +171,10 @@ class Ledger:
         self._keep(_outcome_key(context, block), outcome)
         return block
 
+    def check_lists(self, block: LedgerBlock) -> None:
+        """`Refused` unless the lists fit their bounds and the header's roots; nothing of them is parsed."""
+        _check_lists(block)
+
     def process_proposal(self, context: BlockContext, block: LedgerBlock) -> None:
         """`Refused` (with the reason) unless execution gives exactly this block."""
         require_version(block.header.version)
