@@ -60,16 +60,7 @@ def encode(value: Any) -> bytes:
 
 def decode(raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> Any:
     """Builtins of canonical bytes; `Malformed` for any other spelling, `TooLarge` beyond max_bytes."""
-    if len(raw) > max_bytes:
-        raise TooLarge("encoded value", actual_bytes=len(raw), max_bytes=max_bytes)
-    _refuse_bombs(raw)
-    try:
-        value = libipld.decode_dag_cbor(raw)
-    except (ValueError, RecursionError) as error:
-        raise Malformed("not DAG-CBOR") from error
-    fault = _fault_of(value)
-    if fault:
-        raise Malformed(fault)
+    value = _loosely(raw, max_bytes)
     if _encode(value) != raw:
         raise Malformed("not canonical DAG-CBOR")
     return value
@@ -91,6 +82,7 @@ def _loosely(raw: bytes, max_bytes: int) -> Any:
     """What `libipld` reads, with what it should not have let through refused; the spelling is still to be compared."""
     if len(raw) > max_bytes:
         raise TooLarge("encoded value", actual_bytes=len(raw), max_bytes=max_bytes)
+    _refuse_bombs(raw)
     try:
         value = libipld.decode_dag_cbor(raw)
     except (ValueError, RecursionError) as error:

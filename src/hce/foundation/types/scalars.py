@@ -43,8 +43,8 @@ Steps = Annotated[int, Meta(ge=0, le=MAX_SAFE_INT)]
 """The deterministic meter: 1 step = 1 microsecond on the reference core."""
 AmountBytes = Annotated[bytes, Meta(max_length=32)]
 """Minimal big-endian bytes of an amount in aHCE (1 HCET = 10^18 aHCE); zero is the empty string."""
-IsoDate = Annotated[str, Meta(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")]
-"""A calendar day, YYYY-MM-DD: sorts as text."""
+IsoDate = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])\Z")]
+"""A day, YYYY-MM-DD in ASCII digits: sorts as text. Every month may have 31 days here; who writes a record checks the calendar."""
 
 
 def amount_to_bytes(amount: int) -> bytes:

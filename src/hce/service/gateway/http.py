@@ -34,8 +34,8 @@ from hce.service.terms.states import key_credential
 
 MAX_REQUEST_BYTES = 1 << 20
 """Any request but a Bundle."""
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-HexBytes = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$", max_length=32_768)]
+Hex32 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+HexBytes = Annotated[str, Meta(pattern=r"\A([0-9a-f]{2})*\Z", max_length=32_768)]
 
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]

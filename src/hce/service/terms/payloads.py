@@ -30,7 +30,7 @@ class OrganisationCertificate(Struct, frozen=True, array_like=True):
     seal_key: SealKey
     """X-Wing key of the organisation's inbox: grant parcels are sealed to it."""
     name: Name
-    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+    country: Annotated[str, Meta(pattern=r"\A[A-Z]{2}\Z")]
     kind: OrganisationKind
     powers: Powers
     not_before_ms: TimeMs

@@ -22,7 +22,7 @@ CONTENT_DOMAIN: Final = "hce/content/1"
 SESSION_LOCK_BYTES = 1_168
 """An X-Wing sealed secret of 32 bytes."""
 SessionLock = Annotated[bytes, Meta(min_length=SESSION_LOCK_BYTES, max_length=SESSION_LOCK_BYTES)]
-RecordKind = Annotated[str, Meta(pattern=r"^[a-z][a-z-]{0,31}$")]
+RecordKind = Annotated[str, Meta(pattern=r"\A[a-z][a-z-]{0,31}\Z")]
 
 
 class PolicyBody(Struct, frozen=True, array_like=True):
