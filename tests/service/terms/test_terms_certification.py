@@ -9,11 +9,12 @@ from hce.foundation.codec.dagcbor import encode
 from hce.service.terms.certification import (
     CredentialNotCertified,
     OrganisationNotCertified,
+    require_author,
     require_credential,
     require_organisation,
 )
 from hce.service.terms.payloads import CredentialBody, OrganisationCertificate
-from hce.service.terms.states import CredentialState, HealthReader, OrganisationState, key_credential, key_organisation
+from hce.service.terms.states import CredentialState, HealthReader, OrganisationState, RecordState, key_credential, key_organisation
 
 ORG, CRED = bytes(32), b"\x01" * 32
 CERTIFICATE = OrganisationCertificate(bytes(32), bytes(1216), "Clinic", "CN", "hospital", ["read", "write"], 1_000, 5_000)
@@ -87,3 +88,48 @@ def test_a_credential_is_worth_nothing_without_its_organisation_and_its_power() 
     ):
         with pytest.raises(OrganisationNotCertified):
             require_credential(reader(org), CRED, "read", 20, 3_000)
+
+
+WRITER = replace(ISSUED, body=replace(BODY, powers=["write"]))
+RECORD = RecordState(ORG, bytes(32), bytes(32), bytes(32), b"\x01\x71\x12\x20" + bytes(32), 20, 3_000)
+
+
+@pytest.mark.parametrize(
+    "org",
+    [
+        None,
+        replace(CERTIFIED, certificate=replace(CERTIFICATE, powers=["read"])),
+        replace(CERTIFIED, certificate=replace(CERTIFICATE, expires_at_ms=2_500)),
+        replace(CERTIFIED, certified_height=40, certificate=replace(CERTIFICATE, not_before_ms=3_500)),
+        replace(CERTIFIED, revoked_height=20),
+    ],
+    ids=["not asked for", "renewed without write", "renewed for less", "renewed later", "revoked in that block"],
+)
+def test_what_became_of_the_organisation_unwrites_no_record(org: OrganisationState | None) -> None:
+    assert require_author(reader(org, WRITER), CRED, RECORD) == WRITER
+
+
+@pytest.mark.parametrize(
+    ("credential", "record"),
+    [
+        (None, RECORD),
+        (ISSUED, RECORD),
+        (WRITER, replace(RECORD, height=19)),
+        (WRITER, replace(RECORD, time_ms=1_999)),
+        (WRITER, replace(RECORD, time_ms=4_000)),
+        (replace(WRITER, revoked_height=20, revoked_ms=3_000), RECORD),
+        (WRITER, replace(RECORD, org_id=b"\x02" * 32)),
+    ],
+    ids=[
+        "unknown",
+        "without write",
+        "before its issue",
+        "too early",
+        "expired",
+        "revoked in that block",
+        "of another organisation",
+    ],
+)
+def test_who_was_no_author_then_wrote_nothing(credential: CredentialState | None, record: RecordState) -> None:
+    with pytest.raises(CredentialNotCertified):
+        require_author(reader(CERTIFIED, credential), CRED, record)

@@ -222,15 +222,9 @@ class OutsideDates(Refused):
 
 
 class AuthorNotCertified(Refused):
-    """The record's author was not certified to write when the record was included."""
+    """The record's author was not certified to write when the record was included, or by another organisation than committed it."""
 
     code = "release.author_not_certified"
-
-
-class AuthorOfOtherOrganisation(Refused):
-    """The record was committed by another organisation than its author's."""
-
-    code = "release.author_of_other_organisation"
 
 
 class CapsuleMismatch(Refused):

@@ -22,7 +22,7 @@ from typing import NamedTuple, TypeVar
 from hce.foundation.crypto.sign import verify
 from hce.foundation.crypto.threshold import Capsule, verify_capsule
 from hce.service.keyholders import errors
-from hce.service.terms.certification import CredentialNotCertified, OrganisationNotCertified, require_credential
+from hce.service.terms.certification import CredentialNotCertified, OrganisationNotCertified, require_author, require_credential
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import (
     AccessBody,
@@ -131,10 +131,12 @@ class Case:
     def records(self) -> tuple[OpenedRecord, ...]:
         """Requested records that came with an opening; nothing else is ever released."""
         pairs = zip(self.request.requested, self.request.openings, strict=False)
-        return tuple(OpenedRecord(record_id, self._record(record_id), opening) for record_id, opening in pairs)
+        return tuple(self._opened(record_id, opening) for record_id, opening in pairs)
 
-    def _record(self, record_id: bytes) -> RecordState:
-        return _found(self.state.record(record_id), errors.RecordUnknown(record_id=record_id.hex()))
+    def _opened(self, record_id: bytes, opening: RecordOpening) -> OpenedRecord:
+        state = _found(self.state.record(record_id), errors.RecordUnknown(record_id=record_id.hex()))
+        _found(self.state.credential(opening.policy.author), errors.AuthorNotCertified("unknown", record_id=record_id.hex()))
+        return OpenedRecord(record_id, state, opening)
 
 
 class Check(NamedTuple):
@@ -318,19 +320,12 @@ def records_are_within_the_dates(case: Case) -> None:
 
 
 def authors_were_certified(case: Case) -> None:
-    """At the record's inclusion: a revocation afterwards does not unwrite what was written."""
+    """At the record's inclusion, in the organisation that committed it: what is revoked or renewed afterwards unwrites nothing."""
     for record_id, state, opening in case.records:
         try:
-            require_credential(case.state, opening.policy.author, "write", state.height, state.time_ms)
-        except (CredentialNotCertified, OrganisationNotCertified) as error:
+            require_author(case.state, opening.policy.author, state)
+        except CredentialNotCertified as error:
             raise errors.AuthorNotCertified(error.detail, because=error.code, record_id=record_id.hex()) from error
-
-
-def authors_are_of_the_committing_organisation(case: Case) -> None:
-    for record_id, state, opening in case.records:
-        author = _found(case.state.credential(opening.policy.author), errors.AuthorNotCertified("unknown"))
-        if author.body.org_id != state.org_id:
-            raise errors.AuthorOfOtherOrganisation(record_id=record_id.hex())
 
 
 def capsules_are_the_records_own(case: Case) -> None:
@@ -374,7 +369,6 @@ CHECKS: tuple[Check, ...] = (
     Check("release.other_compartment", records_are_of_the_compartment),
     Check("release.outside_dates", records_are_within_the_dates),
     Check("release.author_not_certified", authors_were_certified),
-    Check("release.author_of_other_organisation", authors_are_of_the_committing_organisation),
     Check("release.capsule_mismatch", capsules_are_the_records_own),
 )
 """The rule, in the order it is asked. Every row's name is the code of the error it raises."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hce.foundation.types.errors import Refused
-from hce.service.terms.states import CredentialState, HealthReader, OrganisationState
+from hce.service.terms.states import CredentialState, HealthReader, OrganisationState, RecordState
 
 
 class OrganisationNotCertified(Refused):
@@ -34,10 +34,28 @@ def require_organisation(state: HealthReader, org_id: bytes, power: str | None, 
 
 
 def require_credential(state: HealthReader, credential_id: bytes, power: str, height: int, time_ms: int) -> CredentialState:
-    """The credential in force at (height, time_ms) with this power, under an organisation that has it too.
+    """The credential in force at (height, time_ms) with this power, under an organisation that has it too. For what happens now."""
+    found = _credential(state, credential_id, power, height, time_ms)
+    require_organisation(state, found.body.org_id, power, height, time_ms)
+    return found
 
-    A revocation counts from its own height on: what was signed and included before stays signed by a certified person.
+
+def require_author(state: HealthReader, credential_id: bytes, record: RecordState) -> CredentialState:
+    """The credential that might have written this record: in force with `write` at its inclusion, of the organisation that committed it.
+
+    The organisation is not asked for: `record.commit` is refused unless the organisation has `write` in that very block, so the
+    record's presence under its id proves it. Asking the newest certificate instead would make all older records of a hospital
+    unreadable on the day it renews without `write`, and would need its whole history kept.
+    A revocation counts from its own height on: what was included before stays written by a certified person.
     """
+    found = _credential(state, credential_id, "write", record.height, record.time_ms)
+    if found.body.org_id != record.org_id:
+        raise CredentialNotCertified("of another organisation than the record's", credential_id=credential_id.hex())
+    return found
+
+
+def _credential(state: HealthReader, credential_id: bytes, power: str, height: int, time_ms: int) -> CredentialState:
+    """The credential in force at (height, time_ms) with this power, whatever became of its organisation."""
     found = state.credential(credential_id)
     if found is None:
         raise CredentialNotCertified("unknown", credential_id=credential_id.hex())
@@ -50,5 +68,4 @@ def require_credential(state: HealthReader, credential_id: bytes, power: str, he
         raise CredentialNotCertified("outside its dates", credential_id=credential_id.hex(), expires_at_ms=body.expires_at_ms)
     if power not in body.powers:
         raise CredentialNotCertified("lacks the power", credential_id=credential_id.hex(), power=power)
-    require_organisation(state, body.org_id, power, height, time_ms)
     return found

@@ -26,7 +26,7 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.threshold import encapsulate
 from hce.foundation.types.errors import HceError, Malformed, Refused
-from hce.service.terms.certification import CredentialNotCertified, OrganisationNotCertified, require_credential
+from hce.service.terms.certification import CredentialNotCertified, require_author
 from hce.service.terms.records import (
     ContentManifest,
     Envelope,
@@ -144,11 +144,9 @@ def verify_author(opening: Opening, record_id: bytes, state: RecordState, health
     if policy_commitment(opening.policy) != state.policy_commitment:
         raise PolicySwapped("policy", record_id=record_id.hex())
     try:
-        credential = require_credential(health, opening.policy.author, "write", state.height, state.time_ms)
-    except (CredentialNotCertified, OrganisationNotCertified) as error:
+        credential = require_author(health, opening.policy.author, state)
+    except CredentialNotCertified as error:
         raise AuthorNotCertified(error.code, record_id=record_id.hex(), author=opening.policy.author.hex()) from error
-    if credential.body.org_id != state.org_id:
-        raise AuthorNotCertified("committed by another organisation", record_id=record_id.hex(), org_id=state.org_id.hex())
     if not author_signed(credential.body.person_key, record_id, opening):
         raise AuthorNotCertified("signature", record_id=record_id.hex(), author=opening.policy.author.hex())
     return credential

@@ -140,7 +140,7 @@ def _check_terms(terms: OrganisationCertificate | CredentialBody) -> None:
 
 
 def _check_certificate(certificate: OrganisationCertificate, before: OrganisationState | None, env: BlockEnv) -> None:
-    """A certificate that is not over, and that leaves no gap before it: older records are judged by the newest certificate."""
+    """A certificate that is not over. One that begins later than the one it replaces would take away what is in force now."""
     if certificate.expires_at_ms <= env.time_ms:
         raise DatesRefused("over already", expires_at_ms=certificate.expires_at_ms, time_ms=env.time_ms)
     if before is not None and certificate.not_before_ms > before.certificate.not_before_ms:
