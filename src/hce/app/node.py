@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,16 +22,19 @@ import uvicorn
 from starlette.applications import Starlette
 
 from hce.app.devnet.home import Home
+from hce.app.gossip import feed_pool
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.appendlog import AppendLog
 from hce.foundation.store.kv import KeyValueStore
 from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
-from hce.foundation.types.clock import SystemClock
+from hce.foundation.types.clock import Clock, SystemClock
 from hce.foundation.types.errors import Refused
+from hce.network.channel import NoPeers
 from hce.network.hcefs.fs import HceFs
-from hce.network.hcefs.peers import NoPeers
 from hce.network.hcefs.placements import Placements
+from hce.network.link.certificates import require_keys
+from hce.network.link.link import Link, PeerStatus
 from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
@@ -38,6 +42,7 @@ from hce.network.runtime.signstate import SignState
 from hce.service.api.app import make_api
 from hce.service.api.finality import Finality
 from hce.service.api.services import NodeServices
+from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
 from hce.service.intake.service import Intake
 from hce.service.keyholders.keyshare import load_share
@@ -47,6 +52,7 @@ from hce.service.ledger.genesis import genesis_block
 from hce.service.ledger.ledger import Ledger
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
+from hce.service.terms.genesis import Genesis, genesis_cid
 from hce.service.terms.intake import MAX_BLOB_BYTES
 from hce.service.terms.transactions import parse
 
@@ -54,16 +60,12 @@ WORKERS = 2
 """Threads for release, intake and mailbox; the heavy parts of all three run outside the interpreter lock."""
 MAP_BYTES = 1 << 36
 """Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
+MAX_CONNECTIONS = 512
+"""HTTP connections and requests at one time; more are answered 503 at once."""
+KEEP_ALIVE_S = 30
 SWEEP_S = 600.0
 
 log = logging.getLogger("hce.node")
-
-
-class LinksMissing(Refused):
-    """More than one node needs links between nodes, which this version does not have."""
-
-    code = "node.links_missing"
-    status = 501
 
 
 class RunningNode:
@@ -71,11 +73,10 @@ class RunningNode:
 
     def __init__(self, home: Home, index: int, stack: ExitStack) -> None:
         genesis, keys = home.genesis(), home.node_keys(index)
-        if len(genesis.nodes) > 1:
-            raise LinksMissing(nodes=len(genesis.nodes))
         data, clock = home.node(index) / "data", SystemClock()
         service_key, consensus_key = SigningKey(keys.service), SigningKey(keys.consensus)
 
+        self.link = make_link(home, genesis, index, keys.link, clock) if len(genesis.nodes) > 1 else None
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
         store = stack.enter_context(_closing(KeyValueStore.open(data / "ledger", tables=Ledger.tables(), map_size=MAP_BYTES)))
         if not Ledger.exists(store):
@@ -107,7 +108,7 @@ class RunningNode:
             nodes=len(genesis.nodes),
             packs=packs,
             placements=placements,
-            channel=NoPeers(),
+            channel=self.link or NoPeers(),
             worker=self._work,
         )
         self.keyholder = Keyholder(
@@ -130,11 +131,13 @@ class RunningNode:
             blocklog=self.blocklog,
             signstate=sign_state,
             clock=clock,
-            network=NoNetwork(),
+            network=self.link or NoNetwork(),
             pace=Pace(block_interval_ms=genesis.params.block_interval_ms),
             slots_per_turn=genesis.params.slots_per_turn,
         )
         self.runtime.on_commit(self._block_is_final)
+        if self.link is not None:
+            self.link.on_connected(self.runtime.peer_connected)
         self.api = make_api(
             NodeServices(
                 genesis=genesis,
@@ -146,8 +149,11 @@ class RunningNode:
                 intake=intake,
                 keyholder=self.keyholder,
                 files=self.files,
-                worker=self._work,
+                worker=Workers(self._pool),
                 started_ms=clock.now_ms(),
+                gossip=self._gossip,
+                peers=self._peers,
+                syncing=lambda: self.runtime.driver.syncing,
             )
         )
         self._chain = genesis.chain
@@ -159,7 +165,14 @@ class RunningNode:
     def _final_state(self) -> Iterator[FinalState]:
         with self.ledger.queries.snapshot() as view:
             height = view.height
-            yield FinalState(view.health, height, view.head(height).time_ms, syncing=False)
+            yield FinalState(view.health, height, view.head(height).time_ms, self.runtime.driver.syncing)
+
+    def _gossip(self, raw: bytes) -> None:
+        if self.link is not None:
+            self.link.gossip_tx(raw)
+
+    def _peers(self) -> list[PeerStatus]:
+        return [] if self.link is None else self.link.peers()
 
     def _epoch(self) -> int:
         return self.blocklog.head.block.header.epoch
@@ -170,11 +183,40 @@ class RunningNode:
         if revoked:
             await self._work(self.keyholder.revocations_final, revoked)
 
+    @asynccontextmanager
+    async def linked(self) -> AsyncIterator[None]:
+        """Connected to the other nodes for the time of the block; alone, nothing happens."""
+        if self.link is None:
+            yield
+            return
+        async with self.link:
+            feeding = asyncio.create_task(feed_pool(self.link, self.ledger.check_tx, self._work))
+            try:
+                yield
+            finally:
+                feeding.cancel()
+
     async def sweep(self) -> None:
         """Drops old mail now and then, for as long as the node runs."""
         while True:
             await asyncio.sleep(SWEEP_S)
             await self._work(self._mailbox.sweep)
+
+
+def make_link(home: Home, genesis: Genesis, index: int, link_seed: bytes, clock: Clock) -> Link:
+    """The node's links to all others. `CertificateMismatch` when the genesis contradicts itself."""
+    certificates = [member.link_certificate for member in genesis.nodes]
+    require_keys(certificates, [node.link_key for node in genesis.node_list])
+    return Link(
+        chain=genesis.chain,
+        genesis=genesis_cid(genesis),
+        index=index,
+        certificates=certificates,
+        link_seed=link_seed,
+        addresses=home.link_addresses(),
+        clock=clock,
+        chance=random.SystemRandom().random,
+    )
 
 
 @contextmanager
@@ -189,7 +231,7 @@ async def run_node(home: Home, index: int, port: int) -> None:
     """Serves until SIGTERM or SIGINT, then stops cleanly. Raises what broke consensus, so that the process ends with an error."""
     with ExitStack() as stack:
         node = RunningNode(home, index, stack)
-        async with serving(node.api, port):
+        async with node.linked(), serving(node.api, port):
             stopping = asyncio.Event()
             for sign in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
@@ -208,7 +250,15 @@ async def run_node(home: Home, index: int, port: int) -> None:
 async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
     """HTTP on the loopback address for the time of the block. Signals stay with the caller."""
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off", server_header=False
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # `serve` would take the signal handlers

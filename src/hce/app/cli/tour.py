@@ -17,7 +17,7 @@ from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
 from hce.app.devnet.genesis import home_at
 from hce.app.devnet.home import Home
-from hce.app.devnet.people import ORGANISATIONS
+from hce.app.devnet.run import port_count
 from hce.app.gateway_client import GatewayClient
 from hce.app.preflight import free_ports
 from hce.app.tour.patient import choose_bundle
@@ -91,7 +91,7 @@ async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home
 
     with tempfile.TemporaryDirectory(prefix="hce-") as folder:
         home = Home(Path(folder))
-        ports = free_ports(nodes + len(ORGANISATIONS))
+        ports = free_ports(port_count(nodes))
         async with running(home, Params(), nodes, ports, tell) as supervisor:
             yield home, supervisor.restart
 

@@ -20,6 +20,7 @@ from hce.foundation.store.disk import replace_file
 from hce.foundation.types.blocks import RULES_VERSION, Node
 from hce.foundation.types.quorum import two_thirds
 from hce.foundation.types.scalars import amount_to_bytes
+from hce.network.link.certificates import make_certificate
 from hce.service.keyholders.keyshare import write_share
 from hce.service.terms.genesis import TOTAL_SUPPLY_AHCE, Genesis, GenesisBalance, GenesisNode, Params
 from hce.service.terms.states import KeyholderState
@@ -36,19 +37,26 @@ Random = Callable[[int], bytes]
 
 
 def make_network(
-    home: Home, node_urls: list[str], gateways: dict[str, str], params: Params, now_ms: int, random: Random
+    home: Home, node_urls: list[str], links: list[str], gateways: dict[str, str], params: Params, now_ms: int, random: Random
 ) -> Genesis:
-    """Writes the whole folder of a new network; refuses nothing, so callers check `home.exists` first."""
+    """Writes the whole folder of a new network; refuses nothing, so callers check `home.exists` first.
+
+    `links` are "host:port" in node order, empty for one node.
+    """
+    chain = random(16)
     keys = [NodeKeys(random(32), random(32), random(32), random(32)) for _ in node_urls]
     wallet = DemoWallet(random(32))
     dealt = deal(len(keys), two_thirds(len(keys)), random(32))
     genesis = Genesis(
         version=RULES_VERSION,
-        chain=random(16),
+        chain=chain,
         eip155_id=DEMO_EIP155_ID,
         time_ms=now_ms,
         params=params,
-        nodes=[GenesisNode(_public(node), b"") for node in keys],
+        nodes=[
+            GenesisNode(_public(node), make_certificate(node.link, chain, index, now_ms) if links else b"")
+            for index, node in enumerate(keys)
+        ],
         balances=_balances(EthSigningKey(wallet.secret).address),
         keyholders=KeyholderState(dealt.key_id, dealt.threshold, dealt.public_key, list(dealt.member_keys), 0),
     )
@@ -57,7 +65,8 @@ def make_network(
         write_share(home.node(index) / "share.cbor", dealt.shares[index], genesis.chain, dealt.key_id, 0)
     write_private(home.root / "operators.cbor", wallet)
     replace_file(home.genesis_path, encode(genesis), PUBLIC_FILE)
-    replace_file(home.network_path, json.dumps({"nodes": node_urls, "gateways": gateways}, indent=2).encode(), PUBLIC_FILE)
+    described = {"nodes": node_urls, "links": links, "gateways": gateways}
+    replace_file(home.network_path, json.dumps(described, indent=2).encode(), PUBLIC_FILE)
     return genesis
 
 

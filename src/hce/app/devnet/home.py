@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -72,11 +73,16 @@ class Home:
         return decode_as(Genesis, self.genesis_path.read_bytes())
 
     def network(self) -> dict[str, Any]:
-        """{"nodes": [url, ...], "gateways": {name: url}}"""
+        """{"nodes": [url, ...], "links": ["host:port", ...], "gateways": {name: url}}; a lone node has no links."""
         if not self.network_path.exists():
             raise HomeMissing(path=str(self.root))
         found: dict[str, Any] = json.loads(self.network_path.read_text())
         return found
+
+    def link_addresses(self) -> list[tuple[str, int]]:
+        """(host, port) of each node's link, in node order."""
+        split = (urlsplit("//" + address) for address in self.network()["links"])
+        return [(str(address.hostname), int(address.port or 0)) for address in split]
 
     def node_keys(self, index: int) -> NodeKeys:
         return decode_as(NodeKeys, (self.node(index) / "keys.cbor").read_bytes())

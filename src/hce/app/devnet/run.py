@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable
@@ -17,27 +18,41 @@ from hce.service.terms.genesis import Params
 
 GATEWAY_PORT_OFFSET = 50
 """Gateways listen this far above the nodes."""
+LINK_PORT_OFFSET = 20
+"""Links between nodes listen this far above the nodes."""
 
 Tell = Callable[..., None]
 """`tell(key, **fields)`: progress for a person, as a key of the words."""
 
 
 class TooManyNodes(Refused):
-    """More nodes than this version can link."""
+    """More nodes than a network may have, or none."""
 
     code = "node.too_many"
-    status = 501
+    status = 400
 
 
-MAX_NODES = 1
-"""Until the links between nodes exist."""
+MAX_NODES = 9
+"""Super nodes of a network (white paper 3)."""
 
 
 def ports_of(nodes: int, port_base: int) -> list[int]:
-    """Every port a network with this base listens on."""
-    return [port_base + index for index in range(nodes)] + [
-        port_base + GATEWAY_PORT_OFFSET + place for place in range(len(ORGANISATIONS))
+    """Every port a network with this base listens on: nodes, gateways, links."""
+    return [
+        *(port_base + index for index in range(nodes)),
+        *(port_base + GATEWAY_PORT_OFFSET + place for place in range(len(ORGANISATIONS))),
+        *(port_base + LINK_PORT_OFFSET + index for index in range(_links(nodes))),
     ]
+
+
+def _links(nodes: int) -> int:
+    """How many nodes listen for others: a lone one does not."""
+    return nodes if nodes > 1 else 0
+
+
+def port_count(nodes: int) -> int:
+    """How many ports `create` wants."""
+    return nodes + len(ORGANISATIONS) + _links(nodes)
 
 
 def create(home: Home, ports: list[int], nodes: int, params: Params) -> None:
@@ -45,8 +60,10 @@ def create(home: Home, ports: list[int], nodes: int, params: Params) -> None:
     if not 1 <= nodes <= MAX_NODES:
         raise TooManyNodes(expected=MAX_NODES, actual=nodes)
     node_urls = [f"http://127.0.0.1:{port}" for port in ports[:nodes]]
-    gateways = {name: f"http://127.0.0.1:{port}" for name, port in zip(ORGANISATIONS, ports[nodes:], strict=True)}
-    make_network(home, node_urls, gateways, params, int(time.time() * 1_000), os.urandom)
+    first_link = nodes + len(ORGANISATIONS)
+    gateways = {name: f"http://127.0.0.1:{port}" for name, port in zip(ORGANISATIONS, ports[nodes:first_link], strict=True)}
+    links = [f"127.0.0.1:{port}" for _, port in zip(range(_links(nodes)), ports[first_link:], strict=True)]
+    make_network(home, node_urls, links, gateways, params, int(time.time() * 1_000), os.urandom)
     make_gateways(home)
 
 
@@ -68,15 +85,16 @@ def plans(home: Home) -> tuple[list[ProcessPlan], list[ProcessPlan]]:
 def ports_in(home: Home) -> list[int]:
     """Ports the network in this folder listens on."""
     nodes, gateways = plans(home)
-    return [int(_port(plan.url)) for plan in nodes + gateways]
+    links = [port for _, port in home.link_addresses()]
+    return [int(_port(plan.url)) for plan in nodes + gateways] + links
 
 
 async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
-    """Nodes, then the organisations' certificates, then their gateways. Raises `ProcessFailed`."""
+    """All nodes at once, then the organisations' certificates, then their gateways. Raises `ProcessFailed`."""
     nodes, gateways = plans(home)
     for plan in nodes:
         tell("up.node_starting", name=plan.name)
-        await supervisor.start(plan)
+    await start_all(supervisor, nodes)
     async with await Network.join([plan.url for plan in nodes], home.genesis()) as network:
         await network.started()
         for name in home.network()["gateways"]:
@@ -85,6 +103,13 @@ async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
     for plan in gateways:
         tell("up.gateway_starting", name=plan.name)
         await supervisor.start(plan)
+
+
+async def start_all(supervisor: Supervisor, plans: list[ProcessPlan]) -> None:
+    """Starts them side by side and waits until each serves. Raises the first `ProcessFailed` when all have had their chance."""
+    for outcome in await asyncio.gather(*map(supervisor.start, plans), return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _port(url: str) -> str:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from hce.foundation.types.scalars import ChainId, NodeIndex, PublicKey, TimeMs
-from hce.network.link.errors import PeerUnknown
+from hce.network.link.errors import CertificateMismatch, PeerUnknown
 
 NO_EXPIRY = datetime.datetime(9999, 12, 31, 23, 59, 59, tzinfo=datetime.UTC)
 BACKDATED = datetime.timedelta(days=1)
@@ -66,6 +66,17 @@ def link_key_of(certificate: bytes) -> PublicKey:
     """The Ed25519 public key in a certificate. ValueError when there is none."""
     public = x509.load_der_x509_certificate(certificate).public_key()
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def require_keys(certificates: Sequence[bytes], link_keys: Sequence[PublicKey]) -> None:
+    """`CertificateMismatch` unless each certificate is for the link key that the node list names."""
+    for index, (certificate, link_key) in enumerate(zip(certificates, link_keys, strict=True)):
+        try:
+            certified = link_key_of(certificate)
+        except ValueError as error:
+            raise CertificateMismatch("unreadable", index=index) from error
+        if certified != link_key:
+            raise CertificateMismatch("for another key", index=index)
 
 
 class NodeCertificates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hce.foundation.types.errors import PeerFault, Refused, Unavailable
+from hce.foundation.types.errors import Corrupt, PeerFault, Refused, Unavailable
 
 
 class FrameInvalid(PeerFault):
@@ -27,6 +27,12 @@ class PeerSilent(PeerFault):
     """Connected, but nothing whole came for too long."""
 
     code = "link.peer_silent"
+
+
+class CertificateMismatch(Corrupt):
+    """The genesis names a link key and holds a certificate for another one."""
+
+    code = "link.certificate_mismatch"
 
 
 class LinkDown(Unavailable):

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-
+from msgspec import to_builtins
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hce.foundation.codec.dagcbor import convert, decode, decode_as
+from hce.foundation.codec.dagcbor import convert, decode, decode_as, encode
 from hce.foundation.proofs.listhash import list_proof
 from hce.foundation.store.journal import HEALTH
 from hce.foundation.types.errors import HceError, Malformed, NotFound, TooLarge, Unavailable
 from hce.service.api.services import NodeServices
 from hce.service.contracts.value.header import decode_header
 from hce.service.contracts.value.transactions import MAX_VALUE_TX_BYTES
-from hce.service.http import cbor, hex_param, int_query, read_body
+from hce.service.http import cbor, encoded, hex_param, int_query, read_body
+from hce.service.ledger.queries import TxResult
 from hce.service.terms.genesis import genesis_cid
 from hce.service.terms.proofs import (
     MAX_STATE_KEY_BYTES,
@@ -71,6 +71,8 @@ class ChainFace:
                 "time_ms": header.time_ms,
                 "started_ms": node.started_ms,
                 "waiting": len(node.ledger.pool),
+                "syncing": node.syncing(),
+                "peers": [to_builtins(peer) for peer in node.peers()],
             }
         )
 
@@ -85,8 +87,10 @@ class ChainFace:
         return cbor(self._final_header(self._node.ledger.height if raw is None else int(raw)))
 
     async def submit_health(self, request: Request) -> Response:
-        name = self._node.ledger.check_tx(await read_body(request, MAX_TX_BYTES))
-        return JSONResponse({"id": name.hex()})
+        return JSONResponse({"id": (await self._take(await read_body(request, MAX_TX_BYTES))).hex()})
+
+    async def submit_value(self, request: Request) -> Response:
+        return JSONResponse({"hash": (await self._take(await read_body(request, MAX_VALUE_TX_BYTES))).hex()})
 
     async def submit_list(self, request: Request) -> Response:
         """Each is taken or refused on its own, in order; the answer has an id or an error code for each."""
@@ -94,10 +98,12 @@ class ChainFace:
         if len(raws) > MAX_LISTED_TXS:
             raise TooLarge("transactions in one request", actual=len(raws), max=MAX_LISTED_TXS)
         answers: list[Submitted] = []
-        for raw in raws:
-            answers.append(self._submitted(raw))
-            if len(answers) % TXS_AT_A_TIME == 0:
-                await asyncio.sleep(0)
+        for start in range(0, len(raws), TXS_AT_A_TIME):
+            part = raws[start : start + TXS_AT_A_TIME]
+            answers += await self._node.worker(lambda part=part: [self._submitted(raw) for raw in part])
+        for raw, answer in zip(raws, answers, strict=True):
+            if answer.id is not None:
+                self._node.gossip(raw)
         return cbor(answers)
 
     def _submitted(self, raw: bytes) -> Submitted:
@@ -106,9 +112,11 @@ class ChainFace:
         except HceError as error:
             return Submitted(None, error.code)
 
-    async def submit_value(self, request: Request) -> Response:
-        name = self._node.ledger.check_tx(await read_body(request, MAX_VALUE_TX_BYTES))
-        return JSONResponse({"hash": name.hex()})
+    async def _take(self, raw: bytes) -> bytes:
+        """Into this node's pool, off the loop, and on to the other nodes."""
+        name: bytes = await self._node.worker(self._node.ledger.check_tx, raw)
+        self._node.gossip(raw)
+        return name
 
     async def health_tx(self, request: Request) -> Response:
         name = hex_param(request, "tx_id", 36)
@@ -116,12 +124,14 @@ class ChainFace:
         found = await self._node.finality.wait(lambda: queries.tx_result(name), int_query(request, "wait_ms", 0, MAX_WAIT_MS))
         if found is None:
             raise NotFound("no final transaction of that id", tx_id=name.hex())
+        return cbor(await self._node.worker(self._prove_tx, found))
+
+    def _prove_tx(self, found: TxResult) -> TxProof:
+        """Hashes both lists of the block: work for a worker."""
         block = self._node.final_block(found.height).block
-        receipt, receipt_proof = queries.receipt_proof(found.height, found.index)
+        receipt, receipt_proof = self._node.ledger.queries.receipt_proof(found.height, found.index)
         txs = block.ledger.health_txs
-        return cbor(
-            TxProof(self._final_header(found.height), txs[found.index], list_proof(txs, found.index), receipt, receipt_proof)
-        )
+        return TxProof(self._final_header(found.height), txs[found.index], list_proof(txs, found.index), receipt, receipt_proof)
 
     async def value_tx(self, request: Request) -> Response:
         name = hex_param(request, "tx_hash", 32)
@@ -158,10 +168,14 @@ class ChainFace:
         wanted = convert(list[bytes], keys)
         if len(wanted) > MAX_STATE_KEYS or any(not 0 < len(key) <= MAX_STATE_KEY_BYTES for key in wanted):
             raise Malformed("too many keys, or one too long", max_keys=MAX_STATE_KEYS, max_bytes=MAX_STATE_KEY_BYTES)
+        return encoded(await self._node.worker(self._prove_state, wanted))
+
+    def _prove_state(self, keys: list[bytes]) -> bytes:
+        """About 60 us a key: work for a worker."""
         with self._node.ledger.queries.snapshot() as view:
-            values = [ProvenValue(*view.prove(HEALTH, key)) for key in wanted]
+            values = [ProvenValue(*view.prove(HEALTH, key)) for key in keys]
             height = view.height
-        return cbor(StateProof(self._final_header(height), values))
+        return encode(StateProof(self._final_header(height), values))
 
     async def entries(self, request: Request) -> Response:
         grant_id = hex_param(request, "grant_id", 32)

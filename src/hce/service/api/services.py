@@ -10,6 +10,7 @@ from msgspec import Struct
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.scalars import Height
 from hce.network.hcefs.fs import HceFs
+from hce.network.link.link import PeerStatus
 from hce.service.api.finality import Finality
 from hce.service.intake.service import Intake
 from hce.service.keyholders.service import Keyholder
@@ -46,3 +47,9 @@ class NodeServices(Struct, frozen=True):
     files: HceFs
     worker: Worker
     started_ms: int
+    gossip: Callable[[bytes], None]
+    """Passes a transaction that was taken here on to the other nodes."""
+    peers: Callable[[], list[PeerStatus]]
+    """How the links to the other nodes stand."""
+    syncing: Callable[[], bool]
+    """Whether a peer proved a height final that this node does not have."""
