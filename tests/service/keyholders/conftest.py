@@ -13,7 +13,7 @@ from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import Capsule, DealtKey, deal, encapsulate
-from hce.service.keyholders.release import ReleaseMoment
+from hce.service.keyholders.case import ReleaseMoment
 from hce.service.terms import grants, payloads, records, states
 
 CHAIN = b"hce test chain 1"

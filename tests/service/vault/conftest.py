@@ -14,8 +14,9 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import DealtKey, deal
+from hce.service.keyholders.case import ReleaseMoment
 from hce.service.keyholders.partials import sealed_receipt, sealed_reply
-from hce.service.keyholders.release import ReleaseMoment, may_release
+from hce.service.keyholders.release import may_release
 from hce.service.terms import states
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import AccessRequest, ReleaseRequest

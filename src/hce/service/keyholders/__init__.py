@@ -1,5 +1,6 @@
 """Lock B at one node: decide whether a record's key part may be released, note it to the owner, release it.
 
+    case.py      a request beside the state it is judged by
     release.py   the decision: one pure function over one printable table of checks
     revoked.py   grants seen revoked before the chain says so, durable
     partials.py  the answer: partial decryptions with proofs, and the receipt

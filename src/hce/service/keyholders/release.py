@@ -15,18 +15,17 @@ entry committed to; a captured request replayed by somebody else is answered to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
-from functools import cached_property
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
 from hce.foundation.crypto.sign import verify
 from hce.foundation.crypto.threshold import Capsule, verify_capsule
 from hce.service.keyholders import errors
+from hce.service.keyholders.case import Case, ReleaseMoment
 from hce.service.terms.certification import CredentialNotCertified, OrganisationNotCertified, require_author, require_credential
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import (
     AccessBody,
-    RecordOpening,
     ReleaseRequest,
     access_commitment,
     grant_id_of,
@@ -37,36 +36,7 @@ from hce.service.terms.grants import (
 )
 from hce.service.terms.payloads import GrantOpen, owner_digest
 from hce.service.terms.records import capsule_digest, capsule_label, envelope_digest, policy_commitment
-from hce.service.terms.states import (
-    CompartmentState,
-    CredentialState,
-    EntryState,
-    GrantState,
-    HealthReader,
-    KeyholderState,
-    RecordState,
-)
-
-T = TypeVar("T")
-
-
-class ReleaseMoment(NamedTuple):
-    """Where and when the node stands while it decides."""
-
-    chain: bytes
-    height: int
-    """Of the final state that is asked."""
-    block_time_ms: int
-    local_ms: int
-    syncing: bool
-    """A peer showed a commit above this node's state."""
-    revoked: Container[bytes]
-    """Grant ids seen revoked by any path, the chain's own word not needed."""
-
-    @property
-    def now_ms(self) -> int:
-        """The later of block time and local clock: neither a halted chain nor a slow clock keeps a grant alive."""
-        return max(self.block_time_ms, self.local_ms)
+from hce.service.terms.states import HealthReader
 
 
 class ApprovedRecord(NamedTuple):
@@ -86,57 +56,6 @@ class Approved(NamedTuple):
     key_id: bytes
     sharing_epoch: int
     records: tuple[ApprovedRecord, ...]
-
-
-class OpenedRecord(NamedTuple):
-    """A requested record: what the chain says and what the request opened."""
-
-    record_id: bytes
-    state: RecordState
-    opening: RecordOpening
-
-
-class Case:
-    """A request beside the state it is judged by. Looking up what is not there raises the error that names it."""
-
-    def __init__(self, state: HealthReader, request: ReleaseRequest, now: ReleaseMoment, params: Params) -> None:
-        self.state = state
-        self.request = request
-        self.now = now
-        self.params = params
-
-    @cached_property
-    def entry(self) -> EntryState:
-        return _found(self.state.entry(self.request.entry_id), errors.EntryUnknown(entry_id=self.request.entry_id.hex()))
-
-    @cached_property
-    def grant(self) -> GrantState:
-        """The grant the entry stands under, by the id the access body opens."""
-        grant_id = self.request.access.grant_id
-        return _found(self.state.grant(grant_id), errors.GrantUnknown(grant_id=grant_id.hex()))
-
-    @cached_property
-    def compartment(self) -> CompartmentState:
-        return _found(self.state.compartment(self.request.grant.compartment_id), errors.CompartmentUnknown())
-
-    @cached_property
-    def reader(self) -> CredentialState:
-        return _found(self.state.credential(self.request.access.credential_id), errors.ReaderNotCertified("unknown"))
-
-    @cached_property
-    def keyholders(self) -> KeyholderState:
-        return _found(self.state.keyholders(), errors.NoKeyholders("none in the state"))
-
-    @cached_property
-    def records(self) -> tuple[OpenedRecord, ...]:
-        """Requested records that came with an opening; nothing else is ever released."""
-        pairs = zip(self.request.requested, self.request.openings, strict=False)
-        return tuple(self._opened(record_id, opening) for record_id, opening in pairs)
-
-    def _opened(self, record_id: bytes, opening: RecordOpening) -> OpenedRecord:
-        state = _found(self.state.record(record_id), errors.RecordUnknown(record_id=record_id.hex()))
-        _found(self.state.credential(opening.policy.author), errors.AuthorNotCertified("unknown", record_id=record_id.hex()))
-        return OpenedRecord(record_id, state, opening)
 
 
 class Check(NamedTuple):
@@ -394,9 +313,3 @@ def may_release(state: HealthReader, request: ReleaseRequest, now: ReleaseMoment
         sharing_epoch=case.keyholders.sharing_epoch,
         records=tuple(ApprovedRecord(record.record_id, record.opening.capsule) for record in case.records),
     )
-
-
-def _found(value: T | None, absent: Exception) -> T:
-    if value is None:
-        raise absent
-    return value

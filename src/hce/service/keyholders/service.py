@@ -17,9 +17,10 @@ from typing import Protocol
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import KeyShare
 from hce.foundation.types.clock import Clock
+from hce.service.keyholders.case import ReleaseMoment
 from hce.service.keyholders.errors import GrantRevoked, NoKeyholders, RevokeSeen
 from hce.service.keyholders.partials import receipt_item_id, sealed_receipt, sealed_reply
-from hce.service.keyholders.release import Approved, ReleaseMoment, may_release
+from hce.service.keyholders.release import Approved, may_release
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.terms.genesis import Params
