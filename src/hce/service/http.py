@@ -54,7 +54,7 @@ def cbor(value: Any) -> Response:
     return Response(encode(value), media_type=DAG_CBOR_TYPE)
 
 
-def raw(content: bytes) -> Response:
+def encoded(content: bytes) -> Response:
     return Response(content, media_type=DAG_CBOR_TYPE)
 
 

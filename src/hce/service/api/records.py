@@ -13,7 +13,7 @@ from hce.foundation.types.errors import NotFound
 from hce.foundation.types.scalars import Digest
 from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
-from hce.service.http import cbor, hex_param, raw, read_body
+from hce.service.http import cbor, encoded, hex_param, read_body
 from hce.service.terms.grants import ReleaseRequest
 from hce.service.terms.intake import IntakeBatch
 from hce.service.terms.mailbox import SignedAct, SignedRead
@@ -47,10 +47,10 @@ class RecordsFace:
 
     async def blob(self, request: Request) -> Response:
         cid = hex_param(request, "cid", CID_BYTES)
-        return raw(await self._node.files.blob(cid))
+        return encoded(await self._node.files.blob(cid))
 
     async def shard(self, request: Request) -> Response:
-        return raw(await self._node.files.shard(hex_param(request, "cid", CID_BYTES)))
+        return encoded(await self._node.files.shard(hex_param(request, "cid", CID_BYTES)))
 
     async def shards(self, request: Request) -> Response:
         body = await read_body(request, MAX_SHARDS_REQUEST_BYTES)
@@ -72,4 +72,4 @@ class RecordsFace:
 
     async def release(self, request: Request) -> Response:
         body = await read_body(request, MAX_RELEASE_BYTES)
-        return raw(await self._node.worker(lambda: self._node.keyholder.release(decode_as(ReleaseRequest, body))))
+        return encoded(await self._node.worker(lambda: self._node.keyholder.release(decode_as(ReleaseRequest, body))))

@@ -14,7 +14,7 @@ from hce.foundation.types.blocks import Block, Commit, ConsensusHeader, LedgerHe
 from hce.foundation.types.errors import PeerFault
 from hce.foundation.types.scalars import AmountBytes, Bytes32, Cid, Steps
 
-MAX_STATE_KEYS = 1_000
+MAX_STATE_KEYS = 250
 """Keys one question may ask for."""
 MAX_STATE_KEY_BYTES = 128
 
