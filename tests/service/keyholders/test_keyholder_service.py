@@ -81,12 +81,14 @@ class Scene:
         grant = decode_as(states.GrantState, self.table[key])
         self.table[key] = encode(structs.replace(grant, revoked_height=1_000))
 
-    def log(self) -> list[mailbox.MailItem]:
-        """The owner reads the log of the grant."""
+    def log(self, owner: bytes | None = None) -> list[mailbox.MailItem]:
+        """The owner reads the log of the grant; or what is in the log of another owner with the same log key."""
         key = SigningKey(_seed("log-read"))
         self.now_ms_value += 1
         nonce = self.now_ms_value.to_bytes(32, "big")
-        read = mailbox.MailboxRead(self.world.chain, "log", [key.public], 0, 100, [], self.now_ms_value, nonce)
+        read = mailbox.MailboxRead(
+            self.world.chain, "log", [key.public, owner or self.world.owner.public], 0, 100, [], self.now_ms_value, nonce
+        )
         page = self.mailbox.read(mailbox.SignedRead(read, key.sign(mailbox.read_message(read))))
         assert isinstance(page, mailbox.MailPage)
         return page.items
@@ -138,7 +140,7 @@ def test_the_owner_finds_a_signed_receipt_of_what_was_released(scene: Scene, ope
     assert verify(NODE_KEY.public, grants.receipt_message(signed.receipt), signed.signature)
     assert signed.receipt.entry_id == scene.request.entry_id
     assert signed.receipt.access == scene.request.access
-    assert signed.receipt.records == scene.request.requested
+    assert signed.receipt.records == scene.request.entry_records
 
 
 def test_the_same_request_is_answered_again_under_the_first_receipt(scene: Scene, opening_key: OpeningKey) -> None:
@@ -149,19 +151,36 @@ def test_the_same_request_is_answered_again_under_the_first_receipt(scene: Scene
     assert len(scene.log()) == 1
 
 
-def test_another_part_of_the_entry_gets_a_receipt_of_its_own(scene: Scene) -> None:
+def test_one_receipt_names_the_whole_entry_and_covers_every_part_of_it(scene: Scene, opening_key: OpeningKey) -> None:
     keyholder = scene.keyholder()
-    keyholder.release(scene.request)
-    requested = scene.request.requested[:1]
+    for requested in ([1], [0], [0, 1], [1, 0]):
+        keyholder.release(part_of(scene, requested))
+    (item,) = scene.log()
+    signed = decode_as(grants.SignedReceipt, opening_key.open(grants.receipt_info(scene.world.chain), item.data))
+    assert signed.receipt.records == scene.request.entry_records
+
+
+def part_of(scene: Scene, numbers: list[int]) -> grants.ReleaseRequest:
+    """The same entry, asked for some of its records."""
+    requested = [scene.request.requested[number] for number in numbers]
     message = grants.release_message(scene.world.chain, scene.request.entry_id, scene.request.access.response_key, requested)
-    part = structs.replace(
+    return structs.replace(
         scene.request,
         requested=requested,
-        openings=scene.request.openings[:1],
+        openings=[scene.request.openings[number] for number in numbers],
         credential_signature=scene.world.person.sign(message),
     )
-    keyholder.release(part)
-    assert len(scene.log()) == 2
+
+
+def test_a_grant_of_another_owner_that_names_this_log_key_fills_another_log(world: Any, tmp_path: Path) -> None:
+    """The log of the grant belongs to who signed the grant: naming somebody's log key is of no use."""
+    victim = SigningKey(_seed("the victim's owner key"))
+    scene = Scene(world, tmp_path)
+    scene.keyholder().release(scene.request)
+    assert len(scene.log()) == 1
+    assert scene.log(owner=victim.public) == []
+    scene.mailbox.close()
+    scene.revoked.close()
 
 
 def test_without_room_for_the_receipt_nothing_is_released(scene: Scene) -> None:

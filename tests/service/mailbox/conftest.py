@@ -50,6 +50,7 @@ class Post:
         self.org_id = payloads.org_id(CHAIN, self.org_key.public)
         self.place = [self.feed_reader.public, self.owner.public]
         self.feed = grants.feed_address(*self.place)
+        self.log_place = [self.log_reader.public, self.owner.public]
         certificate = payloads.OrganisationCertificate(
             self.org_key.public, bytes(1216), "Lab", "DE", "lab", ["read", "write"], 0, START_MS * 2
         )

@@ -174,10 +174,10 @@ def test_an_inbox_takes_from_anybody_pages_in_order_and_is_emptied_by_its_organi
 
 
 def test_a_log_item_is_kept_once(people: Any, box: Mailbox) -> None:
-    address = log_address(people.log_reader.public)
+    address = log_address(*people.log_place)
     assert box.append_log(address, b"\x03" * 32, b"sealed receipt")
     assert not box.append_log(address, b"\x03" * 32, b"sealed again")
-    page = box.read(people.read("log", [people.log_reader.public], people.log_reader))
+    page = box.read(people.read("log", people.log_place, people.log_reader))
     assert isinstance(page, mailbox.MailPage)
     assert [item.data for item in page.items] == [b"sealed receipt"]
 

@@ -18,6 +18,7 @@ from hce.service.terms.grants import (
     grant_message,
     receipt_info,
     receipt_message,
+    release_message,
 )
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.transactions import make_body
@@ -129,16 +130,39 @@ def test_a_receipt_with_another_story_is_named(logged: Logged) -> None:
 def test_more_records_than_committed_are_named(logged: Logged) -> None:
     receipts = logged.log().receipts
     honest = receipts[0].receipt
-    for records in ([*honest.records, b"r" * 32], [b"r" * 32, honest.records[1]]):
+    for records in ([*honest.records, b"r" * 32], [b"r" * 32, honest.records[1]], [b"r" * 32], honest.records[:1], []):
         wide = SignedReceipt(replace(honest, records=records), receipts[0].signature)
         assert codes(logged.audit(receipts=[wide, *receipts[1:]])) == ["log.more_than_committed"]
 
 
-def test_part_of_the_records_is_no_finding(logged: Logged) -> None:
+def test_a_true_receipt_beside_a_false_one_tells_the_records_and_the_false_one_is_named(logged: Logged) -> None:
     receipts = logged.log().receipts
     honest = receipts[0].receipt
-    part = SignedReceipt(replace(honest, records=honest.records[:1]), receipts[0].signature)
-    assert logged.audit(receipts=[part, *receipts[1:]]).complete
+    false = SignedReceipt(replace(honest, records=[b"r" * 32], node=8), receipts[0].signature)
+    report = logged.audit(receipts=[false, *receipts])
+    assert [(finding.code, finding.detail) for finding in report.findings] == [("log.more_than_committed", "node 8")]
+    assert next(read.records for read in report.reads if read.entry_id == honest.entry_id) == honest.records
+
+
+def test_reading_an_entry_in_parts_and_in_any_order_is_a_complete_log(world: Any) -> None:
+    logged = Logged(world)
+    made, written = logged.grants[0], logged.written
+    prepared = world.access(made, written)
+    parcel = granting.open_parcel(world.inbox, made.parcel, CHAIN, {world.reader.public})
+    for part in ([written[2]], [written[1], written[0]]):
+        request = world.release_request(made, prepared, part, parcel)
+        requested = request.requested[::-1]
+        message = release_message(CHAIN, request.entry_id, request.access.response_key, requested)
+        backwards = replace(
+            request,
+            requested=requested,
+            openings=request.openings[::-1],
+            credential_signature=world.author_key.sign(message),
+        )
+        world.network.release(backwards, 0)
+    report = logged.audit()
+    assert report.complete
+    assert next(read.records for read in report.reads if read.entry_id == prepared.entry_id) == prepared.records
 
 
 def test_junk_and_forgeries_in_the_log_are_named_and_hide_nothing(logged: Logged) -> None:

@@ -60,25 +60,25 @@ class Case:
 
     @cached_property
     def entry(self) -> EntryState:
-        return found(self.state.entry(self.request.entry_id), errors.EntryUnknown(entry_id=self.request.entry_id.hex()))
+        return _found(self.state.entry(self.request.entry_id), errors.EntryUnknown(entry_id=self.request.entry_id.hex()))
 
     @cached_property
     def grant(self) -> GrantState:
         """The grant the entry stands under, by the id the access body opens."""
         grant_id = self.request.access.grant_id
-        return found(self.state.grant(grant_id), errors.GrantUnknown(grant_id=grant_id.hex()))
+        return _found(self.state.grant(grant_id), errors.GrantUnknown(grant_id=grant_id.hex()))
 
     @cached_property
     def compartment(self) -> CompartmentState:
-        return found(self.state.compartment(self.request.grant.compartment_id), errors.CompartmentUnknown())
+        return _found(self.state.compartment(self.request.grant.compartment_id), errors.CompartmentUnknown())
 
     @cached_property
     def reader(self) -> CredentialState:
-        return found(self.state.credential(self.request.access.credential_id), errors.ReaderNotCertified("unknown"))
+        return _found(self.state.credential(self.request.access.credential_id), errors.ReaderNotCertified("unknown"))
 
     @cached_property
     def keyholders(self) -> KeyholderState:
-        return found(self.state.keyholders(), errors.NoKeyholders("none in the state"))
+        return _found(self.state.keyholders(), errors.NoKeyholders("none in the state"))
 
     @cached_property
     def records(self) -> tuple[OpenedRecord, ...]:
@@ -87,12 +87,12 @@ class Case:
         return tuple(self._opened(record_id, opening) for record_id, opening in pairs)
 
     def _opened(self, record_id: bytes, opening: RecordOpening) -> OpenedRecord:
-        state = found(self.state.record(record_id), errors.RecordUnknown(record_id=record_id.hex()))
-        found(self.state.credential(opening.policy.author), errors.AuthorNotCertified("unknown", record_id=record_id.hex()))
+        state = _found(self.state.record(record_id), errors.RecordUnknown(record_id=record_id.hex()))
+        _found(self.state.credential(opening.policy.author), errors.AuthorNotCertified("unknown", record_id=record_id.hex()))
         return OpenedRecord(record_id, state, opening)
 
 
-def found(value: T | None, absent: Exception) -> T:
+def _found(value: T | None, absent: Exception) -> T:
     if value is None:
         raise absent
     return value

@@ -7,7 +7,6 @@ from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.seal import seal
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import KeyShare, partial
-from hce.foundation.proofs.listhash import list_root
 from hce.service.keyholders.release import Approved, ApprovedRecord
 from hce.service.terms.grants import (
     ReleasedPartial,
@@ -22,14 +21,14 @@ from hce.service.terms.grants import (
 
 
 def receipt_item_id(approved: Approved) -> bytes:
-    """Names a receipt in the owner's log: one for each entry and set of records, however often it is asked for."""
-    return digest("hce/receipt-item/1", approved.entry_id, list_root(sorted(record.record_id for record in approved.records)))
+    """Names a receipt in the owner's log: one for each entry, however often and in whatever parts it is asked for."""
+    return digest("hce/receipt-item/1", approved.entry_id)
 
 
 def sealed_receipt(chain: bytes, approved: Approved, node: int, height: int, time_ms: int, service_key: SigningKey) -> bytes:
-    """What the owner's log keeps: who got which records' key part, when, signed by this node, sealed to the owner's log key."""
-    released = [record.record_id for record in approved.records]
-    receipt = ReleaseReceipt(chain, approved.entry_id, approved.access, released, node, height, time_ms)
+    """What the owner's log keeps: who gets key parts of which records at most, signed by this node, sealed to the owner's log key."""
+    records = list(approved.entry_records)
+    receipt = ReleaseReceipt(chain, approved.entry_id, approved.access, records, node, height, time_ms)
     signed = SignedReceipt(receipt, service_key.sign(receipt_message(receipt)))
     return seal(approved.log_key, receipt_info(chain), encode(signed))
 

@@ -30,6 +30,7 @@ from hce.service.terms.grants import (
     access_commitment,
     grant_id_of,
     grant_message,
+    log_address,
     public_grant,
     records_root,
     release_message,
@@ -51,8 +52,10 @@ class Approved(NamedTuple):
     grant_id: bytes
     access: AccessBody
     response_key: bytes
+    entry_records: tuple[bytes, ...]
+    """Everything the entry stands for, in its order: what the receipt names, however little is asked for now."""
     log_key: bytes
-    log_read_key: bytes
+    log_address: bytes
     key_id: bytes
     sharing_epoch: int
     records: tuple[ApprovedRecord, ...]
@@ -307,8 +310,9 @@ def may_release(state: HealthReader, request: ReleaseRequest, now: ReleaseMoment
         grant_id=request.access.grant_id,
         access=request.access,
         response_key=request.access.response_key,
+        entry_records=tuple(request.entry_records),
         log_key=request.grant.log_key,
-        log_read_key=request.grant.log_read_key,
+        log_address=log_address(request.grant.log_read_key, request.grant.owner_key),
         key_id=case.keyholders.key_id,
         sharing_epoch=case.keyholders.sharing_epoch,
         records=tuple(ApprovedRecord(record.record_id, record.opening.capsule) for record in case.records),

@@ -3,9 +3,10 @@
 The receipt is durable before the first partial is computed. A crash in between leaves a receipt of a release that did not happen:
 the owner may be told too much, never too little. Without room for the receipt nothing is released.
 
-The same request again is answered again, and the first receipt stands for both: it names the same entry, records and reader, and a
-reader who repeats himself must not be able to fill the owner's log. So an entry has at least one receipt at each node that
-answered, and exactly one for each set of records it was asked for.
+An entry has one receipt at each node that answered, written at the first release under it, and it names every record of the entry:
+released at most these. Asking again, for the same records or for others of the entry, is covered by it. So a log grows by one item for
+each access entry somebody paid for on chain; receipts for each part of an entry would let one entry of 1,000 records fill it. A log that
+is full all the same stops releases until its owner drops the oldest receipts he has read; nothing is dropped for him.
 
 Openings and salts live in the request and die with it.
 """
@@ -24,7 +25,7 @@ from hce.service.keyholders.release import Approved, may_release
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.terms.genesis import Params
-from hce.service.terms.grants import ReleaseRequest, log_address
+from hce.service.terms.grants import ReleaseRequest
 
 
 class ReceiptLog(Protocol):
@@ -99,4 +100,4 @@ class Keyholder:
 
     def _write_receipt(self, approved: Approved, height: int, time_ms: int) -> None:
         sealed = sealed_receipt(self._chain, approved, self._node, height, time_ms, self._service_key)
-        self._mailbox.append_log(log_address(approved.log_read_key), receipt_item_id(approved), sealed)
+        self._mailbox.append_log(approved.log_address, receipt_item_id(approved), sealed)

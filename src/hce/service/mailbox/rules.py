@@ -6,7 +6,7 @@ A place is opened to the node as the keys that make its address, so the address 
     feed, envelopes                                 feed_read_key, owner_key    feed_read_key (owner and grantees)
     owner, quarantine                               feed_read_key, owner_key    owner_key
     accept, reject, erase, revoke-token             feed_read_key, owner_key    owner_key
-    log                                             log_read_key                log_read_key
+    log                                             log_read_key, owner_key     log_read_key
     inbox, drop                                     org_id                      the organisation's key in the final state
 """
 

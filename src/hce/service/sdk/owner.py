@@ -192,7 +192,8 @@ class Owner:
 
     async def receipts(self) -> ReadLog:
         """Every receipt any node left, decrypted and its signature checked."""
-        items = await Mail(self._network, self._clock, [self.keys.log_read.public], self.keys.log_read).items("log")
+        place = [self.keys.log_read.public, self.keys.owner.public]
+        items = await Mail(self._network, self._clock, place, self.keys.log_read).items("log")
         service_keys = {index: node.service_key for index, node in enumerate(self._network.genesis.node_list)}
         return read_receipts(self.keys.log, [item.data for item in items], self._network.chain, service_keys)
 

@@ -170,12 +170,13 @@ class ReleaseReply(Struct, frozen=True, array_like=True):
 
 
 class ReleaseReceipt(Struct, frozen=True, array_like=True):
-    """A node's signed note to the owner: what it released, to whom, under which entry. Written before the partial leaves."""
+    """A node's signed note to the owner: who may have had which records, under which entry. Written before the first partial leaves."""
 
     chain: ChainId
     entry_id: Bytes32
     access: AccessBody
     records: Annotated[list[Bytes32], Meta(max_length=MAX_RECORDS_PER_ENTRY)]
+    """All records of the entry, in its order: the node released at most these."""
     node: NodeIndex
     height: Height
     time_ms: TimeMs
@@ -260,8 +261,9 @@ def feed_address(feed_read_key: bytes, owner_key: bytes) -> bytes:
     return digest("hce/feed/1", feed_read_key, owner_key)
 
 
-def log_address(log_read_key: bytes) -> bytes:
-    return digest("hce/log/1", log_read_key)
+def log_address(log_read_key: bytes, owner_key: bytes) -> bytes:
+    """The owner key signs the grant that names the log, so that nobody sends receipts into the log of another."""
+    return digest("hce/log/1", log_read_key, owner_key)
 
 
 def inbox_address(org_id: bytes) -> bytes:

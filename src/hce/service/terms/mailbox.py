@@ -1,7 +1,7 @@
 """Words of the mailbox: signed reads and acts, pages, deletion receipts (`docs/formats.md`, section Mailbox).
 
 A place is named by what makes its address, so that a node can check who may ask without being told anything else:
-feeds by [feed_read_key, owner_key], logs by [log_read_key], inboxes by [org_id].
+feeds by [feed_read_key, owner_key], logs by [log_read_key, owner_key], inboxes by [org_id].
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ def deletion_message(receipt: DeletionReceipt) -> bytes:
 
 def place_address(kind: str, place: list[bytes]) -> bytes:
     """Address of a read or act of this kind; `Malformed` when the place does not have the parts the kind needs."""
-    parts = 1 if kind in ("log", "inbox", "drop") else 2
+    parts = 1 if kind in ("inbox", "drop") else 2
     if len(place) != parts:
         raise Malformed("place does not fit the kind", kind=kind, expected=parts, actual=len(place))
-    if parts == 2:
-        return feed_address(place[0], place[1])
-    return log_address(place[0]) if kind == "log" else inbox_address(place[0])
+    if parts == 1:
+        return inbox_address(place[0])
+    return log_address(place[0], place[1]) if kind == "log" else feed_address(place[0], place[1])

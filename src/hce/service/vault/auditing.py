@@ -52,7 +52,7 @@ entries_differ       the entries handed out do not hash to the chain's running h
 no_receipt           an entry no node has explained: who read is unknown, or nobody released anything
 receipt_differs      a receipt whose access body does not open the entry's commitment
 unknown_entry        a receipt for an entry that stands under none of the grants
-more_than_committed  receipts name other or more records than the entry committed to
+more_than_committed  a receipt names other records than the entry committed to
 item_unreadable      an item of the log that the log key does not open
 item_forged          a receipt no node has signed
 """
@@ -95,7 +95,7 @@ class Read(Struct, frozen=True):
     """Block time of the access entry."""
     purpose: str
     records: list[bytes]
-    """Released by at least one node that signed so."""
+    """What the entry committed to, in its order: at most these were released. Empty when no receipt names them truly."""
     nodes: list[int]
 
 
@@ -192,10 +192,12 @@ def _explain(
     if not fitting:
         return None, [*findings, Finding("log.no_receipt", name.hex())]
     access = fitting[0].access
-    records = sorted({record for receipt in fitting for record in receipt.records})
-    whole = [receipt for receipt in fitting if len(receipt.records) >= access.records_count]
-    if len(records) > access.records_count or any(records_root(receipt.records) != access.records_root for receipt in whole):
-        findings.append(Finding("log.more_than_committed", name.hex()))
+    true = [receipt for receipt in fitting if _names_the_committed(receipt)]
+    findings += [
+        Finding("log.more_than_committed", name.hex(), f"node {receipt.node}")
+        for receipt in fitting
+        if not _names_the_committed(receipt)
+    ]
     credential = people.credential(access.credential_id) if people else None
     read = Read(
         entry_id=name,
@@ -205,7 +207,13 @@ def _explain(
         name=credential.body.name if credential else "",
         time_ms=entry.time_ms,
         purpose=access.purpose,
-        records=records,
+        records=true[0].records if true else [],
         nodes=sorted({receipt.node for receipt in fitting}),
     )
     return read, findings
+
+
+def _names_the_committed(receipt: ReleaseReceipt) -> bool:
+    """Its list is the entry's whole list, in the entry's order: nothing more, nothing else, nothing less."""
+    access = receipt.access
+    return len(receipt.records) == access.records_count and records_root(receipt.records) == access.records_root

@@ -107,7 +107,7 @@ class CompartmentKeys:
 
     @property
     def log_address(self) -> bytes:
-        return log_address(self.log_read.public)
+        return log_address(self.log_read.public, self.owner.public)
 
     def __repr__(self) -> str:
         return f"CompartmentKeys(index={self.index}, owner={self.owner.public.hex()[:8]}…)"
