@@ -1,0 +1,126 @@
+"""What tests on a running network share: the node process, people, and small Bundles."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from hce.app.devnet import run
+from hce.app.devnet.home import Home
+from hce.app.devnet.people import certify
+from hce.app.lifeline import SUPERVISED
+from hce.app.preflight import free_ports
+from hce.foundation.crypto.secret import SecretBytes
+from hce.service.sdk.network import Network
+from hce.service.sdk.owner import Owner
+from hce.service.terms.genesis import Params
+from hce.service.vault.compartments import CompartmentKeys
+
+BLOCK_MS = 100
+START_S = 30.0
+"""Only a node that does not start reaches this."""
+DAY_MS = 24 * 3_600_000
+
+
+class ManualClock:
+    """The machine's clock, moved by hand: tests are a year later when they say so."""
+
+    def __init__(self, ahead_ms: int = 0) -> None:
+        self.ahead_ms = ahead_ms
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self.ahead_ms
+
+
+class OneNode:
+    """A node process and its folder. `kill` and `start` as a power cut would."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self.home = Home(root)
+        ports = free_ports(run.port_count(1))
+        run.create(self.home, ports, 1, Params(block_interval_ms=BLOCK_MS))
+        self.url = self.home.network()["nodes"][0]
+        self._process: subprocess.Popen[bytes] | None = None
+        stack.callback(self.kill)
+        self.start()
+
+    def start(self) -> None:
+        arguments = [*run.plans(self.home)[0][0].arguments]
+        with (self.home.root / "node.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "hce.app.cli", *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {SUPERVISED: "1"},
+            )
+        deadline = time.monotonic() + START_S
+        while not self._serves():
+            assert self._process.poll() is None, (self.home.root / "node.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.communicate()
+            self._process = None
+
+    def _serves(self) -> bool:
+        try:
+            return httpx.get(self.url + "/v1/final", trust_env=False, timeout=2).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+
+async def certified(node: OneNode) -> None:
+    async with await Network.join([node.url], node.home.genesis()) as network:
+        for name in ("riverside", "oldtown"):
+            await certify(node.home, network, name)
+
+
+def new_owner(network: Network, clock: ManualClock | None = None) -> Owner:
+    """A person with own keys, not opened yet."""
+    return Owner(network, clock or ManualClock(), CompartmentKeys(SecretBytes(os.urandom(64)), 0))
+
+
+def bundle_of(name: str, notes: list[str]) -> bytes:
+    """A patient and one dated observation for each note; the same arguments give the same bytes."""
+    patient = {
+        "resourceType": "Patient",
+        "id": name,
+        "identifier": [{"system": "urn:test", "value": name}],
+        "name": [{"family": name, "given": ["Test"]}],
+        "birthDate": "1980-01-01",
+        "gender": "female",
+    }
+    resources: list[dict[str, Any]] = [patient]
+    for place, note in enumerate(notes):
+        resources.append(
+            {
+                "resourceType": "Observation",
+                "id": f"{name}-{place}",
+                "status": "final",
+                "code": {"text": note},
+                "subject": {"reference": f"Patient/{name}"},
+                "effectiveDateTime": f"2020-01-{place % 28 + 1:02}",
+            }
+        )
+    entries = [
+        {
+            "fullUrl": f"http://test.example/{one['resourceType']}/{one['id']}",
+            "resource": one,
+            "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"},
+        }
+        for one in resources
+    ]
+    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
