@@ -53,7 +53,7 @@ def transactions(world: World) -> list[tuple[str, HealthTx]]:
         ("credential.issue", world.credential("clinic", "doctor")),
         ("credential.revoke", world.tx("credential.revoke", CredentialRevoke(nurse, "left"), [("organisation", "clinic")])),
         ("compartment.open", world.compartment("someone", "friend", "clinic")),
-        ("compartment.rotate", world.tx("compartment.rotate", rotate, [("owner", "owner")])),
+        ("compartment.rotate", world.tx("compartment.rotate", rotate, [("recovery", "recovery")])),
         *((f"record.commit, {len(rows)}", world.commit("clinic", world.batch("clinic", rows))) for rows in batches),
         ("grant.open", world.open_grant("new", world.grant("new"), "clinic")),
         ("grant.revoke", world.revoke_grant("g", granted)),

@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 from tests.service.contracts.world import World, bytes32, key
 
+from hce.service.terms.genesis import Params
 from hce.service.terms.grants import GrantBody, grant_id_of, public_grant
 from hce.service.terms.payloads import CompartmentRotate, entries_hash, owner_digest
 from hce.service.terms.transactions import HealthTx
@@ -16,6 +17,10 @@ replace = msgspec.structs.replace
 ORGANISATIONS = ("clinic", "rival")
 MAX_LIFE_BLOCKS = 12
 """Grants of the game live up to this many blocks, so that many expire while it is played."""
+
+
+ROTATION_BLOCKS = 3
+"""So few, that some rotations of the game come too early and some do not."""
 
 
 class Granted(msgspec.Struct):
@@ -41,7 +46,9 @@ class GrantGame(RuleBasedStateMachine):
         for name in ORGANISATIONS:
             self.world.certify(name)
         [self.compartment] = self.world.run(self.world.compartment("owner 1", "recovery 1", "clinic"))
-        self.version = 1
+        self.world.params = Params(rotation_blocks=ROTATION_BLOCKS)
+        self.version = self.recovery = 1
+        self.rotated: tuple[str, int] | None = None
         self.names = 0
         self.opened: dict[bytes, Granted] = {}
         self.entries_made: list[bytes] = []
@@ -125,12 +132,16 @@ class GrantGame(RuleBasedStateMachine):
     @rule(role=st.sampled_from(["owner", "recovery"]))
     def rotate(self, role: str) -> None:
         old, new = self.version, self.version + 1
-        digests = [owner_digest(key(f"{use} {new}").public) for use in ("owner", "recovery")]
-        payload = CompartmentRotate(self.compartment, *digests)
-        self.world.run(self.world.tx("compartment.rotate", payload, [(role, f"{role} {old}")]))
-        self.version = new
-        again = self.world.tx("compartment.rotate", payload, [(role, f"{role} {old}")])
-        assert self.world.refused(again) == "compartment.wrong_key"
+        recovery = new if role == "recovery" else self.recovery
+        digests = [owner_digest(key(name).public) for name in (f"owner {new}", f"recovery {recovery}")]
+        signer = f"owner {old}" if role == "owner" else f"recovery {self.recovery}"
+        rotation = self.world.tx("compartment.rotate", CompartmentRotate(self.compartment, *digests), [(role, signer)])
+        if self._must_rest(role):
+            assert self.world.refused(rotation) == "compartment.rotated_recently"
+            return
+        self.world.run(rotation)
+        self.version, self.recovery, self.rotated = new, recovery, (role, self.world.height)
+        assert self.world.refused(rotation) == "compartment.wrong_key"
         state = self.world.state.compartment(self.compartment)
         assert state is not None
         assert (state.version, state.grants_valid_from) == (new, self.world.height)
@@ -165,6 +176,11 @@ class GrantGame(RuleBasedStateMachine):
         assert self.world.run(self.world.open_grant(granted.name, public_grant(granted.body), payer)) == [granted.grant_id]
         self.opened[granted.grant_id] = granted
         return granted
+
+    def _must_rest(self, role: str) -> bool:
+        if self.rotated is None or (role, self.rotated[0]) == ("recovery", "owner"):
+            return False
+        return self.world.height < self.rotated[1] + ROTATION_BLOCKS
 
     def _expired(self, found: Granted) -> bool:
         return self.world.time_ms >= found.body.expires_at_ms

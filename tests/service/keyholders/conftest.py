@@ -60,7 +60,7 @@ class World:
         self.author_id = payloads.credential_id(CHAIN, self.author.body)
         owner_digest = payloads.owner_digest(self.owner.public)
         self.compartment_id = payloads.compartment_id(CHAIN, payloads.CompartmentOpen(owner_digest, bytes(32)))
-        self.compartment = states.CompartmentState(owner_digest, seed("recovery"), 1, 0, 5)
+        self.compartment = states.CompartmentState(owner_digest, seed("recovery"), 1, 0, 5, None)
         self.body = grants.GrantBody(
             chain=CHAIN,
             compartment_id=self.compartment_id,

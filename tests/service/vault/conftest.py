@@ -110,7 +110,7 @@ class World:
         self.compartment_id = self.keys.compartment_id(CHAIN)
         self.network.put(
             states.key_compartment(self.compartment_id),
-            states.CompartmentState(self.keys.owner_digest, self.keys.recovery_digest, 0, 0, 3),
+            states.CompartmentState(self.keys.owner_digest, self.keys.recovery_digest, 0, 0, 3, None),
         )
         self.signed_card = compartments.make_card(self.keys, CHAIN, 0, self.epoch, NOW_MS)
         self.card = compartments.verify_card(self.signed_card, CHAIN, NOW_MS, self.keys.owner_digest)

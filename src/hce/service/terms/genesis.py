@@ -39,7 +39,8 @@ class Params(Struct, frozen=True, array_like=True):
     """An access entry opens records only while it is this young, in blocks ..."""
     entry_max_ms: Annotated[int, Meta(ge=1_000)] = 600_000
     """... and in local time, so that a halted chain stops opening."""
-    record_max_resources: Annotated[int, Meta(ge=1, le=64)] = 64
+    rotation_blocks: Annotated[int, Meta(ge=1, le=100_000)] = 60
+    """Blocks between two rotations of a compartment by the same key: rotating is free, and must not fill blocks."""
     anchor_blocks: Annotated[int, Meta(ge=1, le=100_000)] = 600
     """Blocks between two anchors of a node's release receipts."""
 

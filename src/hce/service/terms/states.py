@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from msgspec import Meta, Struct
 
@@ -30,8 +30,10 @@ class CompartmentState(Struct, frozen=True, array_like=True):
     recovery_digest: Digest
     version: int
     grants_valid_from: Height
-    """Grants opened below this height are void (raised by a rotation)."""
+    """Grants opened below this height are void: that of the opening, then of the last rotation."""
     opened_height: Height
+    rotated_by: Literal["owner", "recovery"] | None
+    """Which key rotated last; null before the first rotation."""
 
 
 class RecordState(Struct, frozen=True, array_like=True):

@@ -107,6 +107,26 @@ class CompartmentWrongKey(Refused):
     code = "compartment.wrong_key"
 
 
+class CompartmentUnchanged(Refused):
+    """A rotation to the keys that are in force."""
+
+    code = "compartment.unchanged"
+    status = 409
+
+
+class CompartmentRotatedRecently(Refused):
+    """The compartment was rotated too few blocks ago for another free rotation by this key."""
+
+    code = "compartment.rotated_recently"
+    status = 429
+
+
+class RecoveryKeyKept(Refused):
+    """The owner key tried to replace the recovery key: only the recovery key itself may."""
+
+    code = "compartment.recovery_kept"
+
+
 class RecordExists(Refused):
     """A record of this id is registered, or named twice in the batch."""
 
