@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,10 @@ from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.clock import Clock, SystemClock
 from hce.foundation.types.errors import Refused
-from hce.network.channel import NoPeers
+from hce.network.channel import Channel, NoPeers
 from hce.network.hcefs.fs import HceFs
 from hce.network.hcefs.placements import Placements
+from hce.network.hcefs.scrub import Scrubber
 from hce.network.link.certificates import require_keys
 from hce.network.link.link import Link, PeerStatus
 from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
@@ -44,12 +45,15 @@ from hce.service.api.finality import Finality
 from hce.service.api.services import NodeServices
 from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
+from hce.service.intake.arrivals import MARK_BLOCKS, Arrivals
 from hce.service.intake.service import Intake
 from hce.service.keyholders.keyshare import load_share
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.keyholders.service import Keyholder
 from hce.service.ledger.genesis import genesis_block
 from hce.service.ledger.ledger import Ledger
+from hce.service.mailbox import catchup
+from hce.service.mailbox.catchup import MailCatchUp
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis, genesis_cid
@@ -89,6 +93,7 @@ class RunningNode:
 
         shared: dict[str, Any] = {"chain": genesis.chain, "node_index": index, "service_key": service_key, "clock": clock}
         final = self._final_state
+        channel: Channel = self.link or NoPeers()
         mailbox = stack.enter_context(Mailbox.open(data / "mailbox", state=final, **shared))
         packs = stack.enter_context(PackStore.open(data / "packs", max_blob_bytes=MAX_BLOB_BYTES))
         placements = stack.enter_context(Placements.open(data / "placements", chain=genesis.chain, node=index))
@@ -108,8 +113,20 @@ class RunningNode:
             nodes=len(genesis.nodes),
             packs=packs,
             placements=placements,
-            channel=self.link or NoPeers(),
+            channel=channel,
             worker=self._work,
+        )
+        self._scrubber = Scrubber(self.files)
+        catchup.serve(mailbox.replica, channel, self._work)
+        self._arrivals = Arrivals(genesis.chain, placements, mailbox.replica, final, self._health_txs)
+        self._mail_catch_up = MailCatchUp(
+            replica=mailbox.replica,
+            channel=channel,
+            node=index,
+            nodes=len(genesis.nodes),
+            worker=self._work,
+            clock=clock,
+            since_ms=self.blocklog.head.block.header.time_ms,
         )
         self.keyholder = Keyholder(
             share=load_share(home.node(index) / "share.cbor", genesis.chain, genesis.keyholders),
@@ -174,11 +191,16 @@ class RunningNode:
     def _peers(self) -> list[PeerStatus]:
         return [] if self.link is None else self.link.peers()
 
+    def _health_txs(self, height: int) -> list[bytes]:
+        return self.blocklog.read(height).block.ledger.health_txs
+
     def _epoch(self) -> int:
         return self.blocklog.head.block.header.epoch
 
     async def _block_is_final(self, block: Block, commit: Commit) -> None:
         self.finality.block_is_final()
+        if block.ledger.health_txs or block.header.height % MARK_BLOCKS == 0:
+            await self._work(self._arrivals.look, block.header.height)
         revoked = revokes_of([parse(raw, self._chain) for raw in block.ledger.health_txs])
         if revoked:
             await self._work(self.keyholder.revocations_final, revoked)
@@ -196,8 +218,12 @@ class RunningNode:
             finally:
                 feeding.cancel()
 
-    async def sweep(self) -> None:
-        """Drops old mail now and then, for as long as the node runs."""
+    async def tend(self) -> None:
+        """What a node does unasked, for as long as it runs: it scrubs its shards, fetches what it missed, drops old mail."""
+        await self._work(self._arrivals.look, self.ledger.height)
+        await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._sweep())
+
+    async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
             await self._work(self._mailbox.sweep)
@@ -236,13 +262,15 @@ async def run_node(home: Home, index: int, port: int) -> None:
             for sign in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
             consensus = asyncio.create_task(node.runtime.run())
-            sweeping = asyncio.create_task(node.sweep())
+            tending = asyncio.create_task(node.tend())
             stopped = asyncio.create_task(stopping.wait())
-            await asyncio.wait((consensus, stopped), return_when=asyncio.FIRST_COMPLETED)
-            sweeping.cancel()
+            await asyncio.wait((consensus, tending, stopped), return_when=asyncio.FIRST_COMPLETED)
             stopped.cancel()
+            tending.cancel()
             node.runtime.stop()
             await consensus
+            with suppress(asyncio.CancelledError):
+                await tending
             log.info("stopped at height %d", node.ledger.height)
 
 

@@ -144,8 +144,8 @@ class PackStore:
         try:
             with self._opened(place.pack) as descriptor:
                 record = os.pread(descriptor, HEADER_BYTES + place.length, place.offset)
-        except FileNotFoundError as error:
-            raise BlobCorrupt("its pack is gone", cid=cid, pack=place.pack) from error
+        except OSError as error:
+            raise BlobCorrupt("its pack cannot be read", cid=cid, pack=place.pack) from error
         header, blob = record[:HEADER_BYTES], record[HEADER_BYTES:]
         if header != _header(cid, place.length) or not _names(cid, blob):
             raise BlobCorrupt(cid=cid, pack=place.pack, offset=place.offset)

@@ -21,10 +21,11 @@ from hce.foundation.erasure.code import reconstruct
 from hce.foundation.store.errors import BlobCorrupt, BlobNotFound
 from hce.foundation.store.packs import PackStore
 from hce.foundation.types.errors import HceError, Unavailable
+from hce.network.channel import Channel
 from hce.network.hcefs.errors import BlobMiscoded, BlobUnrecoverable
 from hce.network.hcefs.gather import content_of, gather, is_shard
 from hce.network.hcefs.manifest import Placed, read_manifest
-from hce.network.hcefs.peers import Channel, asking, read_many, serve
+from hce.network.hcefs.peers import asking, read_many, serve
 from hce.network.hcefs.placements import OwnShard, Placements
 
 MAX_NOTED = 100_000

@@ -8,12 +8,13 @@ damaged nodes would wait for one another.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from msgspec import Meta
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.types.scalars import Cid
+from hce.network.channel import Channel
 from hce.network.hcefs.together import Together
 
 METHOD = "hcefs.blobs"
@@ -23,28 +24,8 @@ MAX_ANSWER_BYTES = 4 << 20
 """An answer ends with the blob that passes this; whoever asked asks again for the rest."""
 REQUEST_TIMEOUT_S = 5.0
 
-Handler = Callable[[int, bytes], Awaitable[bytes]]
-"""(peer, payload) -> answer."""
 Cids = Annotated[list[Cid], Meta(max_length=MAX_ASKED)]
 Blobs = Annotated[list[bytes | None], Meta(max_length=MAX_ASKED)]
-
-
-class Channel(Protocol):
-    """Requests between the nodes of one network. Errors are `HceError`s."""
-
-    async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes: ...
-
-    def serve(self, method: str, handler: Handler) -> None: ...
-
-
-class NoPeers:
-    """The channel of a network of one node."""
-
-    async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes:
-        raise NotImplementedError("a network of one node has no peers")
-
-    def serve(self, method: str, handler: Handler) -> None:
-        """Nobody will ask."""
 
 
 def asking(channel: Channel, timeout_s: float = REQUEST_TIMEOUT_S) -> Together:

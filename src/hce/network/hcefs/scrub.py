@@ -41,7 +41,7 @@ class Scrubber:
         self._sleep = sleep
 
     async def run(self) -> None:
-        await asyncio.gather(self._walk_for_ever(), self._tend_for_ever())
+        await asyncio.gather(self._for_ever(self.walk, self._rest_s), self._for_ever(self.tend, TEND_S))
 
     async def walk(self) -> int:
         """One walk over everything; how many shards and manifests could not be made whole."""
@@ -86,12 +86,10 @@ class Scrubber:
             position = names[-1]
         return broken
 
-    async def _walk_for_ever(self) -> None:
+    async def _for_ever(self, step: Callable[[], Awaitable[object]], pause_s: float) -> None:
         while True:
-            await self._sleep(self._rest_s)
-            await self.walk()
-
-    async def _tend_for_ever(self) -> None:
-        while True:
-            await self._sleep(TEND_S)
-            await self.tend()
+            await self._sleep(pause_s)
+            try:
+                await step()
+            except HceError as error:
+                log.warning("scrubbing cannot go on now: %s", error.code)

@@ -5,6 +5,8 @@
     slots.py     per-record keys in a file that is overwritten, so that erasing is real
     records.py   envelopes and owner wraps under those keys, tombstones
     streams.py   numbered items: feeds, quarantine, inboxes, logs
+    replica.py   what peers are told and what is taken over from them
+    catchup.py   a node that was away asks its peers
     service.py   one mailbox: check, store, answer
     final.py     what the node's rooms see of the ledger
 

@@ -18,7 +18,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import records, streams
+from hce.service.mailbox import records, replica, streams
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown, Stale, TooManyRequests
 from hce.service.mailbox.final import FinalView
 from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
@@ -29,7 +29,6 @@ from hce.service.terms.intake import FeedPost
 from hce.service.terms.mailbox import (
     DeletionReceipt,
     HeldRecord,
-    MailboxAct,
     MailboxRead,
     MailPage,
     RecordsPage,
@@ -40,7 +39,7 @@ from hce.service.terms.mailbox import (
 )
 
 _DEPOSITS, _SERIALS = "deposits", "serials"
-TABLES = (*streams.TABLES, *records.TABLES, _DEPOSITS, _SERIALS)
+TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, _DEPOSITS, _SERIALS)
 MAX_REMEMBERED_NONCES = 200_000
 """Signed requests within two freshness windows; more are told to come back."""
 DEPOSIT_AGE_MS = 7 * DAY_MS
@@ -95,6 +94,7 @@ class Mailbox:
         self._clock = clock
         self._quotas = quotas
         self._fresh_ms = fresh_ms
+        self.replica = replica.Replica(store, slots, chain, quotas)
         self._nonces = SeenNonces(2 * fresh_ms, MAX_REMEMBERED_NONCES)
 
     @classmethod
@@ -165,7 +165,7 @@ class Mailbox:
             address = check_act(final, signed, self._chain, now_ms, self._fresh_ms)
         act = signed.act
         self._nonces.use(act.nonce, now_ms)
-        erased, freed = self._change(address, act, now_ms)
+        erased, freed = self._change(address, signed, now_ms)
         self._slots.wipe(freed)
         return None if erased is None else self._deletion(address, erased, now_ms)
 
@@ -233,10 +233,12 @@ class Mailbox:
             streams.append(batch, "quarantine", post.feed, name, post.entry, named, now_ms, self._quotas.quarantine)
         return [_Deposit(post.feed, lane, record) for record in fresh]
 
-    def _change(self, address: bytes, act: MailboxAct, now_ms: int) -> tuple[list[bytes] | None, list[int]]:
+    def _change(self, address: bytes, signed: SignedAct, now_ms: int) -> tuple[list[bytes] | None, list[int]]:
         """Erased record ids (None when the act erases nothing by its nature) and the slots to wipe."""
+        act = signed.act
         with self._store.write() as batch:
             if act.what == "erase":
+                replica.keep_erasure(batch, signed, now_ms)
                 return act.records, records.erase(batch, address, act.records, now_ms)
             if act.what == "drop":
                 streams.remove_until(batch, "inbox", address, last_seq=act.number)

@@ -13,13 +13,14 @@ from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.hashing import digest
-from hce.foundation.store.kv import ReadTxn, WriteTxn
+from hce.foundation.store.kv import Reader, ReadTxn, WriteTxn
 from hce.service.mailbox.errors import AddressFull, ItemTooLarge, KindFull
 from hce.service.mailbox.quotas import Bounds
 from hce.service.terms.mailbox import MailItem, MailPage
 
-ITEMS, HEADS, NAMES = "items", "heads", "names"
-TABLES = (ITEMS, HEADS, NAMES)
+ITEMS, HEADS, NAMES, ARRIVED = "items", "heads", "names", "arrived"
+TABLES = (ITEMS, HEADS, NAMES, ARRIVED)
+"""ARRIVED lists items by kind and the time they came: what peers that were away ask for."""
 MAX_PAGE_BYTES = 8 << 20
 """A page stops before it grows beyond this (one item is always given)."""
 
@@ -33,6 +34,8 @@ _PREFIX: dict[Kind, bytes] = {
     "quarantined-records": b"u",
 }
 _SEQ_BYTES = 8
+_TIME_BYTES = 8
+_NAME_BYTES = 32
 ITEM_OVERHEAD_BYTES = 256
 """What an item costs besides its data; counted, so that empty items fill a quota too."""
 
@@ -73,11 +76,30 @@ def append(
     seq = _next_seq(batch, kind)
     batch.put(ITEMS, _item_key(kind, address, seq), encode(StoredItem(name, now_ms, data, records)))
     batch.put(NAMES, _PREFIX[kind] + address + name, seq.to_bytes(_SEQ_BYTES, "big"))
+    batch.put(ARRIVED, _arrival_key(kind, now_ms, address, name), b"")
     return seq
 
 
-def is_known(batch: WriteTxn, kind: Kind, address: bytes, name: bytes) -> bool:
-    return batch.get(NAMES, _PREFIX[kind] + address + name) is not None
+def is_known(tables: Reader, kind: Kind, address: bytes, name: bytes) -> bool:
+    return tables.get(NAMES, _PREFIX[kind] + address + name) is not None
+
+
+def find(tables: Reader, kind: Kind, address: bytes, name: bytes) -> tuple[int, StoredItem] | None:
+    """Number and item of that name."""
+    seq = tables.get(NAMES, _PREFIX[kind] + address + name)
+    raw = None if seq is None else tables.get(ITEMS, _PREFIX[kind] + address + seq)
+    return None if seq is None or raw is None else (int.from_bytes(seq, "big"), decode_as(StoredItem, raw))
+
+
+def arrived_since(snapshot: ReadTxn, kind: Kind, time_ms: int, after: bytes, limit: int) -> list[bytes]:
+    """Positions of the next items that came at or after a time, oldest first, behind position `after` (empty at the start)."""
+    start = max(_PREFIX[kind] + time_ms.to_bytes(_TIME_BYTES, "big"), after + b"\x00")
+    return [key for key, _ in snapshot.scan(ARRIVED, _PREFIX[kind], start=start, limit=limit)]
+
+
+def named(position: bytes) -> tuple[bytes, bytes]:
+    """Address and name of the item at a position."""
+    return position[1 + _TIME_BYTES : -_NAME_BYTES], position[-_NAME_BYTES:]
 
 
 def get(batch: WriteTxn, kind: Kind, address: bytes, seq: int) -> StoredItem | None:
@@ -89,6 +111,7 @@ def remove(batch: WriteTxn, kind: Kind, address: bytes, seq: int, item: StoredIt
     discharge(batch, kind, address, 1, _cost(item.data))
     batch.delete(ITEMS, _item_key(kind, address, seq))
     batch.delete(NAMES, _PREFIX[kind] + address + item.item_id)
+    batch.delete(ARRIVED, _arrival_key(kind, item.time_ms, address, item.item_id))
 
 
 def remove_until(
@@ -175,6 +198,10 @@ def _cost(data: bytes) -> int:
 
 def _item_key(kind: Kind, address: bytes, seq: int) -> bytes:
     return _PREFIX[kind] + address + seq.to_bytes(_SEQ_BYTES, "big")
+
+
+def _arrival_key(kind: Kind, time_ms: int, address: bytes, name: bytes) -> bytes:
+    return _PREFIX[kind] + time_ms.to_bytes(_TIME_BYTES, "big") + address + name
 
 
 def _seq_of(key: bytes) -> int:

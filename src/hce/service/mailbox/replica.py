@@ -1,0 +1,227 @@
+"""What nodes tell each other of their mailboxes, so that one that was away misses nothing.
+
+    wanted      record id -> envelope digest: final on chain, not here
+    erasures    time + digest -> SignedAct: every erasure an owner signed
+
+Three kinds of things are believed for three reasons. An erasure carries its owner's signature: one peer is enough, and it wins over
+everything. An envelope is named on chain by its digest. That an item belongs at an address, and a record to a feed, was proven to each
+node when it took the batch in, by signatures that are not kept; here it takes as many equal witnesses as cannot all be faulty
+(`catchup.py`). Logs and numbers are each node's own and do not travel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.sign import verify
+from hce.foundation.store.kv import KeyValueStore, ReadTxn, WriteTxn
+from hce.foundation.types.scalars import Bytes32, Digest, TimeMs
+from hce.service.mailbox import records, streams
+from hce.service.mailbox.errors import BadSignature
+from hce.service.mailbox.quotas import Quotas
+from hce.service.mailbox.records import Delivered
+from hce.service.mailbox.rules import Lane
+from hce.service.mailbox.slots import SlotFile
+from hce.service.terms.mailbox import OwnerWrap, SignedAct, act_message, place_address
+from hce.service.terms.records import Envelope, SessionEntry, digest_of_envelope, owner_wrap_digest
+
+WANTED, ERASURES = "wanted", "erasures"
+TABLES = (WANTED, ERASURES)
+MAX_ASKED = 200
+"""Records, items or erasures in one answer."""
+MAX_NAMES = 2_000
+MAX_ITEMS_BYTES = 4 << 20
+"""An answer with items ends with the one that passes this."""
+_TIME_BYTES = 8
+
+SharedKind = Literal["feed", "quarantine", "inbox"]
+SHARED_KINDS: tuple[SharedKind, ...] = get_args(SharedKind)
+
+
+class Name(Struct, frozen=True, array_like=True):
+    """An item at an address."""
+
+    address: Digest
+    item_id: Digest
+
+
+class Names(Struct, frozen=True, array_like=True):
+    names: Annotated[list[Name], Meta(max_length=MAX_NAMES)]
+    next: bytes
+    """Where to go on; empty at the end."""
+
+
+class Erasures(Struct, frozen=True, array_like=True):
+    acts: Annotated[list[SignedAct], Meta(max_length=MAX_ASKED)]
+    next: bytes
+
+
+class Since(Struct, frozen=True, array_like=True):
+    """A question for everything of a kind from a time on; `after` continues an answer."""
+
+    kind: SharedKind
+    time_ms: TimeMs
+    after: Annotated[bytes, Meta(max_length=128)]
+
+
+class ErasedSince(Struct, frozen=True, array_like=True):
+    time_ms: TimeMs
+    after: Annotated[bytes, Meta(max_length=128)]
+
+
+class Wanted(Struct, frozen=True, array_like=True):
+    kind: SharedKind
+    names: Annotated[list[Name], Meta(max_length=MAX_ASKED)]
+
+
+class PeerRecord(Struct, frozen=True, array_like=True):
+    feed: Digest
+    quarantined: bool
+    envelope: Envelope
+    owner_wrap: OwnerWrap
+
+
+RecordIds = Annotated[list[Bytes32], Meta(max_length=MAX_ASKED)]
+
+
+class Replica:
+    """The shared side of one mailbox. Any thread."""
+
+    def __init__(self, store: KeyValueStore, slots: SlotFile, chain: bytes, quotas: Quotas) -> None:
+        self._store = store
+        self._slots = slots
+        self._chain = chain
+        self._quotas = quotas
+
+    def expect(self, final: Mapping[bytes, bytes]) -> None:
+        """Records that are final (record id -> envelope digest): those that are not here are wanted."""
+        with self._store.read() as snapshot:
+            missing = [record_id for record_id in final if records.row_of(snapshot, record_id) is None]
+        if missing:
+            with self._store.write() as batch:
+                for record_id in missing:
+                    batch.put(WANTED, record_id, final[record_id])
+
+    def wanted(self, after: bytes, limit: int) -> dict[bytes, bytes]:
+        """The next records that are missing (record id -> envelope digest), after one (empty at the start)."""
+        with self._store.read() as snapshot:
+            return dict(snapshot.scan(WANTED, start=after + b"\x00" if after else None, limit=limit))
+
+    def strike(self, nobody_has: Iterable[bytes]) -> None:
+        """Wanted records that came meanwhile or, of those that nobody has any more, were erased, are wanted no longer."""
+        gone = set(nobody_has)
+        with self._store.write() as batch:
+            for record_id, _ in list(batch.scan(WANTED)):
+                here = records.row_of(batch, record_id) is not None
+                if here or (record_id in gone and records.erased_in(batch, record_id)):
+                    batch.delete(WANTED, record_id)
+
+    def names(self, since: Since) -> Names:
+        """Items of a shared kind that came at or after a time, oldest first."""
+        with self._store.read() as snapshot:
+            keys = streams.arrived_since(snapshot, since.kind, since.time_ms, since.after, MAX_NAMES)
+        return Names([Name(*streams.named(key)) for key in keys], keys[-1] if len(keys) == MAX_NAMES else b"")
+
+    def erasures(self, since: ErasedSince) -> Erasures:
+        """Erasures signed by owners that came at or after a time, oldest first."""
+        start = max(since.time_ms.to_bytes(_TIME_BYTES, "big"), since.after + b"\x00")
+        with self._store.read() as snapshot:
+            found = list(snapshot.scan(ERASURES, start=start, limit=MAX_ASKED))
+        return Erasures([decode_as(SignedAct, raw) for _, raw in found], found[-1][0] if len(found) == MAX_ASKED else b"")
+
+    def items(self, wanted: Wanted) -> list[bytes | None]:
+        """Data of items, None for what is not here; the list may end early."""
+        found: list[bytes | None] = []
+        size = 0
+        with self._store.read() as snapshot:
+            for name in wanted.names:
+                here = streams.find(snapshot, wanted.kind, name.address, name.item_id)
+                found.append(None if here is None else here[1].data)
+                size += 0 if here is None else len(here[1].data)
+                if size > MAX_ITEMS_BYTES:
+                    break
+        return found
+
+    def records(self, record_ids: list[bytes]) -> list[PeerRecord | None]:
+        """What this node holds of records, None for what it does not."""
+        with self._store.read() as snapshot:
+            return [self._record(snapshot, record_id) for record_id in record_ids]
+
+    def missing(self, kind: SharedKind, names: list[Name]) -> list[Name]:
+        """Those of a peer's items this node does not have; an item let into the feed is no longer missed in quarantine."""
+        with self._store.read() as snapshot:
+            return [name for name in names if not _is_here(snapshot, kind, name)]
+
+    def take_item(self, kind: SharedKind, address: bytes, data: bytes, now_ms: int) -> None:
+        """An item that enough peers have at that address. What the owner accepted elsewhere leaves the quarantine here.
+
+        Raises what a full mailbox raises; a feed entry that is none is `Malformed`.
+        """
+        name = Name(address, streams.item_id(data))
+        named = [] if kind == "inbox" else [opening.record_id for opening in decode_as(SessionEntry, data).openings]
+        with self._store.write() as batch:
+            if _is_here(batch, kind, name):
+                return
+            if kind == "feed":
+                waiting = streams.find(batch, "quarantine", address, name.item_id)
+                if waiting is not None:
+                    streams.remove(batch, "quarantine", address, *waiting)
+                records.admit(batch, address, named, self._quotas)
+            bounds = {"feed": self._quotas.feed, "quarantine": self._quotas.quarantine, "inbox": self._quotas.inbox}[kind]
+            streams.append(batch, kind, address, name.item_id, data, named if kind == "quarantine" else [], now_ms, bounds)
+
+    def take_record(self, record_id: bytes, held: PeerRecord) -> None:
+        """A wanted record whose digest the caller compared with the chain. Raises `RecordErased`, `RecordConflict`, a full mailbox."""
+        delivered = Delivered(record_id, held.envelope, held.owner_wrap)
+        lane: Lane = "quarantine" if held.quarantined else "feed"
+        with self._store.write() as batch:
+            fresh = records.fresh_of(batch, held.feed, lane, [delivered], self._quotas)
+            batch.delete(WANTED, record_id)
+            for record, (slot, key) in zip(fresh, self._slots.take(len(fresh)), strict=True):
+                records.put(batch, held.feed, lane, record, slot, key)
+
+    def take_erasure(self, signed: SignedAct, now_ms: int) -> None:
+        """An owner's erasure, whenever it was signed: tombstones, keys overwritten. `BadSignature`, `Malformed`, `RecordOfOtherFeed`."""
+        act = signed.act
+        feed = place_address(act.what, act.place)
+        if act.what != "erase" or act.chain != self._chain or not verify(act.place[1], act_message(act), signed.signature):
+            raise BadSignature(kind=act.what)
+        with self._store.write() as batch:
+            if all(records.is_erased(batch, feed, record_id) for record_id in act.records):
+                return
+            freed = records.erase(batch, feed, act.records, now_ms)
+            keep_erasure(batch, signed, now_ms)
+        self._slots.wipe(freed)
+
+    def _record(self, snapshot: ReadTxn, record_id: bytes) -> PeerRecord | None:
+        row = records.row_of(snapshot, record_id)
+        content = None if row is None else records.open_row(record_id, row, self._slots)
+        return None if row is None or content is None else PeerRecord(row.feed, row.quarantined, *_fields(content))
+
+
+def fits(record: PeerRecord, envelope_digest: bytes) -> bool:
+    """Whether this is the envelope the chain names, with the wrap the envelope names."""
+    return (
+        digest_of_envelope(record.envelope) == envelope_digest
+        and owner_wrap_digest(record.owner_wrap) == record.envelope.owner_wrap_digest
+    )
+
+
+def keep_erasure(batch: WriteTxn, signed: SignedAct, now_ms: int) -> None:
+    """Remember an erasure for peers that were away."""
+    batch.put(ERASURES, now_ms.to_bytes(_TIME_BYTES, "big") + digest("hce/erasure/1", signed), encode(signed))
+
+
+def _is_here(tables: ReadTxn | WriteTxn, kind: SharedKind, name: Name) -> bool:
+    return streams.is_known(tables, kind, name.address, name.item_id) or (
+        kind == "quarantine" and streams.is_known(tables, "feed", name.address, name.item_id)
+    )
+
+
+def _fields(content: records.Content) -> tuple[Envelope, bytes]:
+    return content.envelope, content.owner_wrap
