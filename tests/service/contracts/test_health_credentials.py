@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from tests.service.contracts.world import ALL_POWERS, DAY_MS, START_MS, World, key
+from tests.service.contracts.world import ALL_POWERS, DAY_MS, START_MS, World, key, node
 
 from hce.foundation.types.quorum import two_thirds
+from hce.service.contracts.health.credentials import VOTE_BLOCKS
 from hce.service.terms.certification import CredentialNotCertified, OrganisationNotCertified, require_credential
-from hce.service.terms.payloads import CredentialBody, CredentialRevoke, OrganisationVote, credential_id
+from hce.service.terms.payloads import CredentialBody, CredentialRevoke, OrganisationVote, credential_id, organisation_subject
+from hce.service.terms.states import MAX_OPEN_VOTES
 
 
 @pytest.mark.parametrize("n", [1, 2, 4, 9])
@@ -66,6 +68,56 @@ def test_a_node_that_left_the_set_votes_no_more() -> None:
     certificate = world.certificate("clinic")
     world.nodes = world.nodes[:3]
     assert world.refused(world.vote(certificate, 3)) == "vote.not_a_node"
+
+
+def test_a_vote_does_not_count_for_the_next_holder_of_the_index() -> None:
+    world = World(4)
+    certificate = world.certificate("clinic")
+    for voter in (2, 3):
+        world.run(world.vote(certificate, voter))
+    world.nodes = [*world.nodes[:2], node(5), node(6)]
+    assert world.run(world.vote(certificate, 0)) == []
+    assert world.run(world.vote(certificate, 5)) == []
+    assert world.run(world.vote(certificate, 6)) == [world.org("clinic")]
+
+
+def test_a_node_that_invents_certificates_is_stopped() -> None:
+    world = World(4)
+    for number in range(MAX_OPEN_VOTES):
+        world.run(world.vote(world.certificate(f"invented {number}"), 0))
+    one_more = world.certificate("one more")
+    assert world.refused(world.vote(one_more, 0)) == "vote.too_many_open"
+    world.run(world.vote(one_more, 1))
+    world.next_block(blocks=VOTE_BLOCKS - 1)
+    assert world.refused(world.vote(one_more, 0)) == "vote.too_many_open"
+    world.next_block()
+    world.run(world.vote(one_more, 0))
+    key_0 = world.nodes[0].service_key
+    assert len(world.state.open_votes(key_0)) == MAX_OPEN_VOTES
+    assert world.state.organisation_vote(organisation_subject(world.certificate("invented 0")), key_0) is None
+    assert world.state.organisation_vote(organisation_subject(world.certificate("invented 1")), key_0) is not None
+
+
+def test_votes_that_took_effect_are_open_no_more() -> None:
+    world = World(4)
+    for number in range(MAX_OPEN_VOTES + 1):
+        for voter in range(3):
+            world.run(world.vote(world.certificate(f"clinic {number}"), voter))
+    for voter in range(3):
+        world.run(world.vote_revoke("clinic 0", voter))
+    assert not any(world.state.open_votes(voter.service_key) for voter in world.nodes)
+    world.run(world.vote_revoke("clinic 0", 3))
+    world.run(world.vote(world.certificate("clinic 1"), 3))
+    assert world.state.open_votes(world.nodes[3].service_key) == [], "what is settled is not open for who comes late"
+
+
+def test_votes_to_revoke_are_bounded_with_the_others() -> None:
+    world = World(4)
+    world.certify("clinic")
+    for number in range(MAX_OPEN_VOTES - 1):
+        world.run(world.vote(world.certificate(f"invented {number}"), 0))
+    world.run(world.vote_revoke("clinic", 0))
+    assert world.refused(world.vote(world.certificate("one more"), 0)) == "vote.too_many_open"
 
 
 def test_a_renewal_replaces_the_certificate_and_leaves_no_gap_before_it() -> None:

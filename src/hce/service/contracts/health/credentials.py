@@ -4,6 +4,8 @@ Powers only shrink on the way down. Every validity and every revocation counts f
 A vote is counted under its *subject*, a digest of everything it says: two certificates that differ in a byte gather votes apart.
 A subject takes effect once, in the block that brings it to two_thirds(n); what nodes say after that is kept and moves nothing.
 Otherwise a late vote for a first certificate would bring back an organisation that was revoked or renewed since.
+Votes are free. So that one node cannot fill blocks with invented certificates, it has at most `MAX_OPEN_VOTES` votes on subjects that
+took no effect; when it has, its next vote takes the place of its oldest one, but only once that is `VOTE_BLOCKS` old.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from hce.service.contracts.health.errors import (
     PowersNotSorted,
     PowersWidened,
     VoteRepeated,
+    VotesTooManyOpen,
 )
 from hce.service.terms.certification import require_organisation
 from hce.service.terms.payloads import (
@@ -38,14 +41,21 @@ from hce.service.terms.payloads import (
     powers_are_valid,
 )
 from hce.service.terms.states import (
+    MAX_OPEN_VOTES,
     CredentialState,
+    OpenVote,
+    OpenVotes,
     OrganisationState,
     key_credential,
+    key_open_votes,
     key_organisation,
     key_organisation_effect,
     key_organisation_vote,
 )
 from hce.service.terms.transactions import HealthTx
+
+VOTE_BLOCKS = 604_800
+"""Blocks after which a vote without effect may give way to a new one: a week of one-second blocks, time to ask colleagues by telephone."""
 
 
 def check_vote(vote: OrganisationVote) -> None:
@@ -63,9 +73,11 @@ def vote_organisation(tx: HealthTx, vote: OrganisationVote, state: HealthState, 
     organisation = org_id(env.chain, certificate.org_key)
     _check_certificate(certificate, state.organisation(organisation), env)
     subject = organisation_subject(certificate)
-    _cast(subject, voter, vote, state)
-    if state.has(key_organisation_effect(subject)) or _approvals(subject, state, env) < two_thirds(len(env.nodes)):
+    done = state.has(key_organisation_effect(subject))
+    _cast(subject, voter, vote, state, env, done)
+    if done or _approvals(subject, state, env) < two_thirds(len(env.nodes)):
         return []
+    _close(subject, state, env)
     state.put(key_organisation_effect(subject), env.height)
     state.put(key_organisation(organisation), OrganisationState(certificate, env.height, None))
     return [organisation]
@@ -78,9 +90,11 @@ def revoke_organisation(tx: HealthTx, revoke: OrganisationRevoke, state: HealthS
     if found is None:
         raise OrganisationUnknown(org_id=revoke.org_id.hex())
     subject = organisation_revoke_subject(revoke.org_id, found.certified_height)
-    _cast(subject, voter, revoke, state)
-    votes = sum(state.has(key_organisation_vote(subject, node)) for node in range(len(env.nodes)))
-    if found.revoked_height is None and votes >= two_thirds(len(env.nodes)):
+    done = found.revoked_height is not None
+    _cast(subject, voter, revoke, state, env, done)
+    votes = sum(state.has(key_organisation_vote(subject, node.service_key)) for node in env.nodes)
+    if not done and votes >= two_thirds(len(env.nodes)):
+        _close(subject, state, env)
         state.put(key_organisation(revoke.org_id), OrganisationState(found.certificate, found.certified_height, env.height))
     return []
 
@@ -147,13 +161,41 @@ def _check_certificate(certificate: OrganisationCertificate, before: Organisatio
         raise DatesRefused("a renewal keeps the first day", not_before_ms=before.certificate.not_before_ms)
 
 
-def _cast(subject: bytes, voter: int, vote: OrganisationVote | OrganisationRevoke, state: HealthState) -> None:
-    key = key_organisation_vote(subject, voter)
+def _cast(
+    subject: bytes, voter: int, vote: OrganisationVote | OrganisationRevoke, state: HealthState, env: BlockEnv, done: bool
+) -> None:
+    """Keep a node's vote, once; while its subject is not `done` it counts as open."""
+    service_key = env.nodes[voter].service_key
+    key = key_organisation_vote(subject, service_key)
     if state.has(key):
         raise VoteRepeated(subject=subject.hex(), node=voter)
+    if not done:
+        _open(subject, service_key, state, env.height)
     state.put(key, vote)
 
 
+def _open(subject: bytes, service_key: bytes, state: HealthState, height: int) -> None:
+    """One more open vote of this node; where that is too many, the oldest is forgotten if it is old enough."""
+    votes = state.open_votes(service_key)
+    if len(votes) == MAX_OPEN_VOTES:
+        oldest = votes.pop(0)
+        if height < oldest.height + VOTE_BLOCKS:
+            raise VotesTooManyOpen(max_open=MAX_OPEN_VOTES, allowed_height=oldest.height + VOTE_BLOCKS)
+        state.delete(key_organisation_vote(oldest.subject, service_key))
+    state.put(key_open_votes(service_key), OpenVotes([*votes, OpenVote(subject, height)]))
+
+
+def _close(subject: bytes, state: HealthState, env: BlockEnv) -> None:
+    """A subject takes effect: nobody's vote on it is open any more."""
+    for node in env.nodes:
+        before = state.open_votes(node.service_key)
+        after = [vote for vote in before if vote.subject != subject]
+        if not after and before:
+            state.delete(key_open_votes(node.service_key))
+        elif after != before:
+            state.put(key_open_votes(node.service_key), OpenVotes(after))
+
+
 def _approvals(subject: bytes, state: HealthState, env: BlockEnv) -> int:
-    votes = (state.organisation_vote(subject, node) for node in range(len(env.nodes)))
+    votes = (state.organisation_vote(subject, node.service_key) for node in env.nodes)
     return sum(vote is not None and vote.approve for vote in votes)

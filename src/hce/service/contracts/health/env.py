@@ -33,5 +33,8 @@ class HealthState(HealthReader):
     def put(self, key: bytes, value: Struct | bytes | int) -> None:
         self._journal.put(HEALTH, key, encode(value))
 
+    def delete(self, key: bytes) -> None:
+        self._journal.delete(HEALTH, key)
+
     def has(self, key: bytes) -> bool:
         return self._journal.get(HEALTH, key) is not None

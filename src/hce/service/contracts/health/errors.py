@@ -34,6 +34,13 @@ class VoteRepeated(Refused):
     status = 409
 
 
+class VotesTooManyOpen(Refused):
+    """This node has voted on as many subjects without effect as it may; the oldest of its votes is not yet old enough to give way."""
+
+    code = "vote.too_many_open"
+    status = 429
+
+
 class DatesRefused(Refused):
     """A validity that is empty, over, longer than allowed, or outside of what it derives from."""
 
