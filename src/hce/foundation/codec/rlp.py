@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import rlp
+from rlp.codec import encode_raw
 from rlp.exceptions import RLPException
 
 from hce.foundation.types.errors import Malformed, TooLarge
@@ -25,7 +26,7 @@ class RlpMalformed(Malformed):
 
 def rlp_encode(item: RlpItem) -> bytes:
     """The one RLP spelling of byte strings and lists of them. Integers are the caller's business (`rlp_integer`)."""
-    return bytes(rlp.encode(item))
+    return bytes(encode_raw(item))
 
 
 def rlp_decode(raw: bytes, *, max_bytes: int = MAX_RLP_BYTES) -> RlpItem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -167,6 +168,7 @@ def entries_hash(before: bytes, entry: bytes) -> bytes:
     return digest("hce/entries/1", before, entry)
 
 
+@lru_cache(maxsize=1_024)
 def tank_address(organisation_id: bytes) -> bytes:
     """Where plain transfers fund an organisation's health transactions."""
     return keccak256(b"hce/tank" + organisation_id)[-20:]

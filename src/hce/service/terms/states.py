@@ -12,26 +12,11 @@ from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, PublicKey, TimeMs
 from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote
 
-MAX_OPEN_VOTES = 64
-"""Subjects one node may have voted on that did not take effect: votes are free, so inventing certificates must end somewhere."""
-
 
 class OrganisationState(Struct, frozen=True, array_like=True):
     certificate: OrganisationCertificate
     certified_height: Height
     revoked_height: Height | None
-
-
-class OpenVote(Struct, frozen=True, array_like=True):
-    subject: Digest
-    height: Height
-    """Block the vote stands in."""
-
-
-class OpenVotes(Struct, frozen=True, array_like=True):
-    """A node's votes on subjects that did not take effect, oldest first. Absent when there are none."""
-
-    votes: Annotated[list[OpenVote], Meta(min_length=1, max_length=MAX_OPEN_VOTES)]
 
 
 class CredentialState(Struct, frozen=True, array_like=True):
@@ -99,13 +84,8 @@ def key_organisation(org_id: bytes) -> bytes:
     return b"org/" + org_id
 
 
-def key_organisation_vote(subject: bytes, service_key: bytes) -> bytes:
-    """By the voter's key and not its index: after a change of the set an old vote must not count for whoever has the index then."""
-    return b"orgvote/" + subject + service_key
-
-
-def key_open_votes(service_key: bytes) -> bytes:
-    return b"openvotes/" + service_key
+def key_organisation_vote(subject: bytes, node: int) -> bytes:
+    return b"orgvote/" + subject + bytes([node])
 
 
 def key_organisation_effect(subject: bytes) -> bytes:
@@ -168,14 +148,9 @@ class HealthReader:
         raw = self._get(key_organisation(org_id))
         return None if raw is None else _organisation(raw)
 
-    def organisation_vote(self, subject: bytes, service_key: bytes) -> OrganisationVote | None:
-        """What the node of this service key said about a certificate (`organisation_subject`)."""
-        return self._read(OrganisationVote, key_organisation_vote(subject, service_key))
-
-    def open_votes(self, service_key: bytes) -> list[OpenVote]:
-        """Subjects the node of this service key voted on and that did not take effect, oldest first."""
-        found = self._read(OpenVotes, key_open_votes(service_key))
-        return [] if found is None else list(found.votes)
+    def organisation_vote(self, subject: bytes, node: int) -> OrganisationVote | None:
+        """What this node said about a certificate (`organisation_subject`)."""
+        return self._read(OrganisationVote, key_organisation_vote(subject, node))
 
     def credential(self, credential_id: bytes) -> CredentialState | None:
         return self._read(CredentialState, key_credential(credential_id))
