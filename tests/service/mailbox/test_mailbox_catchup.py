@@ -1,0 +1,224 @@
+"""A node that was away gets the mail it missed from peers: what is signed from one, the rest from as many as cannot all be faulty."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hce.foundation.codec.dagcbor import decode, encode
+from hce.foundation.types.errors import Unavailable
+from hce.service.mailbox.catchup import MailCatchUp, serve, witnesses_needed
+from hce.service.mailbox.errors import RecordErased
+from hce.service.mailbox.service import Mailbox
+from hce.service.terms.grants import inbox_address
+from hce.service.terms.records import digest_of_envelope
+
+NAME = b"\x01" * 32
+
+
+class Network:
+    """Mailboxes of n nodes; requests go through memory. `lies` changes answers: (peer, method) -> what to do with the answer."""
+
+    def __init__(self, people: Any, path: Path, n: int, stack: ExitStack) -> None:
+        self.people = people
+        self.boxes = [stack.enter_context(people.open(path / str(node))) for node in range(n)]
+        self.handlers: dict[tuple[int, str], Callable[[int, bytes], Awaitable[bytes]]] = {}
+        self.away: set[int] = set()
+        self.lies: dict[tuple[int, str], Callable[[Any], Any]] = {}
+        for node, box in enumerate(self.boxes):
+            serve(box.replica, Channel(self, node), at_once)
+
+    def catch_up(self, node: int) -> MailCatchUp:
+        """As after a restart, by a node that was up to date when the clock stood where it stands now."""
+        return MailCatchUp(
+            replica=self.boxes[node].replica,
+            channel=Channel(self, node),
+            node=node,
+            nodes=len(self.boxes),
+            worker=at_once,
+            clock=self.people.clock,
+            since_ms=self.people.clock.now_ms(),
+        )
+
+    def deposit(self, *names: str, without: int, token: Any = None) -> None:
+        for node, box in enumerate(self.boxes):
+            if node != without:
+                box.deposit(NAME, self.people.org_id, [self.people.delivery(*names, token=token)], b"answer")
+
+    def final(self, node: int, *names: str) -> None:
+        """Blocks that name these records reach the node."""
+        envelopes = {name: self.people.delivered(name).envelope for name in names}
+        self.boxes[node].replica.expect(
+            {self.people.record_id(name): digest_of_envelope(envelope) for name, envelope in envelopes.items()}
+        )
+
+
+class Channel:
+    def __init__(self, network: Network, node: int) -> None:
+        self._network = network
+        self._node = node
+
+    async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes:
+        if peer in self._network.away:
+            raise Unavailable(peer=peer)
+        answer = await self._network.handlers[peer, method](self._node, payload)
+        lie = self._network.lies.get((peer, method))
+        return answer if lie is None else encode(lie(decode(answer)))
+
+    def serve(self, method: str, handler: Callable[[int, bytes], Awaitable[bytes]]) -> None:
+        self._network.handlers[self._node, method] = handler
+
+
+async def at_once(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+@pytest.fixture
+def network(people: Any, tmp_path: Path) -> Iterator[Network]:
+    with ExitStack() as stack:
+        yield Network(people, tmp_path, 4, stack)
+
+
+def feed(box: Mailbox, people: Any, what: str = "feed") -> list[bytes]:
+    signer = people.feed_reader if what == "feed" else people.owner
+    return [item.data for item in box.read(people.read(what, people.place, signer)).items]
+
+
+def envelopes(box: Mailbox, people: Any, *names: str) -> list[Any]:
+    page = box.read(people.read("owner", people.place, people.owner, records=[people.record_id(name) for name in names]))
+    return [(held.record_id, held.envelope, held.owner_wrap) for held in page.found]
+
+
+def test_one_witness_more_than_may_be_faulty() -> None:
+    assert [witnesses_needed(n) for n in range(1, 10)] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+async def test_entries_envelopes_and_inbox_items_are_caught_up(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", "b", without=0, token=people.token())
+    inbox = inbox_address(people.org_id)
+    for box in network.boxes[1:]:
+        box.post(inbox, b"offer")
+    network.final(0, "a", "b")
+    assert await catch_up.round()
+    await catch_up.fetch_records()
+    assert feed(network.boxes[0], people) == feed(network.boxes[1], people) != []
+    assert envelopes(network.boxes[0], people, "a", "b") == envelopes(network.boxes[1], people, "a", "b")
+    assert [item.data for item in network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items] == [b"offer"]
+    assert network.boxes[0].replica.wanted(b"", 10) == {}
+
+
+async def test_what_waits_in_quarantine_elsewhere_waits_here_and_is_let_in_when_it_was_elsewhere(
+    people: Any, network: Network
+) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0)
+    network.final(0, "a")
+    await catch_up.round()
+    await catch_up.fetch_records()
+    assert feed(network.boxes[0], people) == []
+    assert len(feed(network.boxes[0], people, "quarantine")) == 1
+    for box in network.boxes[1:]:
+        (item,) = box.read(people.read("quarantine", people.place, people.owner)).items
+        box.act(people.act("accept", number=item.seq))
+    await catch_up.round()
+    assert len(feed(network.boxes[0], people)) == 1
+    assert feed(network.boxes[0], people, "quarantine") == []
+    granted = people.read("envelopes", people.place, people.feed_reader, records=[people.record_id("a")])
+    assert len(network.boxes[0].read(granted).found) == 1
+
+
+async def test_an_erasure_reaches_a_node_that_was_away_from_a_single_peer(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", "b", without=9, token=people.token())
+    network.boxes[2].act(people.act("erase", records=[people.record_id("a")]))
+    assert len(envelopes(network.boxes[0], people, "a", "b")) == 2
+    await catch_up.round()
+    assert [name for name, _, _ in envelopes(network.boxes[0], people, "a", "b")] == [people.record_id("b")]
+    with pytest.raises(RecordErased):
+        network.boxes[0].deposit(NAME, people.org_id, [people.delivery("a")], b"answer")
+    network.boxes[2].close()
+    network.away = {2, 3}
+    await network.catch_up(1).round()
+    assert len(envelopes(network.boxes[1], people, "a", "b")) == 1, "it travels on from whoever took it over"
+
+
+async def test_an_erased_record_is_not_fetched_again_whatever_peers_still_hold(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0, token=people.token())
+    network.final(0, "a")
+    network.boxes[3].act(people.act("erase", records=[people.record_id("a")]))
+    await catch_up.round()
+    await catch_up.fetch_records()
+    assert envelopes(network.boxes[0], people, "a") == []
+    for node in (1, 2):
+        await network.catch_up(node).round()
+    await catch_up.fetch_records()
+    assert network.boxes[0].replica.wanted(b"", 10) == {}, "nobody has it and it was erased: it is no longer wanted"
+
+
+async def test_an_erasure_somebody_else_signed_changes_nothing(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=9, token=people.token())
+    forged = people.act("erase", signer=people.org_key, records=[people.record_id("a")])
+    network.lies[2, "mailbox.erasures"] = lambda _: decode(encode([[forged], b""]))
+    await catch_up.round()
+    assert len(envelopes(network.boxes[0], people, "a")) == 1
+
+
+async def test_an_item_one_peer_alone_names_is_not_believed(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    inbox = inbox_address(people.org_id)
+    network.boxes[1].post(inbox, b"made up")
+    await catch_up.round()
+    assert network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items == []
+    network.boxes[2].post(inbox, b"made up")
+    await catch_up.round()
+    assert len(network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items) == 1
+
+
+async def test_other_bytes_than_the_name_says_are_fetched_from_the_next_witness(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0, token=people.token())
+    network.lies[1, "mailbox.items"] = lambda answer: [b"other" for _ in answer]
+    network.lies[2, "mailbox.items"] = lambda _: []
+    await catch_up.round()
+    assert feed(network.boxes[0], people) == feed(network.boxes[3], people)
+
+
+def foreign_feed(answer: list[Any]) -> list[Any]:
+    return [[bytes(32), *record[1:]] for record in answer]
+
+
+def other_wrap(answer: list[Any]) -> list[Any]:
+    return [[*record[:3], bytes(80)] for record in answer]
+
+
+@pytest.mark.parametrize("lie", [foreign_feed, other_wrap, lambda _: [None], lambda _: [], lambda _: "nonsense"])
+async def test_a_lying_peer_gives_no_record_to_another_feed(lie: Any, people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0, token=people.token())
+    network.final(0, "a")
+    network.lies[1, "mailbox.records"] = lie
+    network.away = {3}
+    await catch_up.fetch_records()
+    assert envelopes(network.boxes[0], people, "a") == [], "one honest witness of two is not enough"
+    network.away = set()
+    await catch_up.fetch_records()
+    assert envelopes(network.boxes[0], people, "a") == envelopes(network.boxes[2], people, "a") != []
+
+
+async def test_a_round_with_too_few_peers_asks_from_the_same_time_again(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0, token=people.token())
+    network.away = {2, 3}
+    assert not await catch_up.round()
+    assert feed(network.boxes[0], people) == []
+    people.clock.value_ms += 3_600_000
+    network.away = {3}
+    assert await catch_up.round()
+    assert len(feed(network.boxes[0], people)) == 1
