@@ -31,12 +31,20 @@ from hce.foundation.types.errors import Bug
 from hce.foundation.types.scalars import amount_from_bytes
 from hce.service.contracts.health.errors import GrantUnknown
 from hce.service.contracts.health.steps import count_steps
-from hce.service.contracts.value.accounts import Account, account_key, encode_account, system_transfer, transfer
+from hce.service.contracts.value.accounts import (
+    Account,
+    AccountCorrupt,
+    account_key,
+    decode_account,
+    encode_account,
+    system_transfer,
+    transfer,
+)
 from hce.service.contracts.value.errors import CannotPay
 from hce.service.contracts.value.execute import TRANSFER_STEPS
 from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import BlockFull, PayerCannotPay, TxReplayed
-from hce.service.ledger.execution import BlockExecution
+from hce.service.ledger.execution import BlockExecution, execute
 from hce.service.ledger.final import final_view
 from hce.service.ledger.supply import require_supply_kept
 from hce.service.terms.certification import OrganisationNotCertified
@@ -50,6 +58,7 @@ from hce.service.terms.payloads import (
     envelopes_root,
     record_id,
 )
+from hce.service.terms.states import StateCorrupt, key_compartment, key_organisation
 from hce.service.terms.transactions import parse
 
 SHOP = b"\x77" * 20
@@ -215,3 +224,23 @@ def test_a_transfer_never_goes_below_zero() -> None:
     assert journal.changes("value") == {}
     transfer(journal, SHOP, FEE_POOL, 5)
     assert set(journal.changes("value")) == {account_key(SHOP), account_key(FEE_POOL)}
+
+
+def test_a_damaged_value_of_the_state_stops_the_node_instead_of_failing_the_transaction(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([enrol("owner", "clinic", UNTIL)])
+    [compartment] = chain.queries.results_at(2).health[0].produced
+    again = Admission(CHAIN, chain.genesis.eip155_id).health(enrol("owner", "clinic", UNTIL - 1))
+    with final_view(chain.store) as view:
+        env = chain.env(view, chain.context())
+        for damaged in (key_organisation(org("clinic")), key_compartment(compartment)):
+            for raw in (b"\x80", b"\xff", b""):
+                journal = Journal(lambda space, name, bad=damaged, raw=raw: raw if name == bad else view.get(space, name))
+                with pytest.raises(StateCorrupt):
+                    execute(journal, env, view.seen, [again], [])
+
+
+def test_a_damaged_account_stops_the_node(chain: Chain) -> None:
+    for raw in (b"\xc0", b"\xc1", b"", b"\xc3\x00\x01\x80"):
+        with pytest.raises(AccountCorrupt):
+            decode_account(raw)

@@ -21,7 +21,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.codec.dagcbor import encode
 from hce.foundation.proofs.authmap import MapProof
 from hce.foundation.store.journal import HEALTH, VALUE
 from hce.foundation.store.kv import KeyValueStore, ReadTxn, WriteTxn
@@ -33,7 +33,7 @@ from hce.service.contracts.value.accounts import Account, SystemTransfer, accoun
 from hce.service.contracts.value.execute import ValueReceipt
 from hce.service.ledger.errors import HeightUnknown
 from hce.service.terms.proofs import HealthReceipt
-from hce.service.terms.states import HealthReader, key_node
+from hce.service.terms.states import HealthReader, decode_state, key_node
 
 MAPS = {HEALTH: MapStore(HEALTH), VALUE: MapStore(VALUE)}
 META, HEADS, IDS, IDS_AT = "ledger.meta", "ledger.heads", "ledger.ids", "ledger.ids_at"
@@ -98,7 +98,7 @@ class FinalView:
         raw = self._snapshot.get(HEADS, height_key(height))
         if raw is None:
             raise HeightUnknown(height=height)
-        return decode_as(Head, raw)
+        return decode_state(Head, raw)
 
     def account(self, address: bytes) -> Account:
         return decode_account(self.get(VALUE, account_key(address)))
@@ -111,14 +111,14 @@ class FinalView:
         """The set in force, in schedule order."""
         found: list[Node] = []
         while (raw := self.get(HEALTH, key_node(len(found)))) is not None:
-            found.append(decode_as(Node, raw))
+            found.append(decode_state(Node, raw))
         return found
 
     def results(self, height: Height) -> BlockResults:
         raw = self._snapshot.get(RESULTS, height_key(height))
         if raw is None:
             raise HeightUnknown(height=height)
-        return decode_as(BlockResults, raw)
+        return decode_state(BlockResults, raw)
 
     def where(self, tx_id: bytes) -> tuple[Height, int] | None:
         """Height and place in its list of a final transaction, by health id or eth hash."""

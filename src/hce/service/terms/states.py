@@ -9,14 +9,30 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import Meta, Struct
 
 from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.types.errors import Corrupt, Refused
 from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, PublicKey, TimeMs
 from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote
+
+MAX_OPEN_VOTES = 64
+"""Subjects one node may have voted on that did not take effect: votes are free, so inventing certificates must end somewhere."""
 
 
 class OrganisationState(Struct, frozen=True, array_like=True):
     certificate: OrganisationCertificate
     certified_height: Height
     revoked_height: Height | None
+
+
+class OpenVote(Struct, frozen=True, array_like=True):
+    subject: Digest
+    height: Height
+    """Block the vote stands in."""
+
+
+class OpenVotes(Struct, frozen=True, array_like=True):
+    """A node's votes on subjects that did not take effect, oldest first. Absent when there are none."""
+
+    votes: Annotated[list[OpenVote], Meta(min_length=1, max_length=MAX_OPEN_VOTES)]
 
 
 class CredentialState(Struct, frozen=True, array_like=True):
@@ -84,8 +100,13 @@ def key_organisation(org_id: bytes) -> bytes:
     return b"org/" + org_id
 
 
-def key_organisation_vote(subject: bytes, node: int) -> bytes:
-    return b"orgvote/" + subject + bytes([node])
+def key_organisation_vote(subject: bytes, service_key: bytes) -> bytes:
+    """By the voter's key and not its index: after a change of the set an old vote must not count for whoever has the index then."""
+    return b"orgvote/" + subject + service_key
+
+
+def key_open_votes(service_key: bytes) -> bytes:
+    return b"openvotes/" + service_key
 
 
 def key_organisation_effect(subject: bytes) -> bytes:
@@ -131,7 +152,22 @@ S = TypeVar("S", bound=Struct)
 @lru_cache(maxsize=1_024)
 def _organisation(raw: bytes) -> OrganisationState:
     """Every paid transaction asks for its payer several times, and the same bytes are the same organisation for ever."""
-    return decode_as(OrganisationState, raw)
+    return decode_state(OrganisationState, raw)
+
+
+class StateCorrupt(Corrupt):
+    """A value of the chain's own state is not what the rules write: this machine's copy is damaged, whatever is being executed."""
+
+    code = "state.corrupt"
+
+
+def decode_state(type_: type[S], raw: bytes) -> S:
+    """A value that the rules wrote. One that does not decode is no transaction's fault: were it a `Refused`, execution would go on
+    with a failed receipt where every other node has a good one."""
+    try:
+        return decode_as(type_, raw)
+    except Refused as error:
+        raise StateCorrupt(error.code, type=type_.__name__) from error
 
 
 class HealthReader:
@@ -142,15 +178,20 @@ class HealthReader:
 
     def _read(self, type_: type[S], key: bytes) -> S | None:
         raw = self._get(key)
-        return None if raw is None else decode_as(type_, raw)
+        return None if raw is None else decode_state(type_, raw)
 
     def organisation(self, org_id: bytes) -> OrganisationState | None:
         raw = self._get(key_organisation(org_id))
         return None if raw is None else _organisation(raw)
 
-    def organisation_vote(self, subject: bytes, node: int) -> OrganisationVote | None:
-        """What this node said about a certificate (`organisation_subject`)."""
-        return self._read(OrganisationVote, key_organisation_vote(subject, node))
+    def organisation_vote(self, subject: bytes, service_key: bytes) -> OrganisationVote | None:
+        """What the node of this service key said about a certificate (`organisation_subject`)."""
+        return self._read(OrganisationVote, key_organisation_vote(subject, service_key))
+
+    def open_votes(self, service_key: bytes) -> list[OpenVote]:
+        """Subjects the node of this service key voted on and that did not take effect, oldest first."""
+        found = self._read(OpenVotes, key_open_votes(service_key))
+        return [] if found is None else list(found.votes)
 
     def credential(self, credential_id: bytes) -> CredentialState | None:
         return self._read(CredentialState, key_credential(credential_id))

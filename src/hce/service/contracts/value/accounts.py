@@ -6,15 +6,13 @@ follows only the value chain can replay it from what `cross_root` commits to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.codec.rlp import rlp_decode, rlp_encode, rlp_integer, rlp_to_integer
 from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.store.journal import VALUE, Journal
-from hce.foundation.types.errors import Bug, Corrupt
+from hce.foundation.types.errors import Bug, Corrupt, Refused
 from hce.foundation.types.scalars import Address, AmountBytes, amount_to_bytes
 from hce.service.contracts.value.errors import CannotPay
 
@@ -22,6 +20,12 @@ NO_CODE = keccak256(b"")
 """Code hash of an account without code."""
 ACCOUNT_PREFIX = b"a"
 KEY_SUPPLY = b"supply"
+
+
+class AccountCorrupt(Corrupt):
+    """A stored account is not one: this machine's copy of the value chain is damaged."""
+
+    code = "account.corrupt"
 
 
 class Account(Struct, frozen=True):
@@ -58,10 +62,13 @@ def decode_account(raw: bytes | None) -> Account:
     """The account of a stored value; None is an account nobody used."""
     if raw is None:
         return NOBODY
-    match rlp_decode(raw):
-        case [bytes(nonce), bytes(balance), bytes(code_hash)]:
-            return Account(rlp_to_integer(nonce), rlp_to_integer(balance), code_hash)
-    raise Corrupt("a stored account is not one")
+    try:
+        match rlp_decode(raw):
+            case [bytes(nonce), bytes(balance), bytes(code_hash)]:
+                return Account(rlp_to_integer(nonce), rlp_to_integer(balance), code_hash)
+    except Refused as error:
+        raise AccountCorrupt(error.code) from error
+    raise AccountCorrupt("other fields")
 
 
 def read_account(journal: Journal, address: bytes) -> Account:
@@ -101,11 +108,6 @@ def system_transfer(journal: Journal, sender: bytes, recipient: bytes, amount: i
 def encode_transfers(transfers: list[SystemTransfer]) -> list[bytes]:
     """The items under `cross_root`."""
     return [encode(moved) for moved in transfers]
-
-
-def total_balance(accounts: Mapping[bytes, bytes | None]) -> int:
-    """Sum over (key, value) pairs of the value map; keys of other kinds count nothing."""
-    return sum(decode_account(raw).balance for key, raw in accounts.items() if is_account_key(key))
 
 
 def is_account_key(key: bytes) -> bool:
