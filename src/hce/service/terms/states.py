@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 from msgspec import Meta, Struct
 
 from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.types.errors import Corrupt, Refused
 from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, PublicKey, TimeMs
 from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote
 
@@ -151,7 +152,22 @@ S = TypeVar("S", bound=Struct)
 @lru_cache(maxsize=1_024)
 def _organisation(raw: bytes) -> OrganisationState:
     """Every paid transaction asks for its payer several times, and the same bytes are the same organisation for ever."""
-    return decode_as(OrganisationState, raw)
+    return decode_state(OrganisationState, raw)
+
+
+class StateCorrupt(Corrupt):
+    """A value of the chain's own state is not what the rules write: this machine's copy is damaged, whatever is being executed."""
+
+    code = "state.corrupt"
+
+
+def decode_state(type_: type[S], raw: bytes) -> S:
+    """A value that the rules wrote. One that does not decode is no transaction's fault: were it a `Refused`, execution would go on
+    with a failed receipt where every other node has a good one."""
+    try:
+        return decode_as(type_, raw)
+    except Refused as error:
+        raise StateCorrupt(error.code, type=type_.__name__) from error
 
 
 class HealthReader:
@@ -162,7 +178,7 @@ class HealthReader:
 
     def _read(self, type_: type[S], key: bytes) -> S | None:
         raw = self._get(key)
-        return None if raw is None else decode_as(type_, raw)
+        return None if raw is None else decode_state(type_, raw)
 
     def organisation(self, org_id: bytes) -> OrganisationState | None:
         raw = self._get(key_organisation(org_id))
