@@ -91,8 +91,9 @@ async def open_tls(port: int, index: int, n: int) -> tuple[asyncio.StreamReader,
     return await asyncio.open_connection("127.0.0.1", port, ssl=dialing)
 
 
-def lax_context(certificate: bytes, link_seed: bytes) -> ssl.SSLContext:
-    """TLS of a stranger: shows this certificate and accepts whatever the other side shows."""
-    context, _ = tls_contexts(NodeCertificates([certificate]), 0, link_seed)
-    context.verify_mode = ssl.CERT_NONE
-    return context
+def lax_contexts(certificate: bytes, link_seed: bytes) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS of a stranger, for dialing and listening: shows this certificate and accepts whatever the other side shows."""
+    contexts = tls_contexts(NodeCertificates([certificate]), 0, link_seed)
+    for context in contexts:
+        context.verify_mode = ssl.CERT_NONE
+    return contexts
