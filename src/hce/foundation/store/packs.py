@@ -241,6 +241,28 @@ class PackStore:
             return os.fstat(descriptor).st_size
 
 
+class PackRecord(NamedTuple):
+    """A record as it lies in a pack file; its payload may be damaged."""
+
+    cid: Cid
+    offset: int
+    """Of the payload."""
+    length: int
+
+
+def walk_pack(path: Path) -> Iterator[PackRecord]:
+    """The records of one pack file from its beginning up to the first damaged header. For tools; verifies no payload."""
+    with path.open("rb") as file:
+        offset = 0
+        while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
+            _, length, cid = _HEADER.unpack(header[: _HEADER.size])
+            if header != _header(cid, length):
+                return
+            yield PackRecord(cid, offset + HEADER_BYTES, length)
+            offset += HEADER_BYTES + length
+            file.seek(offset)
+
+
 def _plan(blobs: dict[Cid, bytes], pack: int, end: int, max_pack_bytes: int) -> dict[Cid, _Place]:
     """Places for the blobs from `end` of `pack` on."""
     places: dict[Cid, _Place] = {}

@@ -1,0 +1,78 @@
+"""Damages a demo node's shards on disk, while it runs or not, so that anybody can watch HCE-FS repair them.
+
+Each way is one that real disks and people have: a flipped bit, a truncated file, a deleted file, bytes of another shard.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from hce.app.devnet.home import Home
+from hce.foundation.codec.cid import RAW
+from hce.foundation.store.packs import PackRecord, walk_pack
+
+Way = Literal["flip", "truncate", "delete", "swap"]
+WAYS: tuple[Way, ...] = ("flip", "truncate", "delete", "swap")
+
+
+def packs_of(home: Home, index: int) -> list[Path]:
+    """The pack files of a node."""
+    return sorted((home.node(index) / "data" / "packs").glob("pack-*.hcp"))
+
+
+def shards_of(home: Home, index: int) -> dict[bytes, bytes]:
+    """Every shard in a node's packs as it lies there, whole or not; of several copies the last."""
+    return {record.cid: content for _, record, content in _shards(home, index)}
+
+
+def damage_shards(home: Home, index: int, way: Way, only: frozenset[bytes] | None = None) -> int:
+    """Damages all shards of a node (or those in `only`; then always by flipping); how many were there."""
+    found = [(path, record) for path, record, _ in _shards(home, index) if only is None or record.cid in only]
+    if only is not None or way == "flip":
+        for path, record in found:
+            _write(path, record.offset + record.length // 2, _flipped(path, record))
+    elif way == "truncate":
+        for path in packs_of(home, index):
+            os.truncate(path, path.stat().st_size // 2)
+    elif way == "delete":
+        for path in packs_of(home, index):
+            path.unlink()
+    else:
+        for (path, record), (other, source) in zip(found, found[1:] + found[:1], strict=True):
+            _write(path, record.offset, _read(other, source)[: record.length])
+    return len(found)
+
+
+def put_back(home: Home, index: int, shards: dict[bytes, bytes]) -> None:
+    """Writes the original bytes over damaged ones where they lie: undoes a `flip`."""
+    for path, record, _ in list(_shards(home, index)):
+        if record.cid in shards:
+            _write(path, record.offset, shards[record.cid])
+
+
+def _shards(home: Home, index: int) -> Iterator[tuple[Path, PackRecord, bytes]]:
+    for path in packs_of(home, index):
+        for record in walk_pack(path):
+            if record.cid.startswith(RAW):
+                yield path, record, _read(path, record)
+
+
+def _read(path: Path, record: PackRecord) -> bytes:
+    with path.open("rb") as file:
+        file.seek(record.offset)
+        return file.read(record.length)
+
+
+def _flipped(path: Path, record: PackRecord) -> bytes:
+    return bytes([_read(path, record)[record.length // 2] ^ 1])
+
+
+def _write(path: Path, offset: int, content: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
