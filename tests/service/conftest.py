@@ -11,6 +11,7 @@ import pytest
 
 from hce.app.gateway import read_settings
 from hce.service.gateway.practice import Practice
+from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index
 from hce.service.keyring.keyring import Keyring
 from hce.service.sdk.network import Network
@@ -43,7 +44,8 @@ def keyring(node: OneNode) -> Iterator[Keyring]:
 async def practice(node: OneNode, network: Network, keyring: Keyring, tmp_path: Path) -> AsyncIterator[Practice]:
     """Riverside with certified staff and an empty index."""
     index = Index(tmp_path / "index.sqlite")
-    made = Practice(network, keyring, index, ManualClock())
-    await made.certify_staff(read_settings(node.home.gateway("riverside")).staff)
-    yield made
+    with Outbox.open(tmp_path / "outbox", map_size=1 << 20) as outbox:
+        made = Practice(network, keyring, index, outbox, ManualClock())
+        await made.certify_staff(read_settings(node.home.gateway("riverside")).staff)
+        yield made
     index.close()

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,10 @@ from hce.foundation.types.errors import HceError, NotFound
 from hce.service.gateway.granted import collect
 from hce.service.gateway.http import make_app
 from hce.service.gateway.practice import Practice, StaffMember
+from hce.service.gateway.securing import Outbox, secure_for_ever
 from hce.service.index.store import Index
 from hce.service.keyring.keyring import Keyring
+from hce.service.sdk.author import deliver
 from hce.service.sdk.network import Network
 from hce.service.terms.payloads import OrganisationKind, Power
 
@@ -74,25 +77,25 @@ def bearer_token(folder: Path) -> str:
 
 
 async def run_gateway(home: Home, name: str, port: int) -> None:
-    """Serves until SIGTERM or SIGINT. Certifies staff that has no credential yet, then collects grants in the background."""
+    """Serves until SIGTERM or SIGINT. Certifies staff that has no credential yet; collects grants and secures records meanwhile."""
     folder = home.gateway(name)
     settings = read_settings(folder)
     index = Index(folder / "index.sqlite")
     try:
-        with Keyring.open(folder / "keyring") as keyring:
+        with Keyring.open(folder / "keyring") as keyring, Outbox.open(folder / "outbox") as outbox:
             async with await Network.join(home.network()["nodes"], home.genesis()) as network:
-                practice = Practice(network, keyring, index, SystemClock())
+                practice = Practice(network, keyring, index, outbox, SystemClock())
                 await practice.certify_staff(settings.staff)
                 app = make_app(practice, SecretBytes(bearer_token(folder).encode()), lambda: _public(settings))
                 async with serving(app, port):
                     stopping = asyncio.Event()
                     for sign in (signal.SIGTERM, signal.SIGINT):
                         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-                    collecting = asyncio.create_task(_collect_for_ever(practice))
+                    working = asyncio.gather(_collect_for_ever(practice), secure_for_ever(outbox, partial(deliver, network)))
                     await stopping.wait()
-                    collecting.cancel()
+                    working.cancel()
                     with suppress(asyncio.CancelledError):
-                        await collecting
+                        await working
     finally:
         index.close()
 

@@ -107,7 +107,7 @@ async def _publish(
     practice: Practice, patient: Patient, credential_id: bytes, token: SignedToken, parts: Sequence[list[PlannedRecord]]
 ) -> AsyncIterator[_Sealed]:
     """Seals and publishes part by part, keeping IN_FLIGHT batches on their way; yields what is final, in order."""
-    author = Author(practice.network, practice.org_id, practice.keys.signing)
+    author = Author(practice.network, practice.org_id, practice.keys.signing, practice.outbox.keep)
     tokens = {token.token.feed: token}
     waiting: list[asyncio.Task[_Sealed]] = []
 

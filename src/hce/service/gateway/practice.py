@@ -14,6 +14,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import NotFound, Refused
 from hce.service.fhir.identity import Match, PatientIdentity, same_person
+from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
 from hce.service.keyring.keyring import Clinician, Keyring
 from hce.service.sdk.network import Network
@@ -55,10 +56,11 @@ class CompartmentUnknown(Refused):
 class Practice:
     """State of one gateway. All methods may be called from one event loop."""
 
-    def __init__(self, network: Network, keyring: Keyring, index: Index, clock: Clock) -> None:
+    def __init__(self, network: Network, keyring: Keyring, index: Index, outbox: Outbox, clock: Clock) -> None:
         self.network = network
         self.keyring = keyring
         self.index = index
+        self.outbox = outbox
         self.clock = clock
         self.keys = keyring.organisation()
         self.collecting = asyncio.Lock()
