@@ -29,6 +29,7 @@ from tests.service.ledger.chain import (
     vote,
 )
 
+from hce.foundation.types.blocks import LedgerBlock
 from hce.foundation.types.errors import Malformed
 from hce.service.contracts.health import steps_of
 from hce.service.contracts.health.errors import (
@@ -44,6 +45,7 @@ from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import PayerCannotPay, PoolFull, TxPending
 from hce.service.ledger.pool import PoolLimits
 from hce.service.terms.certification import OrganisationNotCertified
+from hce.service.terms.genesis import Params
 from hce.service.terms.payloads import CompartmentOpen, CompartmentRotate, OrganisationRevoke, compartment_id, owner_digest
 from hce.service.terms.transactions import WrongChain, parse
 
@@ -77,7 +79,7 @@ def small(tmp_path: Path) -> Iterator[Callable[..., Chain]]:
 def payers(chain: Chain) -> list[str]:
     """Who pays for what a proposer would try, in order."""
     names = {key(name).public: name for name in ("clinic", "rival")}
-    signers = [tx.signer("payer") for tx in chain.ledger.pool.health_candidates(100)]
+    signers = [tx.signer("payer") for tx in chain.ledger.pool.health_candidates(100).paid]
     return [names[signer] for signer in signers if signer is not None]
 
 
@@ -183,14 +185,63 @@ def test_the_paid_lane_is_bounded_in_bytes(small: Callable[..., Chain]) -> None:
 
 
 def test_revoking_stays_open_when_the_paid_lane_is_full(small: Callable[..., Chain]) -> None:
-    chain = small(paid_count=1, node_count=1)
+    chain = small(paid_count=1, node_count=1, rotate_count=1)
     chain.add([open_grant("g", "clinic", UNTIL)])
     chain.ledger.check_tx(enrol("ann", "clinic", UNTIL))
     with pytest.raises(PoolFull):
         chain.ledger.check_tx(enrol("ben", "clinic", UNTIL))
+    chain.add([enrol("cem", "clinic", UNTIL), enrol("dee", "clinic", UNTIL)])
+    chain.ledger.check_tx(rotate("cem", ("owner", "cem"), "cem two", UNTIL))
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(rotate("dee", ("owner", "dee"), "dee two", UNTIL))
     chain.ledger.check_tx(revoke_grant("g", UNTIL))
     first = chain.propose().health_txs[0]
     assert parse(first, CHAIN).body.kind == "grant.revoke"
+
+
+def test_one_nodes_votes_leave_room_for_the_others(small: Callable[..., Chain]) -> None:
+    chain = small(node_per_voter=2)
+    for name in ("lab", "home"):
+        chain.ledger.check_tx(vote(name, UNTIL))
+    with pytest.raises(PoolFull):
+        chain.ledger.check_tx(vote("pharmacy", UNTIL))
+    chain.finish(chain.propose())
+    chain.ledger.check_tx(vote("pharmacy", UNTIL))
+
+
+def test_unpaid_work_has_a_share_of_the_block_and_what_is_left_over(tmp_path: Path) -> None:
+    params = Params(replay_window=10, block_steps=6_000, tx_steps=2_000)
+    chain = Chain(tmp_path / "shares", params=params)
+    chain.found("clinic")
+    owners = [f"owner {number}" for number in range(16)]
+    for some in (owners[:8], owners[8:]):
+        chain.add([enrol(owner, "clinic", UNTIL) for owner in some])
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    for owner in owners:
+        chain.ledger.check_tx(rotate(owner, ("owner", owner), f"{owner} two", UNTIL))
+    for name in ("lab", "home"):
+        chain.ledger.check_tx(vote(name, UNTIL))
+    chain.ledger.check_tx(revoke_grant("g", UNTIL))
+    alone = kinds(chain.propose())
+    for number in range(12):
+        chain.ledger.check_tx(enrol(f"new {number}", "clinic", UNTIL))
+    crowded = kinds(chain.propose())
+    assert alone[0] == crowded[0] == "grant.revoke"
+    assert (crowded.count("compartment.rotate"), crowded.count("organisation.vote"), crowded.count("compartment.open")) == (
+        5,
+        0,
+        12,
+    )
+    assert alone.count("compartment.rotate") > 5
+    chain.finish(chain.propose())
+    for _ in range(4):
+        chain.finish(chain.propose())
+    assert len(chain.ledger.pool) == 0, "everything has its turn"
+    chain.close()
+
+
+def kinds(block: LedgerBlock) -> list[str]:
+    return [parse(raw, CHAIN).body.kind for raw in block.health_txs]
 
 
 def test_the_free_lane_takes_one_revoke_a_grant(chain: Chain) -> None:

@@ -98,14 +98,19 @@ class BlockExecution:
         self.steps = 0
         """Steps taken so far."""
 
-    def add_health(self, tx: HealthTx) -> HealthReceipt:
-        """Execute the next health transaction; its signatures were checked by `Admission`."""
+    def add_health(self, tx: HealthTx, most_steps: int | None = None) -> HealthReceipt:
+        """Execute the next health transaction; its signatures were checked by `Admission`.
+
+        A proposer says by `most_steps` that the block shall not hold more with it, though it might.
+        """
         if self._value_txs:
             raise Bug("a health transaction after the value list began")
         check_window(tx, self._env.health, self._seen)
         if tx.id in self._ids:
             raise TxReplayed("twice in one block", tx_id=tx.id.hex())
         steps = steps_of(tx, self._env.health.params)
+        if most_steps is not None and self.steps + steps > most_steps:
+            raise BlockFull("the lane's share", what="steps", used=self.steps, more=steps, bound=most_steps)
         self._require_room(len(tx.raw), steps, gas=0)
         receipt = self._run_health(tx, steps)
         self._ids.add(tx.id)

@@ -1,7 +1,8 @@
 """Lanes of the pool for health transactions, pure: what waits, in which order it is offered, and who gives way when a lane is full.
 
-* `SlotLane` holds what nobody pays for: revocations and rotations in one, votes of nodes in another. A *slot* is what the transaction
-  would do (this signer role, this subject); one may wait for each, so that signing the same revocation a thousand times fills nothing.
+* `SlotLane` holds what nobody pays for: one for revocations, one for rotations, one for votes of nodes. A *slot* is what the
+  transaction would do (this signer role, this subject); one may wait for each, so that signing the same revocation a thousand times
+  fills nothing. Of the votes each node may have so many, so that one node cannot keep the others' votes out.
 * `PaidLane` reserves each fee in the payer's tank, and offers payers in turn. When it is full, the payer with most transactions
   waiting loses its newest to one that has clearly fewer: a busy hospital slows itself down, not its neighbour.
 """
@@ -9,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -34,10 +35,12 @@ def slot_of(tx: HealthTx) -> Slot:
 class SlotLane:
     """Free transactions in order of arrival, one a slot."""
 
-    def __init__(self, name: str, max_count: int, max_bytes: int) -> None:
+    def __init__(self, name: str, max_count: int, max_bytes: int, max_per_voter: int | None = None) -> None:
         self._name = name
         self._max_count = max_count
         self._max_bytes = max_bytes
+        self._max_per_voter = max_count if max_per_voter is None else max_per_voter
+        self._per_voter: Counter[bytes] = Counter()
         self._bytes = 0
         self._by_slot: OrderedDict[Slot, HealthTx] = OrderedDict()
         self._slots: dict[bytes, Slot] = {}
@@ -53,8 +56,14 @@ class SlotLane:
         slot = slot_of(tx)
         if slot in self._by_slot:
             raise TxPending("another transaction that does the same waits", waiting=self._by_slot[slot].id.hex())
-        if len(self) >= self._max_count or self._bytes + len(tx.raw) > self._max_bytes:
+        voter = slot[2]
+        if (
+            len(self) >= self._max_count
+            or self._bytes + len(tx.raw) > self._max_bytes
+            or self._per_voter[voter] >= self._max_per_voter
+        ):
             raise PoolFull(lane=self._name, count=len(self))
+        self._per_voter[voter] += 1
         self._by_slot[slot] = tx
         self._slots[tx.id] = slot
         self._bytes += len(tx.raw)
@@ -63,6 +72,9 @@ class SlotLane:
         slot = self._slots.pop(tx_id, None)
         if slot is not None:
             self._bytes -= len(self._by_slot.pop(slot).raw)
+            self._per_voter[slot[2]] -= 1
+            if not self._per_voter[slot[2]]:
+                del self._per_voter[slot[2]]
 
     def settle(self, done: HealthTx) -> bytes | None:
         """A block did what this slot waits for: drop who waits in it and return its id."""
@@ -107,7 +119,9 @@ class PaidLane:
         payer = self._payers.get(paid.payer) or Payer()
         if payer.reserved + paid.fee > balance:
             raise PayerCannotPay(payer=paid.payer.hex(), fee=paid.fee, reserved=payer.reserved, balance=balance)
-        dropped = self._make_room(paid, len(payer.waiting))
+        dropped = self._who_gives_way(paid, len(payer.waiting))
+        for tx_id in dropped:
+            self.remove(tx_id)
         self._payers.setdefault(paid.payer, payer)
         self._tanks[tank_address(paid.payer)] = paid.payer
         payer.waiting[paid.tx.id] = paid
@@ -158,13 +172,22 @@ class PaidLane:
                     still.append(queue)
             queues = still
 
-    def _make_room(self, paid: PaidTx, waiting: int) -> list[bytes]:
+    def _who_gives_way(self, paid: PaidTx, waiting: int) -> list[bytes]:
+        """Ids that have to go so that this one fits, newest of the busiest payer first; `PoolFull` when they are not enough.
+
+        Decided before anything is removed: nobody loses a place to a transaction that is refused in the end.
+        """
+        count, size = len(self) + 1, self._bytes + len(paid.tx.raw)
+        left = {name: list(payer.waiting.values()) for name, payer in self._payers.items()} if self._is_over(count, size) else {}
         dropped: list[bytes] = []
-        while len(self) >= self._max_count or self._bytes + len(paid.tx.raw) > self._max_bytes:
-            busiest = max(self._payers.values(), key=lambda payer: len(payer.waiting), default=Payer())
-            if len(busiest.waiting) < waiting + 2:
+        while self._is_over(count, size):
+            busiest = max(left.values(), key=len, default=[])
+            if len(busiest) < waiting + 2:
                 raise PoolFull(lane="paid", count=len(self))
-            newest = next(reversed(busiest.waiting))
-            self.remove(newest)
-            dropped.append(newest)
+            newest = busiest.pop()
+            count, size = count - 1, size - len(newest.tx.raw)
+            dropped.append(newest.tx.id)
         return dropped
+
+    def _is_over(self, count: int, size: int) -> bool:
+        return count > self._max_count or size > self._max_bytes

@@ -1,9 +1,13 @@
-"""Transactions that wait for a block, in four lanes with bounds of their own, so that one full lane closes no other.
+"""Transactions that wait for a block, in five lanes with bounds of their own, so that one full lane closes no other.
 
-    free    revocations and rotations: no payer; stays open whatever the others do
-    node    votes of super nodes: no payer
-    paid    everything an organisation's tank pays for
-    value   signed Ethereum transfers
+    revoke    revocations: no payer; stays open whatever the others do
+    rotate    rotations of compartments: no payer
+    node      votes of super nodes: no payer, so many of each node
+    paid      everything an organisation's tank pays for
+    value     signed Ethereum transfers
+
+An id the pool answered for waits in a lane until a block holds it, it ends, or the pool throws it out; then the pool does not know it
+any more, and who submits it again gets it a place or hears why not.
 
 After a block only what it touched is looked at: what it included, what ran out, and the accounts it changed. Checking everything again
 would put the whole pool between two blocks. What went stale otherwise is found when a proposal is filled, and thrown out there.
@@ -13,7 +17,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from itertools import chain, islice
+from itertools import islice
 from threading import RLock
 
 from msgspec import Struct
@@ -22,19 +26,29 @@ from hce.service.contracts.value.accounts import Account
 from hce.service.contracts.value.transactions import ValueTx
 from hce.service.ledger.lanes import PaidLane, PaidTx, SlotLane
 from hce.service.ledger.value_lane import ValueLane
-from hce.service.terms.transactions import UNPAID_KINDS, HealthTx
+from hce.service.terms.transactions import HealthTx
 
-NODE_KINDS = frozenset({"organisation.vote", "organisation.revoke"})
-FREE_KINDS = UNPAID_KINDS - NODE_KINDS
+LANE_OF_UNPAID = {
+    "grant.revoke": "revoke",
+    "credential.revoke": "revoke",
+    "compartment.rotate": "rotate",
+    "organisation.vote": "node",
+    "organisation.revoke": "node",
+}
+"""Exactly the kinds of `terms.transactions.UNPAID_KINDS`."""
 
 
 class PoolLimits(Struct, frozen=True):
     """Bounds of the lanes."""
 
-    free_count: int = 5_000
-    free_bytes: int = 8 * 1024 * 1024
+    revoke_count: int = 5_000
+    revoke_bytes: int = 8 * 1024 * 1024
+    rotate_count: int = 5_000
+    rotate_bytes: int = 8 * 1024 * 1024
     node_count: int = 1_000
     node_bytes: int = 8 * 1024 * 1024
+    node_per_voter: int = 100
+    """Votes of one node: nine of them do not fill the lane."""
     paid_count: int = 20_000
     paid_bytes: int = 64 * 1024 * 1024
     value_count: int = 20_000
@@ -45,13 +59,26 @@ class PoolLimits(Struct, frozen=True):
     """A transfer that found no block for so long is dropped: it has no end of its own."""
 
 
+class Candidates(Struct, frozen=True):
+    """What a proposer should try, each list in its order."""
+
+    free: list[HealthTx]
+    """Revocations, then rotations."""
+    node: list[HealthTx]
+    paid: list[HealthTx]
+    """Payers in turn."""
+
+
 class Pool:
     """The waiting transactions. Safe to call from several threads."""
 
     def __init__(self, limits: PoolLimits) -> None:
         self._limits = limits
-        self._free = SlotLane("free", limits.free_count, limits.free_bytes)
-        self._node = SlotLane("node", limits.node_count, limits.node_bytes)
+        self._unpaid = {
+            "revoke": SlotLane("revoke", limits.revoke_count, limits.revoke_bytes),
+            "rotate": SlotLane("rotate", limits.rotate_count, limits.rotate_bytes),
+            "node": SlotLane("node", limits.node_count, limits.node_bytes, limits.node_per_voter),
+        }
         self._paid = PaidLane(limits.paid_count, limits.paid_bytes)
         self._value = ValueLane(limits.value_count, limits.value_bytes, limits.value_per_sender)
         self._last_height: dict[bytes, int] = {}
@@ -66,30 +93,36 @@ class Pool:
         return tx_id in self._last_height
 
     def add_free(self, tx: HealthTx) -> None:
-        """A transaction without payer. `TxPending`, `PoolFull`."""
+        """A transaction without payer; again changes nothing. `TxPending`, `PoolFull`."""
         with self._lock:
-            (self._node if tx.body.kind in NODE_KINDS else self._free).add(tx)
-            self._note(tx.id, tx.body.valid_until)
+            if tx.id not in self:
+                self._unpaid[LANE_OF_UNPAID[tx.body.kind]].add(tx)
+                self._note(tx.id, tx.body.valid_until)
 
     def add_paid(self, tx: HealthTx, payer: bytes, fee: int, balance: int) -> None:
-        """A transaction whose fee is reserved in a tank of this balance. `PayerCannotPay`, `PoolFull`."""
+        """A transaction whose fee is reserved in a tank of this balance; again changes nothing. `PayerCannotPay`, `PoolFull`."""
         with self._lock:
+            if tx.id in self:
+                return
             for gone in self._paid.add(PaidTx(tx, payer, fee), balance):
                 self._forget(gone)
             self._note(tx.id, tx.body.valid_until)
 
     def add_value(self, tx: ValueTx, account: Account, height: int) -> None:
-        """A transfer from this account, seen at this height. `NonceWrong`, `CannotPay`, `TxPending`, `PoolFull`."""
+        """A transfer from this account, seen at this height; again changes nothing. `NonceWrong`, `CannotPay`, `TxPending`, `PoolFull`."""
         with self._lock:
+            if tx.hash in self:
+                return
             replaced = self._value.add(tx, account)
             if replaced is not None:
                 self._forget(replaced)
             self._note(tx.hash, height + self._limits.value_blocks)
 
-    def health_candidates(self, limit: int) -> list[HealthTx]:
-        """What a proposer should try, in order: free, votes, then payers in turn."""
+    def health_candidates(self, limit: int) -> Candidates:
+        """Up to `limit` of each kind."""
         with self._lock:
-            return list(islice(chain(self._free, self._node, self._paid.in_turn()), limit))
+            free = [*self._unpaid["revoke"], *islice(self._unpaid["rotate"], limit)][:limit]
+            return Candidates(free, list(islice(self._unpaid["node"], limit)), list(islice(self._paid.in_turn(), limit)))
 
     def value_candidates(self, base_fee: int, limit: int) -> list[ValueTx]:
         """What a proposer should try, in order; a sender's transactions ascend by nonce."""
@@ -99,8 +132,10 @@ class Pool:
     def evict(self, tx_id: bytes) -> None:
         """Throw one out; an unknown id changes nothing."""
         with self._lock:
-            for lane in (self._free, self._node, self._paid, self._value):
+            for lane in self._unpaid.values():
                 lane.remove(tx_id)
+            self._paid.remove(tx_id)
+            self._value.remove(tx_id)
             self._forget(tx_id)
 
     def after_block(
@@ -125,10 +160,9 @@ class Pool:
         if tx.body.payer is not None:
             self._paid.served(tx.body.payer)
             return
-        for lane in (self._free, self._node):
-            waiting = lane.settle(tx)
-            if waiting is not None:
-                self._forget(waiting)
+        waiting = self._unpaid[LANE_OF_UNPAID[tx.body.kind]].settle(tx)
+        if waiting is not None:
+            self._forget(waiting)
 
     def _note(self, tx_id: bytes, last_height: int) -> None:
         self._last_height[tx_id] = last_height
