@@ -10,11 +10,16 @@ from typing import Any
 import httpx
 
 from hce.app.gateway import bearer_token
-from hce.foundation.types.errors import HceError
-from hce.service.sdk.errors import NodeUnreachable, Remote
+from hce.service.sdk.errors import BadAnswer, NodeUnreachable, Remote, remote
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 """Between two pieces of an answer; an import may take as long as it needs."""
+
+
+class GatewayBadAnswer(BadAnswer):
+    """What answers there is no gateway."""
+
+    code = "gateway.bad_answer"
 
 
 class GatewayClient:
@@ -47,7 +52,7 @@ class GatewayClient:
             async with self._http.stream("POST", self.url + "/v1/import", content=bundle, params=options) as answer:
                 if answer.status_code >= 400:
                     await answer.aread()
-                    raise _remote(answer)
+                    raise remote(answer.status_code, answer.content, self.url, GatewayBadAnswer)
                 async for line in answer.aiter_lines():
                     event: dict[str, Any] = json.loads(line)
                     if event["event"] == "failed":
@@ -62,13 +67,5 @@ class GatewayClient:
         except httpx.HTTPError as error:
             raise NodeUnreachable(str(error) or type(error).__name__, url=self.url) from error
         if answer.status_code >= 400:
-            raise _remote(answer)
+            raise remote(answer.status_code, answer.content, self.url, GatewayBadAnswer)
         return answer
-
-
-def _remote(answer: httpx.Response) -> HceError:
-    try:
-        problem = answer.json()
-        return Remote(str(problem["code"]), answer.status_code, str(problem.get("detail", "")))
-    except (ValueError, KeyError, TypeError):
-        return Remote("gateway.bad_answer", answer.status_code)

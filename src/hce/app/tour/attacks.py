@@ -13,7 +13,7 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.service.sdk.author import Author
 from hce.service.sdk.reader import Reader
-from hce.service.sdk.reading import CheckedRecord, check_listed
+from hce.service.sdk.reading import CheckedRecord
 from hce.service.terms.grants import release_message
 from hce.service.terms.records import ContentItem
 from hce.service.vault.compartments import make_card
@@ -66,7 +66,7 @@ async def at_the_keyholders(practice: Practice, reader: Reader, tell: Tell) -> R
     listing = await reader.listing()
     names = sorted(listing)[:3]
     prepared = make_access(reader.parcel.body, practice.credential_id, names, "treatment", "second look")
-    checked, _ = await check_listed(practice.network, await reader.held(names, listing), listing, names)
+    checked, _ = await reader.check(names, listing)
     result: Result = {"release_before_final": await refusal(lambda: _ask(reader, prepared, checked))}
     tell("tour.before_final", code=result["release_before_final"])
     await reader.enter(prepared)

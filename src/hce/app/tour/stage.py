@@ -126,7 +126,7 @@ class Practice:
     async def accept(self, made: MadeGrant) -> Reader:
         """Finds the owner's offer in the inbox, countersigns it, waits until it is final; the reader under it."""
         inbox = Mail(self.network, SystemClock(), [self.org_id], self.key)
-        offers = [decode_offer(item.data) for item in await inbox.items("inbox")]
+        offers = [decode_offer(item) for item in await inbox.items("inbox")]
         offer = next(one for one in offers if one.parcel == made.parcel)
         raw = add_signature(offer.grant_tx, "payer", self.key)
         await self.network.submit(raw, parse(raw, self.network.chain).id)

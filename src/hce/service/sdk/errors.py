@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from hce.foundation.types.errors import HceError, PeerFault, Refused, Unavailable
+from hce.foundation.types.errors import PeerFault, Refused, Unavailable
 
 
 class NodeUnreachable(Unavailable):
     """No answer from a node within the time limit."""
 
     code = "node.unreachable"
+
+
+class BadAnswer(PeerFault):
+    """An answer that is not what was asked for: not decodable, too large, compressed, or without what it must have."""
+
+    code = "node.bad_answer"
 
 
 class NotFinalInTime(Unavailable):
@@ -50,6 +57,10 @@ class Failed(Refused):
         super().__init__("the transaction is final and failed", tx_id=tx_id.hex())
 
 
-def code_of(error: BaseException) -> str:
-    """The stable code of any error: what the tour and tests compare."""
-    return error.code if isinstance(error, HceError) else type(error).__name__
+def remote(status: int, problem: bytes, url: str, otherwise: type[BadAnswer] = BadAnswer) -> Remote | BadAnswer:
+    """What a problem document (RFC 9457) of a node or gateway says; `otherwise` when it is none."""
+    try:
+        said = json.loads(problem)
+        return Remote(str(said["code"]), status, str(said.get("detail", "")))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return otherwise("no problem document", url=url, status=status)

@@ -2,6 +2,9 @@
 
 While the node set is the genesis set, one commit of quorum(n) of it proves any header. A header that names another next set is
 refused here until set changes exist (they will be followed through `next_validators`, header by header).
+
+A proof says nothing about now: at first contact an old header is as well proven as the newest. So state is believed only from a
+header younger than a bound. A chain that has halted has no such header; who wants its last state says so (`max_age_ms=None`).
 """
 
 from __future__ import annotations
@@ -10,10 +13,20 @@ from collections.abc import Sequence
 
 from hce.foundation.codec.cid import cid_of_dag_cbor
 from hce.foundation.codec.dagcbor import encode
+from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import PeerFault
 from hce.network.consensus.commit import verify_commit
 from hce.service.terms.genesis import Genesis, validators_cid
 from hce.service.terms.proofs import BadProof, FinalHeader, HealthReceipt, StateProof, TxProof, require_state, require_tx
+
+MAX_HEADER_AGE_MS = 10 * 60_000
+"""Oldest header that speaks about now: far more than clocks differ, far less than it takes to revoke and be forgotten."""
+
+
+class HeaderTooOld(PeerFault):
+    """A proven header from too long ago: the node lags behind, the chain has halted, or this machine's clock is wrong."""
+
+    code = "header.too_old"
 
 
 class NotFinal(PeerFault):
@@ -25,8 +38,11 @@ class NotFinal(PeerFault):
 class LightClient:
     """Trusts one genesis and nothing else. Remembers the highest height it has seen proven."""
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(self, genesis: Genesis, clock: Clock, max_age_ms: int | None = MAX_HEADER_AGE_MS) -> None:
+        """`max_age_ms` None takes headers of any age: for a chain known to have halted."""
         self.genesis = genesis
+        self._clock = clock
+        self._max_age_ms = max_age_ms
         self.height = 0
         """Highest proven height."""
         self.time_ms = genesis.time_ms
@@ -34,8 +50,16 @@ class LightClient:
         self._validators = validators_cid(self._nodes)
         self._last: FinalHeader | None = None
 
+    def head(self, final: FinalHeader) -> FinalHeader:
+        """A proven header that speaks about now; raises as `accept`, and `HeaderTooOld`."""
+        self.accept(final)
+        age_ms = self._clock.now_ms() - final.header.time_ms
+        if self._max_age_ms is not None and age_ms > self._max_age_ms:
+            raise HeaderTooOld(height=final.header.height, age_ms=age_ms, max_ms=self._max_age_ms)
+        return final
+
     def accept(self, final: FinalHeader) -> FinalHeader:
-        """The header, if quorum(n) of the trusted nodes precommitted it; raises `CommitInvalid` or `NotFinal`."""
+        """The header, if quorum(n) of the trusted nodes precommitted it, whenever; raises `CommitInvalid` or `NotFinal`."""
         if final == self._last:
             return final
         if final.commit is None:
@@ -52,13 +76,13 @@ class LightClient:
 
     def state(self, keys: Sequence[bytes], proof: StateProof, not_before: int = 0) -> dict[bytes, bytes | None]:
         """Proven values of health keys in one final block of at least height `not_before`."""
-        self.accept(proof.final)
+        self.head(proof.final)
         if proof.final.header.height < not_before:
             raise NotFinal("older than asked for", expected=not_before, actual=proof.final.header.height)
         return require_state(proof, keys)
 
     def transaction(self, tx_id: bytes, proof: TxProof) -> HealthReceipt:
-        """Proven receipt of the transaction with this id."""
+        """Proven receipt of the transaction with this id, however long ago."""
         self.accept(proof.final)
         receipt = require_tx(proof)
         if receipt.tx_id != tx_id:

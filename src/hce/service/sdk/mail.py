@@ -1,28 +1,35 @@
-"""Signed mailbox questions, asked of any node; what comes back is checked by whoever uses it."""
+"""Signed mailbox questions; what comes back is checked by whoever uses it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 
-from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
+from hce.foundation.types.errors import HceError
+from hce.service.sdk.errors import BadAnswer
 from hce.service.sdk.network import Network
-from hce.service.sdk.node import NodeClient
+from hce.service.sdk.node import NodeClient, decoded
 from hce.service.terms.mailbox import (
     MAX_PAGE_ITEMS,
+    ActKind,
+    MailboxAct,
     MailboxRead,
     MailItem,
     MailPage,
     ReadKind,
     RecordsPage,
+    SignedAct,
     SignedRead,
+    act_message,
     read_message,
 )
 
-MAX_PAGES = 10_000
-"""Bound of one walk through a stream."""
+MAX_PAGES = 1_000
+"""Bound of one walk through a stream: five times what a node keeps at one address."""
+SLOW_S = 5.0
+"""How long a walk waits for nodes that have not answered when most have."""
 
 
 class Mail:
@@ -34,32 +41,39 @@ class Mail:
         self._place = place
         self._key = key
 
-    async def items(self, what: ReadKind, after: int = 0) -> list[MailItem]:
-        """Every item after that number, in order. Nodes number on their own, so one node answers a whole walk."""
+    async def items(self, what: ReadKind) -> list[bytes]:
+        """Every item any node holds, each once. One node alone may lack some or keep them back; at least one must answer."""
+        walks = await self._network.every_node(lambda node: self.walk(node, what), SLOW_S)
+        found = [walk for walk in walks if isinstance(walk, list)]
+        if not found:
+            raise next(answer for answer in walks if isinstance(answer, HceError))
+        return list(dict.fromkeys(item.data for walk in found for item in walk))
 
-        async def walk(node: NodeClient) -> list[MailItem]:
-            found: list[MailItem] = []
-            position = after
-            for _ in range(MAX_PAGES):
-                page = decode_as(MailPage, await node.mailbox("read", self._signed(what, position, [])))
-                found += page.items
-                if not page.more or not page.items:
-                    break
-                position = page.items[-1].seq
-            return found
+    async def walk(self, node: NodeClient, what: ReadKind) -> list[MailItem]:
+        """Every item of one node, in its order: nodes number on their own."""
+        found: list[MailItem] = []
+        position = 0
+        for _ in range(MAX_PAGES):
+            page = decoded(MailPage, await node.mailbox("read", self._signed(what, position, [])), node.url)
+            if any(item.seq <= position for item in page.items):
+                raise BadAnswer("items out of order", url=node.url)
+            found += page.items
+            if not page.more or not page.items:
+                break
+            position = page.items[-1].seq
+        return found
 
-        return await self._network.any_node(walk)
+    async def act(self, node: NodeClient, what: ActKind, number: int) -> None:
+        """One change at one node."""
+        act = MailboxAct(self._network.chain, what, self._place, number, [], self._clock.now_ms(), os.urandom(32))
+        await node.mailbox("act", SignedAct(act, self._key.sign(act_message(act))))
 
-    async def records(self, what: ReadKind, record_ids: Sequence[bytes]) -> RecordsPage:
-        """Envelopes (and, for the owner, wraps) of records of a feed."""
+    async def records(self, node: NodeClient, what: ReadKind, record_ids: Sequence[bytes]) -> RecordsPage:
+        """What one node holds of these records: envelopes (and, for the owner, wraps)."""
         found = RecordsPage([], [])
         for start in range(0, len(record_ids), MAX_PAGE_ITEMS):
             asked = self._signed(what, 0, list(record_ids[start : start + MAX_PAGE_ITEMS]))
-
-            async def ask(node: NodeClient, asked: SignedRead = asked) -> RecordsPage:
-                return decode_as(RecordsPage, await node.mailbox("read", asked))
-
-            page = await self._network.any_node(ask)
+            page = decoded(RecordsPage, await node.mailbox("read", asked), node.url)
             found = RecordsPage(found.found + page.found, found.erased + page.erased)
         return found
 

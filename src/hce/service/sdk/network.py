@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import httpx
 
 from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
+from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.types.clock import Clock, SystemClock
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
+from hce.foundation.types.quorum import quorum
 from hce.network.hcefs.errors import PlacementInvalid
 from hce.network.hcefs.gather import content_of, gather
 from hce.network.hcefs.manifest import Placed, read_manifest
 from hce.network.hcefs.together import Together
-from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
-from hce.service.sdk.light import LightClient
+from hce.service.sdk.errors import BadAnswer, Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
+from hce.service.sdk.light import MAX_HEADER_AGE_MS, HeaderTooOld, LightClient
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.wallet import sign_transfer
 from hce.service.terms.genesis import Genesis, genesis_cid
@@ -27,6 +31,8 @@ from hce.service.terms.states import HealthReader
 from hce.service.terms.transactions import make_body, sign_tx, tx_id
 
 T = TypeVar("T")
+
+log = logging.getLogger("hce.sdk")
 
 FINAL_WAIT_MS = 20_000
 """How long a caller waits for one transaction to become final."""
@@ -51,10 +57,20 @@ class BlobForged(PeerFault):
 class Network:
     """A client of one HCE network. Use as `async with await Network.join(urls) as network`."""
 
-    def __init__(self, nodes: Sequence[NodeClient], genesis: Genesis, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[NodeClient],
+        genesis: Genesis,
+        http: httpx.AsyncClient,
+        clock: Clock,
+        max_header_age_ms: int | None = MAX_HEADER_AGE_MS,
+        strangers: Sequence[str] = (),
+    ) -> None:
         self.nodes = list(nodes)
         self.genesis = genesis
-        self.light = LightClient(genesis)
+        self.light = LightClient(genesis, clock, max_header_age_ms)
+        self.strangers = list(strangers)
+        """Addresses that were given but serve another network; they are not asked."""
         self._http = http
         self._by_index: dict[int, NodeClient] = {}
         self._learning = asyncio.Lock()
@@ -62,21 +78,43 @@ class Network:
         self._manifests: dict[bytes, dict[bytes, Placed]] = {}
         self._transferring = asyncio.Lock()
         """One transfer at a time: the next nonce is known when the one before is final."""
+        self._unsettled: dict[_Payment, _Unsettled] = {}
 
     @classmethod
-    async def join(cls, urls: Sequence[str], genesis: Genesis | None = None) -> Self:
-        """Connects. Without a genesis it trusts the one the first node serves (development); with one, every node must agree."""
-        http = httpx.AsyncClient(limits=httpx.Limits(max_connections=64), trust_env=False)
+    async def join(
+        cls,
+        urls: Sequence[str],
+        genesis: Genesis | None = None,
+        *,
+        clock: Clock | None = None,
+        max_header_age_ms: int | None = MAX_HEADER_AGE_MS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> Self:
+        """Connects. Every node is asked for its genesis; those of another network are left out and named in `strangers`.
+
+        Without a genesis the first that is served is trusted (development). A node that does not answer stays: it is believed no
+        more than the others. `max_header_age_ms` None is for a chain that has halted. Raises `WrongNetwork` when no node is left.
+        """
+        http = httpx.AsyncClient(limits=httpx.Limits(max_connections=64), trust_env=False, transport=transport)
         nodes = [NodeClient(url, http) for url in urls]
         try:
-            served = await nodes[0].genesis()
-        except HceError:
+            served = await asyncio.gather(*map(_genesis_of, nodes))
+            trusted = genesis or next((one for one in served if isinstance(one, Genesis)), None)
+            if trusted is None:
+                raise next((one for one in served if isinstance(one, HceError)), NodeUnreachable("no node"))
+            name = genesis_cid(trusted)
+            strangers = [
+                node.url for node, one in zip(nodes, served, strict=True) if isinstance(one, Genesis) and genesis_cid(one) != name
+            ]
+            known = [node for node in nodes if node.url not in strangers]
+            if not known:
+                raise WrongNetwork(urls=strangers, expected=name.hex())
+        except BaseException:
             await http.aclose()
             raise
-        if genesis is not None and genesis_cid(genesis) != genesis_cid(served):
-            await http.aclose()
-            raise WrongNetwork(url=urls[0], expected=genesis_cid(genesis).hex(), actual=genesis_cid(served).hex())
-        return cls(nodes, served, http)
+        for url in strangers:
+            log.warning("%s serves another network and is not asked", url)
+        return cls(known, trusted, http, clock or SystemClock(), max_header_age_ms, strangers)
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,7 +130,7 @@ class Network:
         return self.genesis.chain
 
     async def any_node(self, ask: Callable[[NodeClient], Awaitable[T]]) -> T:
-        """The first node that answers; a refusal is an answer, an unreachable or failing node is not."""
+        """The first node that answers; a refusal is an answer, an unreachable, failing or lying node is not."""
         failure: HceError = NodeUnreachable("no node")
         for node in self.nodes:
             try:
@@ -105,8 +143,8 @@ class Network:
                 failure = error
         raise failure
 
-    async def every_node(self, ask: Callable[[NodeClient], Awaitable[T]]) -> list[T | HceError]:
-        """What each node answered, in node order, errors included."""
+    async def every_node(self, ask: Callable[[NodeClient], Awaitable[T]], slow_s: float | None = None) -> list[T | HceError]:
+        """What each node answered, in node order, errors included. Once quorum(n) have answered the others get `slow_s` more."""
 
         async def one(node: NodeClient) -> T | HceError:
             try:
@@ -114,16 +152,30 @@ class Network:
             except HceError as error:
                 return error
 
-        return list(await asyncio.gather(*(one(node) for node in self.nodes)))
+        tasks = [asyncio.create_task(one(node)) for node in self.nodes]
+        waiting, patience = set(tasks), None
+        try:
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    break
+                answered = sum(task.done() and not isinstance(task.result(), HceError) for task in tasks)
+                patience = slow_s if answered >= quorum(len(self.nodes)) else None
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        late = NodeUnreachable("slower than the others")
+        return [late if task.cancelled() else task.result() for task in tasks]
 
     async def started(self, wait_s: float = START_WAIT_S) -> int:
-        """Waits for the first final block of a young network; its height. Raises what the nodes answered last."""
+        """Waits for the first new final block of a network that has just been started; its height. Raises what the nodes answered last."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait_s
         while True:
             try:
                 return await self.head()
-            except Unavailable:
+            except (Unavailable, HeaderTooOld):
                 if loop.time() >= deadline:
                     raise
                 await asyncio.sleep(START_POLL_S)
@@ -134,16 +186,29 @@ class Network:
         return self.light.height
 
     async def _see_head(self, node: NodeClient) -> None:
-        self.light.accept(await node.final())
+        self.light.head(await node.final())
 
-    async def transact(self, kind: str, payload: Any, payer: bytes | None, signers: list[tuple[str, SigningKey]]) -> HealthReceipt:
+    async def transact(
+        self,
+        kind: str,
+        payload: Any,
+        payer: bytes | None,
+        signers: list[tuple[str, SigningKey]],
+        valid_until: int | None = None,
+    ) -> HealthReceipt:
         """Makes, signs, submits and waits; the proven receipt. Raises `Remote` at the door, `Failed` when final but failed."""
-        body = make_body(self.chain, kind, payload, payer, await self.head() + VALID_FOR_BLOCKS)
+        if valid_until is None:
+            valid_until = await self.head() + VALID_FOR_BLOCKS
+        body = make_body(self.chain, kind, payload, payer, valid_until)
         return await self.submit(sign_tx(body, signers), tx_id(body))
 
     async def submit(self, raw: bytes, name: bytes) -> HealthReceipt:
-        """Submits signed bytes and waits for their proven receipt."""
-        await self.any_node(lambda node: node.submit_health(raw))
+        """Submits signed bytes and waits for their proven receipt; what was submitted and became final before is found."""
+        try:
+            await self.any_node(lambda node: node.submit_health(raw))
+        except Remote as error:
+            if error.code != "tx.replayed":
+                raise
         return await self.wait_final(name)
 
     async def wait_final(self, name: bytes) -> HealthReceipt:
@@ -177,12 +242,18 @@ class Network:
         """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
         return HealthReader((await self.state(keys)).__getitem__)
 
-    async def node(self, index: int) -> NodeClient:
-        """The client of one node, known by what the node says of itself: whoever relies on it checks a signature or a name."""
-        if index not in self._by_index:
+    async def by_index(self) -> Mapping[int, NodeClient]:
+        """Clients by what each node says of itself: whoever relies on it checks a signature, a seal or a name."""
+        if len(self._by_index) < len(self.nodes):
             async with self._learning:
                 known = {id(node) for node in self._by_index.values()}
                 await asyncio.gather(*(self._learn(node) for node in self.nodes if id(node) not in known))
+        return self._by_index
+
+    async def node(self, index: int) -> NodeClient:
+        """The client of one node, as in `by_index`; `NodeUnreachable` when none says it is this one."""
+        if index not in self._by_index:
+            await self.by_index()
         if index not in self._by_index:
             raise NodeUnreachable("no node says it is this one", node=index)
         return self._by_index[index]
@@ -245,11 +316,80 @@ class Network:
         return await (await self.node(index)).shards(cids)
 
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
-        """A plain HCET transfer, waited for; the node's word on its inclusion (value proofs come with the explorer)."""
+        """A plain HCET transfer, waited for; the nodes' word on its inclusion (value proofs come with the explorer).
+
+        Called again after it was not final in time, it pays at most once: the nonce stays the first one's, and of all transactions
+        with one nonce the chain takes one. That memory is this object's; whoever makes a new one checks the account first. A node
+        that says a false nonce can hold the transfer up, not double it. Raises `Remote`, `NotFinalInTime`.
+        """
         async with self._transferring:
-            account = await self.any_node(lambda node: node.account(key.address))
-            raw = sign_transfer(
-                key, self.genesis.eip155_id, account["nonce"], to, amount_ahce, max_fee_wei=2 * int(account["base_fee_wei"])
-            )
-            name = await self.any_node(lambda node: node.submit_value(raw))
+            payment = (key.address, to, amount_ahce)
+            before = self._unsettled.get(payment)
+            found = None if before is None else await self._find_transfer(before.names)
+            if found is None:
+                found = await self._pay(key, payment, before)
+            del self._unsettled[payment]
+            return found
+
+    async def _pay(self, key: EthSigningKey, payment: _Payment, before: _Unsettled | None) -> dict[str, Any]:
+        _, to, amount_ahce = payment
+        account = await self.any_node(lambda node: node.account(key.address))
+        nonce = account["nonce"] if before is None else before.nonce
+        try:
+            max_fee_wei = 2 * int(account["base_fee_wei"])
+            raw = sign_transfer(key, self.genesis.eip155_id, nonce, to, amount_ahce, max_fee_wei)
+        except ValueError as error:
+            raise BadAnswer("account") from error
+        name = keccak256(raw)
+        names = () if before is None else before.names
+        self._unsettled[payment] = _Unsettled(nonce, tuple(dict.fromkeys((*names, name))))
+        try:
+            await self.any_node(lambda node: node.submit_value(raw))
+        except Remote:
+            if before is None or await self._nonce_is_used(key.address, nonce):
+                del self._unsettled[payment]
+            raise
+        try:
             return await self.any_node(lambda node: node.value_tx(name, FINAL_WAIT_MS))
+        except Remote as error:
+            raise NotFinalInTime(tx_hash=name.hex()) from error
+
+    async def _nonce_is_used(self, address: bytes, nonce: int) -> bool:
+        """By the word of quorum(n) nodes: then what had this nonce can no longer become final."""
+        answers = await self.every_node(lambda node: node.account(address), STATUS_WAIT_S)
+        used = sum(not isinstance(answer, HceError) and answer["nonce"] > nonce for answer in answers)
+        return used >= quorum(len(self.nodes))
+
+    async def _find_transfer(self, names: Sequence[bytes]) -> dict[str, Any] | None:
+        """Where one of these is final, by any node's word; None when no node knows one."""
+        for name in names:
+
+            async def ask(node: NodeClient, name: bytes = name) -> dict[str, Any]:
+                return await node.value_tx(name, 0)
+
+            for answer in await self.every_node(ask, STATUS_WAIT_S):
+                if not isinstance(answer, HceError):
+                    return answer
+        return None
+
+
+_Payment = tuple[bytes, bytes, int]
+"""From, to, amount in aHCE."""
+
+
+class _Unsettled(NamedTuple):
+    """A transfer that may still become final."""
+
+    nonce: int
+    names: tuple[bytes, ...]
+    """Hashes of every transaction made for it, all with that nonce."""
+
+
+async def _genesis_of(node: NodeClient) -> Genesis | HceError:
+    try:
+        async with asyncio.timeout(STATUS_WAIT_S):
+            return await node.genesis()
+    except HceError as error:
+        return error
+    except TimeoutError:
+        return NodeUnreachable("slow", url=node.url)

@@ -9,13 +9,17 @@ from typing import Literal
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
+from hce.service.sdk.errors import Remote
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
+from hce.service.sdk.node import NodeClient
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_checked
-from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, grant_id_of, inbox_address
+from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, inbox_address
+from hce.service.terms.mailbox import HeldRecord
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.states import (
@@ -38,6 +42,12 @@ TOKEN_LIFE_MS = 365 * 24 * 3_600_000
 """Life of a write token an owner gives to an organisation."""
 GRANT_WAIT_S = 20.0
 GRANT_POLL_S = 0.25
+MAX_ENTRY_PAGES = 1_000
+"""Of up to 1,000 access entries, under one grant."""
+MAX_LOOKS = 2
+"""At the entries of a grant that is being used meanwhile."""
+CARD_RENEW_MS = 15 * 24 * 3_600_000
+"""A published card with less than this to live is replaced: half of a card's life."""
 
 
 class GrantNotFinal(Unavailable):
@@ -84,6 +94,24 @@ class Owner:
         """A fresh contact card for an author."""
         version = (await self.compartment()).version
         return make_card(self.keys, self._network.chain, version, self.reading_epoch, self._clock.now_ms())
+
+    async def publish_card(self) -> SignedCard:
+        """Has a card at the nodes that authors can fetch for a while yet; called now and then. The card that is out now."""
+        card = await self.card()
+        due_ms = self._clock.now_ms() + CARD_RENEW_MS
+
+        async def ask(node: NodeClient) -> None:
+            try:
+                held = await node.card(self.keys.feed_address(self.reading_epoch))
+                if held.card.version == card.card.version and held.card.expires_ms >= due_ms:
+                    return
+            except Remote as error:
+                if error.status != 404:
+                    raise
+            await node.publish_card(card)
+
+        _require_one(await self._network.every_node(ask))
+        return card
 
     def token(self, org_id: bytes, serial: int) -> SignedToken:
         """Lets an organisation write without quarantine, for a year or until revoked."""
@@ -159,18 +187,25 @@ class Owner:
         feed = self._feed(self.keys.feed(self.reading_epoch))
         listing = await follow_feed(feed, key, self._network.chain, self.compartment_id, self.reading_epoch)
         names = list(listing)
-        page = await self._feed(self.keys.owner).records("owner", names)
-        checked, failed = await check_listed(self._network, {one.record_id: one for one in page.found}, listing, names)
+
+        async def fetch(node: NodeClient, wanted: Sequence[bytes]) -> list[HeldRecord]:
+            return (await self._feed(self.keys.owner).records(node, "owner", wanted)).found
+
+        checked, failed = await check_listed(self._network, fetch, listing, names)
         refused: dict[bytes, HceError] = dict(failed)
         opened: dict[bytes, OpenedRecord] = {}
+        both_locks_checked = 0
         for one in checked:
             try:
-                opened[one.listed.record_id] = await self._open_own(one)
+                dek = self._check_both_locks(one)
+                both_locks_checked += 1
+                opened[one.listed.record_id] = await open_checked(self._network, one, dek)
             except HceError as error:
                 refused[one.listed.record_id] = error
-        return OwnRecords(opened, refused, len(opened))
+        return OwnRecords(opened, refused, both_locks_checked)
 
-    async def _open_own(self, checked: CheckedRecord) -> OpenedRecord:
+    def _check_both_locks(self, checked: CheckedRecord) -> SecretBytes:
+        """The record's key from the owner's wrap, when a grantee would get the same one."""
         wrap = checked.held.owner_wrap
         if wrap is None:
             raise NotFound("owner wrap", record_id=checked.listed.record_id.hex())
@@ -179,7 +214,7 @@ class Owner:
         owner_checks_both_locks(
             mine, wrap, session, checked.header, checked.held.envelope, checked.state, self._network.genesis.keyholders
         )
-        return await open_checked(self._network, checked, mine.dek)
+        return mine.dek
 
     async def audit(self, grants: Sequence[MadeGrant]) -> AuditReport:
         """The log of these grants, checked against the chain's counters."""
@@ -191,25 +226,56 @@ class Owner:
         return AuditReport(report.reads, report.findings + log.findings, report.entries_on_chain, report.entries_opened)
 
     async def receipts(self) -> ReadLog:
-        """Every receipt any node left, decrypted and its signature checked."""
+        """Every receipt of every node that answers, decrypted and its signature checked: each node keeps those it signed."""
         place = [self.keys.log_read.public, self.keys.owner.public]
         items = await Mail(self._network, self._clock, place, self.keys.log_read).items("log")
         service_keys = {index: node.service_key for index, node in enumerate(self._network.genesis.node_list)}
-        return read_receipts(self.keys.log, [item.data for item in items], self._network.chain, service_keys)
+        return read_receipts(self.keys.log, items, self._network.chain, service_keys)
 
     async def _grant_on_chain(self, made: MadeGrant) -> GrantOnChain:
-        names = await self._network.any_node(lambda node: node.entries(grant_id_of(made.body)))
-        reader = await self._network.reader(key_grant(made.grant_id), *(key_entry(name) for name in names))
-        state = reader.grant(made.grant_id)
-        if state is None:
-            raise NotFound("grant", grant_id=made.grant_id.hex())
+        """Grant and entries as of one height. When no node gives all entries the audit names what is missing."""
+        short: list[GrantOnChain] = []
+
+        async def ask(node: NodeClient) -> GrantOnChain:
+            found = await self._proven_entries(node, made)
+            if len(found.entries) != found.state.entries:
+                short.append(found)
+                raise EntriesMissing(expected=found.state.entries, actual=len(found.entries), url=node.url)
+            return found
+
+        try:
+            return await self._network.any_node(ask)
+        except EntriesMissing:
+            return short[-1]
+
+    async def _proven_entries(self, node: NodeClient, made: MadeGrant) -> GrantOnChain:
+        """What one node lists, proven. The grant is read after its entries: what was entered meanwhile is fetched in a second look."""
         entries: list[EntryState] = []
-        for name in names:
-            entry = reader.entry(name)
-            if entry is None:
-                raise EntryUnproven(entry_id=name.hex())
-            entries.append(entry)
-        return GrantOnChain(made.body, state, entries)
+        looks = 0
+        while True:
+            looks += 1
+            names = await self._entry_names(node, made.grant_id, len(entries))
+            reader = await self._network.reader(*(key_entry(name) for name in names))
+            found = {name: reader.entry(name) for name in names}
+            unproven = next((name for name, entry in found.items() if entry is None), None)
+            if unproven is not None:
+                raise EntryUnproven(entry_id=unproven.hex(), url=node.url)
+            entries += [entry for entry in found.values() if entry is not None]
+            state = (await self._network.reader(key_grant(made.grant_id))).grant(made.grant_id)
+            if state is None:
+                raise NotFound("grant", grant_id=made.grant_id.hex())
+            if len(entries) == state.entries or looks == MAX_LOOKS:
+                return GrantOnChain(made.body, state, entries)
+
+    async def _entry_names(self, node: NodeClient, grant_id: bytes, start: int) -> list[bytes]:
+        """Page after page until one is empty."""
+        names: list[bytes] = []
+        for _ in range(MAX_ENTRY_PAGES):
+            page = await node.entries(grant_id, start + len(names))
+            if not page:
+                break
+            names += page
+        return names
 
     async def _organisation_of(self, request: AccessRequest) -> bytes:
         credential = (await self._network.reader(key_credential(request.grantee))).credential(request.grantee)
@@ -219,8 +285,17 @@ class Owner:
         return [key_credential(request.grantee), key_organisation(request.grantee), key_organisation(org_id)]
 
     def _feed(self, key: SigningKey) -> Mail:
+        """The feed of this owner key and epoch. After an owner rotation older records lie in the feed of the key before, which
+        this does not look for (`docs/cautions.md`, Rotation).
+        """
         place = [self.keys.feed(self.reading_epoch).public, self.keys.owner.public]
         return Mail(self._network, self._clock, place, key)
+
+
+class EntriesMissing(PeerFault):
+    """A node lists another number of access entries than the grant counts."""
+
+    code = "log.entries_withheld"
 
 
 class EntryUnproven(PeerFault):
@@ -229,7 +304,7 @@ class EntryUnproven(PeerFault):
     code = "log.entry_unproven"
 
 
-def _require_one(answers: Sequence[bytes | HceError]) -> None:
+def _require_one(answers: Sequence[object]) -> None:
     """At least one node took it; else the reason of the first that did not."""
     if all(isinstance(answer, HceError) for answer in answers):
         failure = next(answer for answer in answers if isinstance(answer, HceError))

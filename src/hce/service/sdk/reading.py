@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
 
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secret import SecretBytes
-from hce.foundation.types.errors import Refused
+from hce.foundation.types.errors import HceError, Refused
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
+from hce.service.sdk.node import NodeClient
 from hce.service.terms.mailbox import HeldRecord
 from hce.service.terms.records import ContentManifest, Opening, RecordHeader
 from hce.service.terms.states import CredentialState, HealthReader, RecordState, key_credential, key_organisation, key_record
@@ -72,12 +73,16 @@ Listing = Mapping[bytes, Sequence[ListedRecord]]
 """Record id -> everything the feed says it is. Whoever may post may name any record; the chain tells which one is right."""
 
 
+Fetch = Callable[[NodeClient, Sequence[bytes]], Awaitable[Sequence[HeldRecord]]]
+"""What one node holds of these records."""
+
+
 async def follow_feed(feed: Mail, reading_key: OpeningKey, chain: bytes, compartment_id: bytes, epoch: int) -> Listing:
     """Every record the feed of one reading epoch names. Entries that are not for this key are passed over."""
     listing: dict[bytes, list[ListedRecord]] = {}
     for item in await feed.items("feed"):
         try:
-            session = read_session(reading_key, item.data, chain, compartment_id, epoch)
+            session = read_session(reading_key, item, chain, compartment_id, epoch)
         except Refused:
             continue
         for record_id, opening in session.openings.items():
@@ -86,19 +91,46 @@ async def follow_feed(feed: Mail, reading_key: OpeningKey, chain: bytes, compart
 
 
 async def check_listed(
-    network: Network, held: Mapping[bytes, HeldRecord], listing: Listing, wanted: Sequence[bytes]
+    network: Network, fetch: Fetch, listing: Listing, wanted: Sequence[bytes]
 ) -> tuple[list[CheckedRecord], dict[bytes, Refused]]:
-    """Records that fit what the chain committed to, and those that do not, each with its named reason."""
+    """Records that fit what the chain committed to, and those that do not, each with its named reason.
+
+    An envelope that does not fit is one node's word: the next node is asked. Raises what the nodes said when none answered.
+    """
     final = await network.reader(*(key_record(record_id) for record_id in wanted))
     people = await _authors(network, final, listing, wanted)
-    checked: list[CheckedRecord] = []
+    checked: dict[bytes, CheckedRecord] = {}
     refused: dict[bytes, Refused] = {}
+    open_names = []
     for record_id in wanted:
+        if final.record(record_id) is None:
+            refused[record_id] = RecordNotFinal(record_id=record_id.hex())
+        elif not listing.get(record_id):
+            refused[record_id] = RecordNotListed(record_id=record_id.hex())
+        else:
+            open_names.append(record_id)
+    failure: HceError | None = None
+    answered = False
+    for node in network.nodes:
+        missing = [record_id for record_id in open_names if record_id not in checked]
+        if not missing:
+            break
         try:
-            checked.append(_check_one(network, record_id, final.record(record_id), held.get(record_id), listing, people))
-        except Refused as error:
-            refused[record_id] = error
-    return checked, refused
+            held = {one.record_id: one for one in await fetch(node, missing)}
+        except HceError as error:
+            failure = error
+            continue
+        answered = True
+        for record_id in missing:
+            try:
+                checked[record_id] = _check_one(network, record_id, final, held.get(record_id), listing, people)
+                refused.pop(record_id, None)
+            except Refused as error:
+                if record_id in held or record_id not in refused:
+                    refused[record_id] = error
+    if failure is not None and not answered:
+        raise failure
+    return [checked[record_id] for record_id in wanted if record_id in checked], refused
 
 
 async def _authors(network: Network, final: HealthReader, listing: Listing, wanted: Sequence[bytes]) -> HealthReader:
@@ -114,13 +146,13 @@ async def _authors(network: Network, final: HealthReader, listing: Listing, want
 def _check_one(
     network: Network,
     record_id: bytes,
-    state: RecordState | None,
+    final: HealthReader,
     held: HeldRecord | None,
     listing: Listing,
     people: HealthReader,
 ) -> CheckedRecord:
-    if state is None:
-        raise RecordNotFinal(record_id=record_id.hex())
+    state = final.record(record_id)
+    assert state is not None  # the caller has looked
     if held is None:
         raise EnvelopeMissing(record_id=record_id.hex())
     failure: Refused = RecordNotListed(record_id=record_id.hex())
