@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.service.running import ManualClock, OneNode, certified
 
 from hce.app.gateway import read_settings
 from hce.service.gateway.practice import Practice
@@ -15,7 +16,6 @@ from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index
 from hce.service.keyring.keyring import Keyring
 from hce.service.sdk.network import Network
-from tests.service.running import ManualClock, OneNode, certified
 
 
 @pytest.fixture(scope="session")

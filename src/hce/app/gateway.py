@@ -7,7 +7,8 @@ import json
 import logging
 import os
 import signal
-from contextlib import suppress
+import sqlite3
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from hce.app.node import serving
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.store.disk import replace_file
 from hce.foundation.types.clock import SystemClock
-from hce.foundation.types.errors import HceError, NotFound
+from hce.foundation.types.errors import Corrupt, HceError, NotFound
 from hce.service.gateway.granted import collect
 from hce.service.gateway.http import make_app
+from hce.service.gateway.importing import settle
 from hce.service.gateway.practice import Practice, StaffMember
 from hce.service.gateway.securing import Outbox, secure_for_ever
 from hce.service.index.store import Index
@@ -32,7 +34,9 @@ from hce.service.sdk.network import Network
 from hce.service.terms.payloads import OrganisationKind, Power
 
 COLLECT_S = 1.0
-"""How often a gateway looks into its inbox for new grants."""
+"""Between two looks into the inbox for new grants."""
+RENEW_S = 24 * 3_600.0
+"""Between two looks at the credentials of the staff."""
 TOKEN_BYTES = 32
 
 log = logging.getLogger("hce.gateway")
@@ -77,7 +81,7 @@ def bearer_token(folder: Path) -> str:
 
 
 async def run_gateway(home: Home, name: str, port: int) -> None:
-    """Serves until SIGTERM or SIGINT. Certifies staff that has no credential yet; collects grants and secures records meanwhile."""
+    """Serves until SIGTERM or SIGINT. Meanwhile renews staff, collects grants, secures records. Raises what broke one of these."""
     folder = home.gateway(name)
     settings = read_settings(folder)
     index = Index(folder / "index.sqlite")
@@ -86,29 +90,53 @@ async def run_gateway(home: Home, name: str, port: int) -> None:
             async with await Network.join(home.network()["nodes"], home.genesis()) as network:
                 practice = Practice(network, keyring, index, outbox, SystemClock())
                 await practice.certify_staff(settings.staff)
+                await settle(practice)
                 app = make_app(practice, SecretBytes(bearer_token(folder).encode()), lambda: _public(settings))
                 async with serving(app, port):
                     stopping = asyncio.Event()
                     for sign in (signal.SIGTERM, signal.SIGINT):
                         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-                    working = asyncio.gather(_collect_for_ever(practice), secure_for_ever(outbox, partial(deliver, network)))
-                    await stopping.wait()
-                    working.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await working
+                    await until_stopped(
+                        stopping,
+                        for_ever(lambda: _collect(practice), COLLECT_S),
+                        for_ever(lambda: practice.certify_staff(settings.staff), RENEW_S),
+                        secure_for_ever(outbox, partial(deliver, network)),
+                    )
     finally:
         index.close()
 
 
-async def _collect_for_ever(practice: Practice) -> None:
+async def until_stopped(stopping: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
+    """Works until told to stop; raises what ended one of the works."""
+    working = [asyncio.ensure_future(one) for one in work]
+    stopped = asyncio.ensure_future(stopping.wait())
+    try:
+        done, _ = await asyncio.wait((*working, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (*working, stopped):
+            task.cancel()
+        await asyncio.gather(*working, stopped, return_exceptions=True)
+    for task in done:
+        await task
+
+
+async def for_ever(act: Callable[[], Awaitable[object]], every_s: float) -> None:
+    """Again and again, whatever comes; but what our own disk does wrong ends it, for going on would lose what should be kept."""
     while True:
         try:
-            found = await collect(practice)
-            for seq, code in found.refused.items():
-                log.warning("inbox item %d refused: %s", seq, code)
+            await act()
+        except (Corrupt, sqlite3.Error):
+            raise
         except HceError as error:
-            log.warning("collecting grants: %s", error.code)
-        await asyncio.sleep(COLLECT_S)
+            log.warning("%s: %s", error.code, error.detail)
+        except Exception:
+            log.exception("unexpected; going on")
+        await asyncio.sleep(every_s)
+
+
+async def _collect(practice: Practice) -> None:
+    for item, code in (await collect(practice)).refused.items():
+        log.warning("inbox item %s refused: %s", item[:12], code)
 
 
 def _public(settings: GatewaySettings) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.service.running import bundle_of
+
 from hce.service.gateway.importing import Event, Finished, import_bundle
 from hce.service.gateway.practice import Practice
-from tests.service.running import bundle_of
 
 
 async def imported(practice: Practice, bundle: bytes, **options: bytes | str) -> list[Event]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hce.service.index.store import Asked, Held, Index, IndexUnknown, Patient, WrittenRecord
+from hce.service.index.store import Asked, Held, Index, IndexUnknown, Patient, PendingRecord, SeenOffer, WrittenRecord
 
 ADA = Patient("p1", "Ada Example", b"{}", None, b"c" * 32, b"card", b"token")
 LABS = WrittenRecord(b"r" * 32, "p1", "labs", "2019-03-02", b"a" * 32, 7)
@@ -18,10 +18,10 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     path = tmp_path / "gateway" / "index.sqlite"
     index = Index(path)
     index.put_patient(ADA)
-    index.put_written([(LABS, [b"d1", b"d2"])])
+    index.settle([(LABS, [b"d1", b"d2"])])
     index.put_asked(Asked(b"n" * 32, b"a" * 32, b"request"))
-    index.put_held(Held(b"g" * 32, b"n" * 32, b"parcel"))
-    index.set_mark("inbox", 3)
+    assert index.claim(Held(b"g" * 32, b"n" * 32, b"parcel", final=False))
+    index.claim_is_final(b"g" * 32)
     index.close()
 
     again = Index(path)
@@ -31,10 +31,8 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     assert again.written("p1") == [LABS]
     assert again.known_resources("p1") == {b"d1", b"d2"}
     assert again.asked(b"n" * 32) == Asked(b"n" * 32, b"a" * 32, b"request")
-    assert again.held_grant(b"g" * 32) == again.held()[0]
+    assert again.held() == [Held(b"g" * 32, b"n" * 32, b"parcel", final=True)] == [again.held_grant(b"g" * 32)]
     assert again.held_grant(b"x" * 32) is None
-    assert again.mark("inbox") == 3
-    assert again.mark("other") == 0
     again.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -42,16 +40,61 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
 def test_the_same_resource_is_indexed_once(tmp_path: Path) -> None:
     index = Index(tmp_path / "index.sqlite")
     index.put_patient(ADA)
-    index.put_written([(LABS, [b"d1"])])
-    index.put_written([(LABS, [b"d1"])])
+    index.settle([(LABS, [b"d1"])])
+    index.settle([(LABS, [b"d1"])])
     assert len(index.written("p1")) == 1
+    index.close()
+
+
+def test_a_request_is_answered_with_one_grant_until_that_is_known_to_be_dead(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    index.put_asked(Asked(b"n" * 32, b"a" * 32, b"request"))
+    first, second = (Held(name * 32, b"n" * 32, b"parcel", final=False) for name in (b"g", b"h"))
+    assert index.claim(first)
+    assert index.claim(first)
+    assert not index.claim(second)
+    assert index.held() == []
+    assert index.held_grant(first.grant_id) is None
+    index.drop_claim(first.grant_id)
+    assert index.claim(second)
+    index.claim_is_final(second.grant_id)
+    index.drop_claim(second.grant_id)
+    assert not index.claim(first), "what is final stays"
+    index.close()
+
+
+def test_what_is_on_its_way_is_remembered_until_it_is_written_or_dead(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = Index(path)
+    index.put_patient(ADA)
+    lost = PendingRecord(b"s" * 32, "p1", "labs", "2019-03-02", b"a" * 32, b"d2" * 16, 9)
+    index.put_pending([PendingRecord(LABS.record_id, "p1", "labs", "2019-03-02", b"a" * 32, b"d1" * 16, 9), lost])
+    index.close()
+    index = Index(path)
+    assert len(index.pending()) == 2
+    assert index.pending("p2") == []
+    index.settle([(LABS, [b"d1" * 16])])
+    assert index.pending("p1") == [lost]
+    index.settle([], [lost.record_id])
+    assert index.pending() == []
+    assert index.known_resources("p1") == {b"d1" * 16}
+    index.close()
+
+
+def test_offers_are_forgotten_by_age(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    old, new = SeenOffer(b"o" * 32, "malformed", 1, 1_000, True), SeenOffer(b"n" * 32, "", 2, 2_000, False)
+    index.put_offer(old)
+    index.put_offer(new)
+    index.forget_offers(2_000)
+    assert (index.offer(old.digest), index.offer(new.digest)) == (None, new)
     index.close()
 
 
 def test_a_record_of_an_unknown_person_changes_nothing(tmp_path: Path) -> None:
     index = Index(tmp_path / "index.sqlite")
     with pytest.raises(sqlite3.IntegrityError):
-        index.put_written([(LABS, [b"d1"])])
+        index.settle([(LABS, [b"d1"])])
     assert index.written("p1") == []
     index.close()
 

@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import convert, decode_as, encode
-from hce.foundation.types.errors import HceError, Malformed, NotFound
+from hce.foundation.types.errors import HceError, Malformed, NotFound, Refused
 from hce.service.gateway.practice import Practice
-from hce.service.index.store import Asked, Held
-from hce.service.sdk.errors import Failed
+from hce.service.index.store import Asked, Held, SeenOffer
 from hce.service.sdk.mail import Mail
+from hce.service.sdk.node import NodeClient
 from hce.service.sdk.owner import OfferedGrant, decode_offer
 from hce.service.sdk.reader import Reader, ReadResult
-from hce.service.terms.grants import AccessRequest, GrantParcel, Purpose, grant_id_of
-from hce.service.terms.payloads import GrantOpen
+from hce.service.terms.grants import AccessRequest, GrantBody, GrantParcel, Purpose, grant_id_of, public_grant
+from hce.service.terms.mailbox import MailItem
 from hce.service.terms.states import key_grant
-from hce.service.terms.transactions import add_signature, parse
+from hce.service.terms.transactions import HealthTx, add_signature, check_signatures, parse
 from hce.service.vault.errors import ParcelNotOurs
-from hce.service.vault.granting import open_parcel, require_same_grant
+from hce.service.vault.granting import open_parcel
 
-INBOX_MARK = "inbox"
-"""Where the index remembers the last inbox item that was looked at."""
 MAX_REASON_CHARS = 500
+MAX_GRANT_LIFE_MS = 3_653 * 24 * 3_600_000
+"""Ten years: a grant that ends later is not paid for. The ledger refuses it too, but would keep the fee."""
+OFFERS_AT_A_TIME = 8
+"""Offers looked at side by side, so that a slow one holds up no other."""
+MAX_TRIES = 12
+"""Looks at an offer that fails for a passing reason; with doubling pauses about an hour, longer than its transaction can live."""
+FIRST_PAUSE_MS = 1_000
+OFFER_MEMORY_MS = 100 * 24 * 3_600_000
+"""Longer than a node keeps an inbox item."""
+
+
+class NotAsAsked(Refused):
+    """A grant with other terms than the request it answers, or a transaction that is not the grant's."""
+
+    code = "grant.not_as_asked"
+
+
+class AlreadyAnswered(Refused):
+    """The request was answered with another grant before; each request is paid for once."""
+
+    code = "grant.already_answered"
+    status = 409
 
 
 class Collected(Struct, frozen=True):
-    """What came of one look into the inbox: grants that are final now, and items that were refused, by their number."""
+    """What came of one look into the inbox: grants that are final now, and items that were refused, by the digest of their bytes."""
 
     grants: list[str]
-    refused: dict[int, str]
+    refused: dict[str, str]
 
 
 class HeldGrant(Struct, frozen=True):
@@ -69,46 +93,113 @@ async def ask(
 
 
 async def collect(practice: Practice) -> Collected:
-    """Looks through new inbox items: each offer that is ours is countersigned, made final and kept."""
+    """Looks through the inbox at every node: each offer that is ours is countersigned, made final and kept, then dropped there.
+
+    Nodes number items on their own, so an item is known by its bytes. One that fails is tried again later; those behind it go on.
+    """
     async with practice.collecting:
-        return await _collect(practice)
+        now_ms = practice.clock.now_ms()
+        practice.index.forget_offers(now_ms - OFFER_MEMORY_MS)
+        inbox = Mail(practice.network, practice.clock, [practice.org_id], practice.keys.signing)
+        looks = await practice.network.every_node(lambda node: inbox.walk(node, "inbox"))
+        found = [(node, items) for node, items in zip(practice.network.nodes, looks, strict=True) if isinstance(items, list)]
+        if not found:
+            raise next(answer for answer in looks if isinstance(answer, HceError))
+        offers = {_digest(item.data): item.data for _, items in found for item in items}
+        collected = await _take_all(practice, offers, now_ms)
+        for node, items in found:
+            await _drop_handled(practice, inbox, node, items)
+        return collected
 
 
-async def _collect(practice: Practice) -> Collected:
-    inbox = Mail(practice.network, practice.clock, [practice.org_id], practice.keys.signing)
+async def _take_all(practice: Practice, offers: Mapping[bytes, bytes], now_ms: int) -> Collected:
     grants: list[str] = []
-    refused: dict[int, str] = {}
-    for item in await inbox.items("inbox", after=practice.index.mark(INBOX_MARK)):
-        try:
-            grants.append((await _take(practice, decode_offer(item.data))).hex())
-        except HceError as error:
-            if error.status >= 500:
-                raise
-            refused[item.seq] = error.code
-        practice.index.set_mark(INBOX_MARK, item.seq)
+    refused: dict[str, str] = {}
+    places = asyncio.Semaphore(OFFERS_AT_A_TIME)
+
+    async def take(name: bytes, raw: bytes) -> None:
+        before = practice.index.offer(name)
+        if before is not None and (before.done or now_ms < before.next_try_ms):
+            return
+        tries = 1 if before is None else before.tries + 1
+        code, done = "", True
+        async with places:
+            try:
+                grants.append((await _take(practice, decode_offer(raw))).hex())
+            except HceError as error:
+                code, done = error.code, error.status < 500 or tries >= MAX_TRIES
+                if done:
+                    refused[name.hex()] = code
+        practice.index.put_offer(SeenOffer(name, code, tries, now_ms + (FIRST_PAUSE_MS << tries), done))
+
+    await asyncio.gather(*(take(name, raw) for name, raw in offers.items()))
     return Collected(grants, refused)
 
 
+async def _drop_handled(practice: Practice, inbox: Mail, node: NodeClient, items: Sequence[MailItem]) -> None:
+    """Clears the inbox at one node up to the first item that may still come to something; a node that does not obey is no matter."""
+    last = 0
+    for item in items:
+        seen = practice.index.offer(_digest(item.data))
+        if seen is None or not seen.done:
+            break
+        last = item.seq
+    if last:
+        with suppress(HceError):
+            await inbox.act(node, "drop", last)
+
+
+def _digest(item: bytes) -> bytes:
+    return hashlib.sha256(item).digest()
+
+
 async def _take(practice: Practice, offer: OfferedGrant) -> bytes:
-    """Checks an offer, pays for it, waits until it is final; the grant's id."""
+    """Checks an offer, pays for it, waits until it is final; the grant's id. Pays for nothing but what was asked for, and once."""
     parcel = open_parcel(practice.keys.inbox, offer.parcel, practice.network.chain, practice.keyring.reader_keys())
     asked = practice.index.asked(parcel.body.reader_key)
     if asked is None or asked.credential_id != parcel.body.grantee:
         raise ParcelNotOurs("granted to somebody else than asked", grantee=parcel.body.grantee.hex())
+    require_as_asked(parcel.body, decode_as(AccessRequest, asked.request), practice.clock.now_ms())
     countersigned = add_signature(offer.grant_tx, "payer", practice.keys.signing)
     tx = parse(countersigned, practice.network.chain)
-    if tx.body.kind != "grant.open":
-        raise Malformed("not a grant to countersign", kind=tx.body.kind)
-    require_same_grant(parcel.body, convert(GrantOpen, tx.body.payload))
+    require_only_this_grant(tx, parcel.body, practice.org_id)
     name = grant_id_of(parcel.body)
+    if not practice.index.claim(Held(name, parcel.body.reader_key, encode(parcel), final=False)):
+        raise AlreadyAnswered(grant_id=name.hex())
     if (await practice.network.reader(key_grant(name))).grant(name) is None:
         try:
             await practice.network.submit(countersigned, tx.id)
-        except Failed as error:
+        except Refused as error:
             if error.code != "grant.exists":
+                practice.index.drop_claim(name)
                 raise
-    practice.index.put_held(Held(name, parcel.body.reader_key, encode(parcel)))
+    practice.index.claim_is_final(name)
     return name
+
+
+def require_as_asked(body: GrantBody, request: AccessRequest, now_ms: int) -> None:
+    """The owner gives what was asked for, or less of it; raises `NotAsAsked`."""
+    if body.purpose != request.purpose:
+        raise NotAsAsked("purpose", expected=request.purpose, actual=body.purpose)
+    if not request.date_from <= body.date_from <= body.date_to <= request.date_to:
+        raise NotAsAsked("dates", expected=[request.date_from, request.date_to], actual=[body.date_from, body.date_to])
+    if body.mode not in ("read", request.mode):
+        raise NotAsAsked("mode", expected=request.mode, actual=body.mode)
+    if not now_ms < body.expires_at_ms <= now_ms + MAX_GRANT_LIFE_MS:
+        raise NotAsAsked("over already, or lasts too long", expires_at_ms=body.expires_at_ms, max_ms=MAX_GRANT_LIFE_MS)
+
+
+def require_only_this_grant(tx: HealthTx, body: GrantBody, payer: bytes) -> None:
+    """The transaction registers this grant's public half at our expense and does nothing else; raises `NotAsAsked`."""
+    if tx.body.kind != "grant.open":
+        raise NotAsAsked("another kind of transaction", actual=tx.body.kind)
+    if tx.body.payer != payer:
+        raise NotAsAsked("another payer", actual=tx.body.payer)
+    if tx.body.payload != msgspec.to_builtins(public_grant(body), builtin_types=(bytes,)):
+        raise NotAsAsked("another grant's public half")
+    if tx.signer("revoke_key") != body.revoke_key:
+        raise NotAsAsked("signed with another revoke key")
+    check_signatures(tx)
 
 
 def held_grants(practice: Practice) -> list[HeldGrant]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -178,7 +179,7 @@ class _Face:
 
     async def collect(self, request: Request) -> Response:
         found = await granted.collect(self._practice)
-        return JSONResponse({"grants": found.grants, "refused": {str(seq): code for seq, code in found.refused.items()}})
+        return JSONResponse({"grants": found.grants, "refused": found.refused})
 
     async def read(self, request: Request) -> Response:
         asked = await _body(request, ReadRecords)
@@ -192,7 +193,7 @@ class _Face:
 
 def _shown(result: ReadResult) -> dict[str, Any]:
     return {
-        "entry_id": result.entry_id.hex(),
+        "entry_ids": [name.hex() for name in result.entry_ids],
         "lying_nodes": list(result.lying_nodes),
         "refused": {name.hex(): error.code for name, error in result.refused.items()},
         "records": [
@@ -215,14 +216,15 @@ def _shown(result: ReadResult) -> dict[str, Any]:
     }
 
 
-async def _lines(first: Event, rest: AsyncIterator[Event]) -> AsyncIterator[bytes]:
+async def _lines(first: Event, rest: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:
     """One JSON line an event; a refusal in the middle becomes the last line, for the status line is already gone."""
-    yield msgspec.json.encode(first) + b"\n"
-    try:
-        async for event in rest:
-            yield msgspec.json.encode(event) + b"\n"
-    except HceError as error:
-        yield json.dumps({"event": "failed", **problem_body(error)}).encode() + b"\n"
+    async with aclosing(rest):
+        yield msgspec.json.encode(first) + b"\n"
+        try:
+            async for event in rest:
+                yield msgspec.json.encode(event) + b"\n"
+        except HceError as error:
+            yield json.dumps({"event": "failed", **problem_body(error)}).encode() + b"\n"
 
 
 async def _body(request: Request, type_: type[T]) -> T:

@@ -2,24 +2,29 @@
 
 One Bundle is one walk: plan (pure), find the person, drop resources that were written before, seal by visit, publish in batches.
 Two batches are in flight at one time: while one becomes final the next is sealed. A batch that fails stops the walk with its reason;
-what was final before stays, and importing the same Bundle again goes on where it stopped.
+what was final before stays, and importing the same Bundle again goes on where it stopped. Nothing is written twice, wherever a kill
+falls: what is on its way is in the index with the last block that may hold it, and the chain is asked before anything else is written.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from itertools import groupby
 
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.types.errors import Unavailable
 from hce.service.fhir.grouping import ImportPlan, PlannedRecord, plan_import
 from hce.service.gateway.practice import Practice
-from hce.service.index.store import Patient, WrittenRecord
-from hce.service.sdk.author import Author
+from hce.service.index.store import Patient, PendingRecord, WrittenRecord
+from hce.service.sdk.author import Author, NotDurable
+from hce.service.sdk.errors import Failed
 from hce.service.terms.grants import SignedToken
+from hce.service.terms.states import key_record
 from hce.service.vault.sealing import AuthoringSession, Batch, make_batch
 
 BATCH_RECORDS = 100
@@ -27,6 +32,16 @@ BATCH_RECORDS = 100
 BATCH_BYTES = 4 << 20
 """Resource bytes published together."""
 IN_FLIGHT = 2
+SETTLE_WAIT_S = 30.0
+"""How long an import waits for what an earlier one left undecided."""
+SETTLE_POLL_S = 0.5
+DIGEST_BYTES = 32
+
+
+class ImportUndecided(Unavailable):
+    """Records of an import that broke off may still become final; until that is known, nothing is written for this person."""
+
+    code = "import.undecided"
 
 
 class Progress(Struct, frozen=True, tag_field="event", tag="progress"):
@@ -75,46 +90,93 @@ class _Sealed(Struct, frozen=True):
 
 async def import_bundle(
     practice: Practice, bundle: bytes, author: bytes | None = None, patient_id: str | None = None
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """Events of one import. Raises what refuses the whole Bundle; a broken entry is an event and stops nothing."""
+    if author is not None:
+        await practice.require_author(author)
     plan = await asyncio.to_thread(plan_import, bundle)
     patient = await practice.patient_for(plan.identity, patient_id)
-    for problem in plan.problems:
-        yield EntryProblem(problem.index, problem.type, problem.code, problem.detail)
-    fresh, repeated = _not_yet_written(plan, practice.index.known_resources(patient.patient_id))
-    yield Planned(
-        patient.patient_id,
-        patient.label,
-        patient.custodial_id is not None,
-        len(fresh),
-        sum(len(record.items) for record in fresh),
-        repeated,
-        plan.shared_count,
-    )
-    credential_id = author or await practice.writer()
-    token = decode_as(SignedToken, patient.token)
-    names: list[str] = []
-    resources = 0
-    async for done in _publish(practice, patient, credential_id, token, _batches(fresh)):
-        practice.index.put_written(done.written)
-        names += [record.record_id.hex() for record, _ in done.written]
-        resources += done.resources
-        yield Progress(len(names), len(fresh), resources)
+    async with practice.writing_for(patient.patient_id):
+        await settled(practice, patient.patient_id)
+        for problem in plan.problems:
+            yield EntryProblem(problem.index, problem.type, problem.code, problem.detail)
+        fresh, repeated = _not_yet_written(plan, practice.index.known_resources(patient.patient_id))
+        yield Planned(
+            patient.patient_id,
+            patient.label,
+            patient.custodial_id is not None,
+            len(fresh),
+            sum(len(record.items) for record in fresh),
+            repeated,
+            plan.shared_count,
+        )
+        credential_id = author or await practice.writer()
+        names: list[str] = []
+        resources = 0
+        async with aclosing(_publish(practice, patient, credential_id, _batches(fresh))) as publishing:
+            async for done in publishing:
+                names += [record.record_id.hex() for record, _ in done.written]
+                resources += done.resources
+                yield Progress(len(names), len(fresh), resources)
     yield Finished(patient.patient_id, names, resources, len(plan.problems))
 
 
+async def settle(practice: Practice, patient_id: str | None = None) -> int:
+    """Asks the chain what became of records that were on their way when an import broke off; how many are still undecided.
+
+    A commit names the last block that may hold it. A record that is on the chain was written; one that is not, once the chain has
+    passed that block, never will be.
+    """
+    waiting = practice.index.pending(patient_id)
+    written: list[tuple[WrittenRecord, list[bytes]]] = []
+    dropped: list[bytes] = []
+    if waiting:
+        reader = await practice.network.reader(*(key_record(one.record_id) for one in waiting))
+        height = practice.network.light.height
+        for one in waiting:
+            state = reader.record(one.record_id)
+            if state is not None:
+                record = WrittenRecord(one.record_id, one.patient_id, one.kind, one.day, one.author, state.height)
+                written.append((record, _split(one.digests)))
+            elif height > one.valid_until:
+                dropped.append(one.record_id)
+        practice.index.settle(written, dropped)
+    return len(waiting) - len(written) - len(dropped)
+
+
+async def settled(practice: Practice, patient_id: str) -> None:
+    """Waits until nothing of this person is undecided, so that nothing is written twice; raises `ImportUndecided` after a while."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + SETTLE_WAIT_S
+    while undecided := await settle(practice, patient_id):
+        if loop.time() >= deadline:
+            raise ImportUndecided(records=undecided)
+        await asyncio.sleep(SETTLE_POLL_S)
+
+
 async def _publish(
-    practice: Practice, patient: Patient, credential_id: bytes, token: SignedToken, parts: Sequence[list[PlannedRecord]]
-) -> AsyncIterator[_Sealed]:
-    """Seals and publishes part by part, keeping IN_FLIGHT batches on their way; yields what is final, in order."""
+    practice: Practice, patient: Patient, credential_id: bytes, parts: Sequence[list[PlannedRecord]]
+) -> AsyncGenerator[_Sealed, None]:
+    """Seals and publishes part by part, keeping IN_FLIGHT batches on their way; yields what is final, in order.
+
+    Every batch is in the index as pending before anybody is sent it, and leaves it only as written, or as dead.
+    """
     author = Author(practice.network, practice.org_id, practice.keys.signing, practice.outbox.keep)
-    tokens = {token.token.feed: token}
+    token = decode_as(SignedToken, patient.token)
     waiting: list[asyncio.Task[_Sealed]] = []
 
     async def publish(sealed: _Sealed) -> _Sealed:
-        await author.publish(sealed.batch, tokens)
+        valid_until = await practice.network.head() + practice.commit_valid_blocks
+        practice.index.put_pending([_pending(record, digests, valid_until) for record, digests in sealed.written])
+        try:
+            await author.publish(sealed.batch, {token.token.feed: token}, valid_until)
+        except (NotDurable, Failed):
+            practice.index.settle([], [record.record_id for record, _ in sealed.written])
+            raise
         height = practice.network.light.height
-        return _Sealed(sealed.batch, [(_at(record, height), digests) for record, digests in sealed.written], sealed.resources)
+        written = [(_at(record, height), digests) for record, digests in sealed.written]
+        practice.index.settle(written)
+        return _Sealed(sealed.batch, written, sealed.resources)
 
     try:
         for part in parts:
@@ -133,8 +195,8 @@ async def _publish(
 async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part: list[PlannedRecord]) -> _Sealed:
     """One batch; the work of sealing runs beside the event loop."""
     now_ms = practice.clock.now_ms()
-    card = await practice.fresh_card(patient)
-    key = practice.keyring.clinician(credential_id)
+    card = await practice.card_to_seal(patient)
+    key = await practice.require_author(credential_id)
     keyholders = practice.network.genesis.keyholders
 
     def work() -> _Sealed:
@@ -186,3 +248,13 @@ def _digest(content: bytes) -> bytes:
 
 def _at(record: WrittenRecord, height: int) -> WrittenRecord:
     return WrittenRecord(record.record_id, record.patient_id, record.kind, record.day, record.author, height)
+
+
+def _pending(record: WrittenRecord, digests: list[bytes], valid_until: int) -> PendingRecord:
+    return PendingRecord(
+        record.record_id, record.patient_id, record.kind, record.day, record.author, b"".join(digests), valid_until
+    )
+
+
+def _split(digests: bytes) -> list[bytes]:
+    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
@@ -17,17 +18,23 @@ from hce.service.fhir.identity import Match, PatientIdentity, same_person
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
 from hce.service.keyring.keyring import Clinician, Keyring
+from hce.service.sdk.mail import SLOW_S
 from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
 from hce.service.terms import payloads
-from hce.service.terms.certification import require_organisation
-from hce.service.terms.grants import ContactCard, SignedCard, SignedToken
+from hce.service.terms.certification import CredentialNotCertified, require_credential, require_organisation
+from hce.service.terms.grants import ContactCard, SignedCard, SignedToken, feed_address
 from hce.service.terms.payloads import CompartmentOpen, CredentialBody, OrganisationCertificate, Power
-from hce.service.terms.states import key_compartment, key_credential, key_organisation
-from hce.service.vault.compartments import verify_card, verify_token
+from hce.service.terms.states import CredentialState, key_compartment, key_credential, key_organisation
+from hce.service.vault.compartments import CLOCK_SKEW_MS, verify_card, verify_token
+from hce.service.vault.errors import CardInvalid
 
 STAFF_LIFE_MS = 365 * 24 * 3_600_000
 """A credential this gateway issues is dead after a year, or with its organisation."""
+RENEW_BEFORE_MS = 30 * 24 * 3_600_000
+"""A credential with less than this to live is replaced."""
+COMMIT_VALID_BLOCKS = 120
+"""How long a batch may take to become final. After a kill nothing more is written for its person until it is final or dead."""
 TOKEN_SERIAL = 0
 """Serial of the first write token of a custodial account."""
 
@@ -56,23 +63,37 @@ class CompartmentUnknown(Refused):
 class Practice:
     """State of one gateway. All methods may be called from one event loop."""
 
-    def __init__(self, network: Network, keyring: Keyring, index: Index, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self,
+        network: Network,
+        keyring: Keyring,
+        index: Index,
+        outbox: Outbox,
+        clock: Clock,
+        commit_valid_blocks: int = COMMIT_VALID_BLOCKS,
+    ) -> None:
         self.network = network
         self.keyring = keyring
         self.index = index
         self.outbox = outbox
         self.clock = clock
         self.keys = keyring.organisation()
+        self.commit_valid_blocks = commit_valid_blocks
         self.collecting = asyncio.Lock()
         """Held while the inbox is looked through: an offer is taken once."""
         self.enrolling = asyncio.Lock()
         """Held while a person is looked up or taken in: two imports of one stranger make one account."""
+        self._writing: dict[str, asyncio.Lock] = {}
         self.org_id = payloads.org_id(network.chain, self.keys.signing.public)
 
     @property
     def payer(self) -> tuple[bytes, SigningKey]:
         """Who pays for this organisation's transactions, and the key that countersigns."""
         return self.org_id, self.keys.signing
+
+    def writing_for(self, patient_id: str) -> asyncio.Lock:
+        """Held while records are written for a person: two imports of one Bundle write it once."""
+        return self._writing.setdefault(patient_id, asyncio.Lock())
 
     async def certificate(self) -> OrganisationCertificate:
         """The organisation's proven certificate; raises `OrganisationNotCertified`."""
@@ -81,12 +102,21 @@ class Practice:
         return state.certificate
 
     async def certify_staff(self, wanted: Sequence[StaffMember]) -> list[Clinician]:
-        """Issues a credential to everybody on the list who has none; those who have one keep it."""
+        """Issues a credential to everybody on the list who has none that lasts; called at start and daily.
+
+        Whoever has one that is in force and lives for a while keeps it. Powers are cut to the organisation's own.
+        """
         certificate = await self.certificate()
+        now_ms = self.clock.now_ms()
+        expires_at_ms = min(certificate.expires_at_ms, now_ms + STAFF_LIFE_MS)
         known = {person.name: person for person in self.keyring.clinicians()}
+        named = [person.credential_id for person in known.values() if person.credential_id is not None]
+        reader = await self.network.reader(*map(key_credential, named))
         for member in wanted:
             found = known.get(member.name)
-            if found is not None and found.credential_id is not None:
+            state = None if found is None or found.credential_id is None else reader.credential(found.credential_id)
+            powers = sorted(set(member.powers) & set(certificate.powers))
+            if not powers or (state is not None and not _is_due(state, now_ms, expires_at_ms)):
                 continue
             person_key = found.person_key if found is not None else self.keyring.add_clinician(member.name).public
             body = CredentialBody(
@@ -94,26 +124,39 @@ class Practice:
                 person_key=person_key,
                 role="clinician",
                 name=member.name,
-                powers=sorted(set(member.powers)),
-                not_before_ms=certificate.not_before_ms,
-                expires_at_ms=min(certificate.expires_at_ms, certificate.not_before_ms + STAFF_LIFE_MS),
+                powers=powers,
+                not_before_ms=max(certificate.not_before_ms, now_ms - CLOCK_SKEW_MS),
+                expires_at_ms=expires_at_ms,
             )
-            name = payloads.credential_id(self.network.chain, body)
-            if (await self.network.reader(key_credential(name))).credential(name) is None:
-                signers = [("organisation", self.keys.signing), ("payer", self.keys.signing)]
-                await self.network.transact("credential.issue", body, self.org_id, signers)
-            self.keyring.bind_credential(person_key, name)
+            signers = [("organisation", self.keys.signing), ("payer", self.keys.signing)]
+            await self.network.transact("credential.issue", body, self.org_id, signers)
+            self.keyring.bind_credential(person_key, payloads.credential_id(self.network.chain, body))
         return self.keyring.clinicians()
 
     async def writer(self) -> bytes:
-        """credential_id of the first of the staff who may write."""
+        """credential_id of the first of the staff who may write now."""
         names = [person.credential_id for person in self.keyring.clinicians() if person.credential_id is not None]
-        reader = await self.network.reader(*(key_credential(name) for name in names))
         for name in names:
-            state = reader.credential(name)
-            if state is not None and state.revoked_height is None and "write" in state.body.powers:
-                return name
+            try:
+                await self.require_author(name)
+            except CredentialNotCertified:
+                continue
+            return name
         raise NotFound("nobody of the staff may write")
+
+    async def require_author(self, credential_id: bytes) -> SigningKey:
+        """The key of one of the staff who may write now: what they seal is readable to others.
+
+        Raises `KeyNotFound` (not of this staff), `CredentialNotCertified`, `OrganisationNotCertified`.
+        """
+        key = self.keyring.clinician(credential_id)
+        reader = await self.network.reader(key_credential(credential_id), key_organisation(self.org_id))
+        height, now_ms = self.network.light.height, self.clock.now_ms()
+        require_organisation(reader, self.org_id, "write", height, now_ms)
+        state = require_credential(reader, credential_id, "write", height, now_ms)
+        if state.body.person_key != key.public:
+            raise CredentialNotCertified("of another key", credential_id=credential_id.hex())
+        return key
 
     async def open_compartment(self, owner_digest: bytes, recovery_digest: bytes) -> bytes:
         """Opens a person's compartment at this organisation's expense; its id. Opening it again finds it open."""
@@ -156,16 +199,34 @@ class Practice:
                 raise NotThatPerson(patient_id=patient.patient_id, reasons=comparison.reasons)
         return await self._take_custody(identity)
 
-    async def fresh_card(self, patient: Patient) -> ContactCard:
-        """The card to seal to, checked against the final chain. A custodial account's is made anew; a person's own is the last they gave.
+    async def card_to_seal(self, patient: Patient) -> ContactCard:
+        """The card to seal to, checked against the final chain.
 
-        Raises `CardInvalid` when it has expired or its owner key is no longer the compartment's.
+        A custodial account's is made anew; a person's own is fetched from the nodes, or, when none has one, the last that was seen
+        while it lives. Raises `CardInvalid` when that has expired or its owner key is no longer the compartment's.
         """
+        owner_digest = await self._owner_digest(patient.compartment_id)
         if patient.custodial_id is not None:
             signed = await self._custodial_owner(bytes.fromhex(patient.custodial_id)).card()
-        else:
-            signed = decode_as(SignedCard, patient.card)
-        return verify_card(signed, self.network.chain, self.clock.now_ms(), await self._owner_digest(patient.compartment_id))
+            return verify_card(signed, self.network.chain, self.clock.now_ms(), owner_digest)
+        last = decode_as(SignedCard, patient.card)
+        published = await self._published_card(last.card, owner_digest)
+        if published is not None and published.card.issued_ms > last.card.issued_ms:
+            last = published
+            self.index.put_patient(msgspec.structs.replace(patient, card=encode(last)))
+        return verify_card(last, self.network.chain, self.clock.now_ms(), owner_digest)
+
+    async def _published_card(self, last: ContactCard, owner_digest: bytes) -> SignedCard | None:
+        """The newest card that any node has for the feed this organisation writes to; None when no node has a valid one."""
+        place = feed_address(last.feed_read_key, last.owner_key)
+        answers = await self.network.every_node(lambda node: node.card(place), SLOW_S)
+        valid: list[SignedCard] = []
+        for signed in answers:
+            if isinstance(signed, SignedCard) and _same_feed(signed.card, last):
+                with suppress(CardInvalid):
+                    verify_card(signed, self.network.chain, self.clock.now_ms(), owner_digest)
+                    valid.append(signed)
+        return max(valid, key=lambda signed: signed.card.issued_ms, default=None)
 
     async def _owner_digest(self, compartment: bytes) -> bytes:
         state = (await self.network.reader(key_compartment(compartment))).compartment(compartment)
@@ -203,6 +264,16 @@ class Practice:
 
 def identity_of(patient: Patient) -> PatientIdentity:
     return msgspec.json.decode(patient.identity, type=PatientIdentity)
+
+
+def _is_due(state: CredentialState, now_ms: int, could_expire_ms: int) -> bool:
+    """Whether a credential should be issued anew: it is revoked, or ends soon and a new one would end later."""
+    ends_soon = state.body.expires_at_ms - now_ms < RENEW_BEFORE_MS
+    return state.revoked_height is not None or (ends_soon and state.body.expires_at_ms < could_expire_ms)
+
+
+def _same_feed(a: ContactCard, b: ContactCard) -> bool:
+    return (a.compartment_id, a.owner_key, a.feed_read_key) == (b.compartment_id, b.owner_key, b.feed_read_key)
 
 
 def _share_an_identifier(a: PatientIdentity, b: PatientIdentity) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from hce.foundation.types.errors import Corrupt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE patient (
     patient_id TEXT PRIMARY KEY,
@@ -45,10 +45,27 @@ CREATE TABLE asked (
 ) STRICT;
 CREATE TABLE held (
     grant_id BLOB PRIMARY KEY,
-    reader_key BLOB NOT NULL REFERENCES asked,
-    parcel BLOB NOT NULL
+    reader_key BLOB NOT NULL UNIQUE REFERENCES asked,
+    parcel BLOB NOT NULL,
+    final INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE mark (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+CREATE TABLE pending (
+    record_id BLOB PRIMARY KEY,
+    patient_id TEXT NOT NULL REFERENCES patient,
+    kind TEXT NOT NULL,
+    day TEXT NOT NULL,
+    author BLOB NOT NULL,
+    digests BLOB NOT NULL,
+    valid_until INTEGER NOT NULL
+) STRICT;
+CREATE TABLE offer (
+    digest BLOB PRIMARY KEY,
+    code TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    next_try_ms INTEGER NOT NULL,
+    done INTEGER NOT NULL
+) STRICT;
+CREATE INDEX offer_by_age ON offer (next_try_ms);
 """
 
 
@@ -88,11 +105,39 @@ class Asked(Struct, frozen=True):
 
 
 class Held(Struct, frozen=True):
-    """A grant this organisation holds."""
+    """A grant this organisation holds, or is about to: one for each request."""
 
     grant_id: bytes
     reader_key: bytes
     parcel: bytes
+    final: bool
+    """False while the grant is being made final."""
+
+
+class PendingRecord(Struct, frozen=True):
+    """A record that is on its way: final, or dead for ever once the chain has passed `valid_until` without it."""
+
+    record_id: bytes
+    patient_id: str
+    kind: str
+    day: str
+    author: bytes
+    digests: bytes
+    """Of the resources inside, 32 bytes each, one after another."""
+    valid_until: int
+    """Last block that may hold its commit."""
+
+
+class SeenOffer(Struct, frozen=True):
+    """What became of one inbox item, by the digest of its bytes."""
+
+    digest: bytes
+    code: str
+    """Why it failed or was refused; "" when it was taken."""
+    tries: int
+    next_try_ms: int
+    done: bool
+    """Nothing more will come of it."""
 
 
 class Index:
@@ -151,19 +196,6 @@ class Index:
         row = self._db.execute("SELECT * FROM patient WHERE patient_id = ?", (patient_id,)).fetchone()
         return None if row is None else Patient(*row)
 
-    def put_written(self, records: Iterable[tuple[WrittenRecord, list[bytes]]]) -> None:
-        """Records that are final, each with the digests of the resources inside."""
-        with self._transaction():
-            for record, digests in records:
-                self._db.execute(
-                    "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?)",
-                    (record.record_id, record.patient_id, record.kind, record.day, record.author, record.height),
-                )
-                self._db.executemany(
-                    "INSERT OR IGNORE INTO resource VALUES (?, ?, ?)",
-                    [(record.patient_id, digest, record.record_id) for digest in digests],
-                )
-
     def written(self, patient_id: str) -> list[WrittenRecord]:
         rows = self._db.execute("SELECT * FROM record WHERE patient_id = ? ORDER BY day, record_id", (patient_id,))
         return [WrittenRecord(*row) for row in rows]
@@ -180,24 +212,76 @@ class Index:
         row = self._db.execute("SELECT * FROM asked WHERE reader_key = ?", (reader_key,)).fetchone()
         return None if row is None else Asked(*row)
 
-    def put_held(self, held: Held) -> None:
-        with self._transaction():
-            self._db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (held.grant_id, held.reader_key, held.parcel))
-
-    def held(self) -> list[Held]:
-        return [Held(*row) for row in self._db.execute("SELECT * FROM held ORDER BY rowid")]
-
-    def held_grant(self, grant_id: bytes) -> Held | None:
-        row = self._db.execute("SELECT * FROM held WHERE grant_id = ?", (grant_id,)).fetchone()
-        return None if row is None else Held(*row)
-
-    def mark(self, name: str) -> int:
-        """A remembered position (the last inbox item seen), 0 when none."""
-        row = self._db.execute("SELECT value FROM mark WHERE name = ?", (name,)).fetchone()
-        return 0 if row is None else int(row[0])
-
-    def set_mark(self, name: str, value: int) -> None:
+    def claim(self, held: Held) -> bool:
+        """Notes which grant a request is answered with, before anything is paid; False when it is another one already."""
         with self._transaction():
             self._db.execute(
-                "INSERT INTO mark VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value)
+                "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?)", (held.grant_id, held.reader_key, held.parcel, held.final)
             )
+            row = self._db.execute("SELECT grant_id FROM held WHERE reader_key = ?", (held.reader_key,)).fetchone()
+        return row is not None and row[0] == held.grant_id
+
+    def claim_is_final(self, grant_id: bytes) -> None:
+        with self._transaction():
+            self._db.execute("UPDATE held SET final = 1 WHERE grant_id = ?", (grant_id,))
+
+    def drop_claim(self, grant_id: bytes) -> None:
+        """The grant will never be final: its request may be answered with another."""
+        with self._transaction():
+            self._db.execute("DELETE FROM held WHERE grant_id = ? AND final = 0", (grant_id,))
+
+    def held(self) -> list[Held]:
+        """Grants that are final."""
+        return [_held(row) for row in self._db.execute("SELECT * FROM held WHERE final = 1 ORDER BY rowid")]
+
+    def held_grant(self, grant_id: bytes) -> Held | None:
+        row = self._db.execute("SELECT * FROM held WHERE grant_id = ? AND final = 1", (grant_id,)).fetchone()
+        return None if row is None else _held(row)
+
+    def put_pending(self, records: Iterable[PendingRecord]) -> None:
+        """Before their commit is sent to anybody."""
+        with self._transaction():
+            self._db.executemany(
+                "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [(one.record_id, one.patient_id, one.kind, one.day, one.author, one.digests, one.valid_until) for one in records],
+            )
+
+    def pending(self, patient_id: str | None = None) -> list[PendingRecord]:
+        """Of one person, or of all."""
+        rows = self._db.execute("SELECT * FROM pending WHERE ?1 IS NULL OR patient_id = ?1 ORDER BY rowid", (patient_id,))
+        return [PendingRecord(*row) for row in rows]
+
+    def settle(self, written: Iterable[tuple[WrittenRecord, list[bytes]]], dropped: Iterable[bytes] = ()) -> None:
+        """Records that are final, each with the digests of the resources inside, and ids of those that never will be."""
+        with self._transaction():
+            for record, digests in written:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?)",
+                    (record.record_id, record.patient_id, record.kind, record.day, record.author, record.height),
+                )
+                self._db.executemany(
+                    "INSERT OR IGNORE INTO resource VALUES (?, ?, ?)",
+                    [(record.patient_id, digest, record.record_id) for digest in digests],
+                )
+                self._db.execute("DELETE FROM pending WHERE record_id = ?", (record.record_id,))
+            self._db.executemany("DELETE FROM pending WHERE record_id = ?", [(name,) for name in dropped])
+
+    def offer(self, digest: bytes) -> SeenOffer | None:
+        row = self._db.execute("SELECT * FROM offer WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else SeenOffer(row[0], row[1], row[2], row[3], bool(row[4]))
+
+    def put_offer(self, seen: SeenOffer) -> None:
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO offer VALUES (?, ?, ?, ?, ?)",
+                (seen.digest, seen.code, seen.tries, seen.next_try_ms, seen.done),
+            )
+
+    def forget_offers(self, before_ms: int) -> None:
+        """Those whose last or next try lies before that moment."""
+        with self._transaction():
+            self._db.execute("DELETE FROM offer WHERE next_try_ms < ?", (before_ms,))
+
+
+def _held(row: tuple[bytes, bytes, bytes, int]) -> Held:
+    return Held(row[0], row[1], row[2], bool(row[3]))

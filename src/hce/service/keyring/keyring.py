@@ -38,6 +38,8 @@ class _StoredPerson(Struct, frozen=True, array_like=True):
     name: str
     seed: Bytes32
     credential_id: Bytes32 | None
+    earlier: list[Bytes32] = []
+    """Credentials this one replaced: grants name them until they end."""
 
     def __repr__(self) -> str:
         return "_StoredPerson(…)"
@@ -142,18 +144,20 @@ class Keyring:
         return SigningKey(seed)
 
     def bind_credential(self, person_key: bytes, credential_id: bytes) -> None:
-        """Note which credential was issued for a key; a renewed one replaces it. Raises `KeyNotFound`."""
+        """Note which credential was issued for a key; a renewed one replaces it, the older still finds the key. Raises `KeyNotFound`."""
         place = next((i for i, person in enumerate(self._content.people) if SigningKey(person.seed).public == person_key), None)
         if place is None:
             raise KeyNotFound("person", person_key=person_key.hex())
         people = list(self._content.people)
-        people[place] = msgspec.structs.replace(people[place], credential_id=credential_id)
+        before = people[place].credential_id
+        earlier = [*people[place].earlier, before] if before not in (None, credential_id) else people[place].earlier
+        people[place] = msgspec.structs.replace(people[place], credential_id=credential_id, earlier=earlier)
         self._change(people=people)
 
     def clinician(self, credential_id: bytes) -> SigningKey:
         """Raises `KeyNotFound`."""
         for person in self._content.people:
-            if person.credential_id == credential_id:
+            if credential_id in (person.credential_id, *person.earlier):
                 return SigningKey(person.seed)
         raise KeyNotFound("credential", credential_id=credential_id.hex())
 

@@ -60,8 +60,10 @@ class Author:
         self._key = org_key
         self._keep = keep
 
-    async def publish(self, batch: Batch, tokens: Mapping[bytes, SignedToken]) -> HealthReceipt:
+    async def publish(self, batch: Batch, tokens: Mapping[bytes, SignedToken], valid_until: int | None = None) -> HealthReceipt:
         """Durable at a quorum, then final on chain; the proven receipt. `tokens` by feed address; none means quarantine.
+
+        `valid_until` is the last block that may hold the commit: whoever remembers it can tell later whether that still may happen.
 
         Raises what a node refused, or `NotDurable` when too few could be reached; then nothing was committed.
         """
@@ -76,7 +78,7 @@ class Author:
             self._keep([Undelivered(node, encode(messages[node])) for node in nodes if node not in vouching])
         receipts.sort(key=lambda receipt: receipt.node)
         signers = [("organisation", self._key), ("payer", self._key)]
-        return await self._network.transact("record.commit", batch.payload(receipts), self._org_id, signers)
+        return await self._network.transact("record.commit", batch.payload(receipts), self._org_id, signers, valid_until)
 
     def intake_batch(self, batch: Batch, tokens: Mapping[bytes, SignedToken], node: int) -> IntakeBatch:
         """What one node is sent, signed by the organisation: envelopes and entries of all records, its own shards."""
