@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from msgspec import Struct
 
@@ -30,7 +29,7 @@ from hce.service.sdk.errors import Remote
 from hce.service.sdk.network import FINAL_WAIT_MS, Network
 from hce.service.sdk.wallet import sign_transfer
 from hce.service.terms.genesis import Params
-from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote, Power, credential_id, org_id
+from hce.service.terms.payloads import OrganisationCertificate, OrganisationVote, Power, org_id
 
 Tell = Callable[..., None]
 """`tell(key, **fields)`: what happens now, as a key of the words."""
@@ -58,16 +57,6 @@ class Stage(Struct, frozen=True):
         return [usage_of(self.supervisor.pid(f"node-{index}")) for index in range(self.nodes)]
 
 
-class Organisation(Struct, frozen=True):
-    """A certified payer with one certified clinician. All keys follow from the seed."""
-
-    id: bytes
-    key: SigningKey
-    inbox: OpeningKey
-    clinician: SigningKey
-    credential_id: bytes
-
-
 @asynccontextmanager
 async def stage_of(nodes: int, params: Params, tell: Tell) -> AsyncIterator[Stage]:
     """A network in a temporary folder for the time of the block."""
@@ -81,11 +70,10 @@ async def stage_of(nodes: int, params: Params, tell: Tell) -> AsyncIterator[Stag
             yield Stage(home, supervisor, network, tell)
 
 
-async def found(stage: Stage, seed: int, number: int) -> Organisation:
-    """Votes an organisation in, fills its tank, certifies its clinician."""
+async def found(stage: Stage, seed: int, number: int) -> None:
+    """Votes an organisation in whose keys follow from the seed, and fills its tank."""
     network = stage.network
-    key, clinician = organisation_key(seed, number), SigningKey(secret_of(seed, "clinician", number))
-    inbox = OpeningKey.from_seed(secret_of(seed, "inbox", number))
+    key, inbox = organisation_key(seed, number), OpeningKey.from_seed(secret_of(seed, "inbox", number))
     now_ms = int(time.time() * 1_000)
     start_ms, end_ms = now_ms - CERTIFICATE_BACKDATED_MS, now_ms + CERTIFICATE_LIFE_MS
     name = f"Measured Hospital {number}"
@@ -93,18 +81,14 @@ async def found(stage: Stage, seed: int, number: int) -> Organisation:
     voters = [SigningKey(stage.home.node_keys(index).service) for index in range(two_thirds(stage.nodes))]
     vote = OrganisationVote(certificate, True)
     await asyncio.gather(*(network.transact("organisation.vote", vote, None, [("node", voter)]) for voter in voters))
-    organisation = org_id(network.chain, key.public)
-    await fill_tank(stage.home, network, organisation, TANK_AHCE)
-    body = CredentialBody(organisation, clinician.public, "clinician", "Dr. Sam Harbour", POWERS, start_ms, end_ms)
-    await network.transact("credential.issue", body, organisation, [("organisation", key), ("payer", key)])
-    return Organisation(organisation, key, inbox, clinician, credential_id(network.chain, body))
+    await fill_tank(stage.home, network, org_id(network.chain, key.public), TANK_AHCE)
 
 
 async def fund_senders(stage: Stage, seed: int) -> None:
     """Coins for the accounts that send transfers, all in one block or two."""
     network = stage.network
     wallet = EthSigningKey(stage.home.wallet().secret)
-    account: dict[str, Any] = await network.any_node(lambda node: node.account(wallet.address))
+    account = await network.any_node(lambda node: node.account(wallet.address))
     raws = [
         sign_transfer(
             wallet,

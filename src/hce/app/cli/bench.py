@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from hce.app.bench.ledger import measure_ledger
+from hce.app.bench.ledger import Figures, measure_ledger
+from hce.app.bench.opening import measure_opening
+from hce.app.bench.records import measure_records
+from hce.app.bench.stage import Tell
 from hce.app.cli.options import JsonOption
 from hce.app.words import say
 from hce.service.terms.genesis import Params
+from hce.service.terms.grants import MAX_RECORDS_PER_ENTRY
 
-bench = typer.Typer(help="Measure a network of real processes.", no_args_is_help=True, rich_markup_mode=None)
+PROJECT = Path(__file__).parents[4]
+DEFAULT_SECONDS = 30.0
+
+bench = typer.Typer(
+    name="bench",
+    help="Measure a network of real processes, its own, in a temporary folder.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 NodesOption = Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of the measured network")]
 SecondsOption = Annotated[float, typer.Option("--seconds", min=1, max=480, help="how long the load goes on")]
-RateOption = Annotated[
-    float | None, typer.Option("--rate", min=0.1, help="transactions offered a second; as fast as it goes without")
-]
+RateOption = Annotated[float | None, typer.Option("--rate", min=0.1, help="offered a second; as fast as it goes without")]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="what keys and load follow from")]
-StepsOption = Annotated[int, typer.Option("--block-steps", min=1_000, help="steps a block may hold (a genesis parameter)")]
-DEFAULT_SECONDS = 30.0
-DEFAULT_STEPS = Params().block_steps
+StepsOption = Annotated[int, typer.Option("--block-steps", min=150_000, help="steps a block may hold")]
+IntervalOption = Annotated[int, typer.Option("--block-interval-ms", min=50, max=60_000, help="target time between blocks")]
+ManyOption = Annotated[int, typer.Option("--records", min=1, max=MAX_RECORDS_PER_ENTRY, help="records under one access entry")]
 
 
 @bench.command("ledger")
@@ -33,14 +45,46 @@ def ledger(
     seconds: SecondsOption = DEFAULT_SECONDS,
     rate: RateOption = None,
     seed: SeedOption = 1,
-    block_steps: StepsOption = DEFAULT_STEPS,
+    block_steps: StepsOption = Params().block_steps,
+    block_interval_ms: IntervalOption = Params().block_interval_ms,
     as_json: JsonOption = False,
 ) -> None:
-    """Signed transactions made final: grants, access entries, transfers."""
-    _run(as_json, lambda tell: measure_ledger(nodes, seconds, rate, seed, Params(block_steps=block_steps), tell))
+    """Signed transactions made final a second: grants, access entries, transfers."""
+    params = Params(block_steps=block_steps, block_interval_ms=block_interval_ms)
+    _run(as_json, lambda tell: measure_ledger(nodes, seconds, rate, seed, params, tell))
 
 
-def _run(as_json: bool, measure: Any) -> None:
+@bench.command("records")
+def records(
+    nodes: NodesOption = 1,
+    seconds: SecondsOption = DEFAULT_SECONDS,
+    rate: RateOption = None,
+    seed: SeedOption = 1,
+    block_steps: StepsOption = Params().block_steps,
+    block_interval_ms: IntervalOption = Params().block_interval_ms,
+    as_json: JsonOption = False,
+) -> None:
+    """Records sealed, dispersed, durable and final a second."""
+    params = Params(block_steps=block_steps, block_interval_ms=block_interval_ms)
+    _run(as_json, lambda tell: measure_records(nodes, seconds, rate, seed, params, PROJECT, tell))
+
+
+@bench.command("open")
+def opening(
+    nodes: NodesOption = 1,
+    seconds: SecondsOption = DEFAULT_SECONDS,
+    rate: RateOption = None,
+    seed: SeedOption = 1,
+    records: ManyOption = MAX_RECORDS_PER_ENTRY,
+    block_interval_ms: IntervalOption = Params().block_interval_ms,
+    as_json: JsonOption = False,
+) -> None:
+    """Granted records from request to plaintext: one at a time, and many under one access entry."""
+    params = Params(block_interval_ms=block_interval_ms)
+    _run(as_json, lambda tell: measure_opening(nodes, seconds, rate, seed, params, records, PROJECT, tell))
+
+
+def _run(as_json: bool, measure: Callable[[Tell], Coroutine[Any, Any, Figures]]) -> None:
     console = Console(stderr=as_json)
     with console.status(say("bench.starting")) as shown:
 
@@ -50,13 +94,10 @@ def _run(as_json: bool, measure: Any) -> None:
         figures = asyncio.run(measure(tell))
     if as_json:
         print(json.dumps(figures))
-    else:
-        _print(console, figures)
-
-
-def _print(console: Console, figures: dict[str, Any]) -> None:
+        return
     for key, value in figures.items():
         console.print(f"{say('bench.key_' + key)}: {_shown(value)}", highlight=False)
+    console.print(say("bench.next"), highlight=False)
 
 
 def _shown(value: Any) -> str:
@@ -64,4 +105,4 @@ def _shown(value: Any) -> str:
         return ", ".join(f"{key} {_shown(item)}" for key, item in value.items()) or "-"
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "-"
-    return say("bench.none") if value is None else str(value)
+    return "-" if value is None else str(value)
