@@ -71,6 +71,11 @@ class Nodes:
             assert time.monotonic() < deadline, [(one["node"], one["height"], one["syncing"]) for one in found]
             await asyncio.sleep(0.1)
 
+    async def nobody_blames_anybody(self) -> None:
+        """Honest nodes find no fault with one another, whoever died meanwhile."""
+        for found in await asyncio.gather(*map(self.status, sorted(self.alive))):
+            assert [peer for peer in found["peers"] if peer["faults"]] == []
+
     async def submit(self, index: int, raw: bytes) -> str:
         answer = await self._http.post(self.plans[index].url + "/v1/health-tx", content=raw)
         assert answer.status_code == 200, answer.text
@@ -151,6 +156,7 @@ async def test_four_nodes_go_on_without_one_that_was_killed_and_it_catches_up(tm
         await nodes.restart(2)
         await nodes.all_reach(max(await nodes.heights()) + 2 * SLOTS)
         await nodes.until(lambda found: not any(one["syncing"] for one in found))
+        await nodes.nobody_blames_anybody()
     blocks = check_one_chain(nodes, range(4))
     check_turns(nodes, blocks[1:])
     without = [block for block in blocks[1:] if killed_at + SLOTS < block.header.height <= killed_at + 4 * SLOTS]
@@ -177,6 +183,7 @@ async def test_nine_nodes_take_turns_of_six_and_halt_and_resume_by_themselves(tm
         await nodes.all_reach(halted_at + 3)
         await nodes.restart(3, 8)
         await nodes.all_reach(max(await nodes.heights()) + 3)
+        await nodes.nobody_blames_anybody()
     blocks = check_one_chain(nodes, range(9))
     check_turns(nodes, blocks[1:])
     check_lap_without(nodes, [block for block in blocks if SLOTS < block.header.height <= halted_at], two_down_at, {3, 5})

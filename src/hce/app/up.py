@@ -50,9 +50,9 @@ class HomeBusy(Refused):
     status = 409
 
 
-def check_machine(home: Home, ports: list[int], port_base: int) -> None:
+def check_machine(home: Home, ports: list[int], processes: int, port_base: int) -> None:
     """Raises `MachineUnfit` with everything that is wrong."""
-    findings = judge(read_machine(home.root, ports), len(ports), port_base)
+    findings = judge(read_machine(home.root, ports), processes, port_base)
     wrong = [finding for finding in findings if not finding.ok]
     if wrong:
         raise MachineUnfit(wrong)
@@ -75,7 +75,8 @@ async def run_up(home: Home, params: Params, nodes: int, port_base: int, console
     """Until Ctrl-C or SIGTERM. Raises `MachineUnfit`, `ProcessFailed`."""
     new = not home.exists
     ports = run.ports_of(nodes, port_base) if new else run.ports_in(home)
-    check_machine(home, ports, port_base)
+    processes = run.process_count(nodes if new else len(home.network()["nodes"]))
+    check_machine(home, ports, processes, port_base)
     stopping = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)

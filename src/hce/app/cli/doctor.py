@@ -24,7 +24,8 @@ def doctor(
     """Check this machine; exit code 1 when something stands in the way."""
     place = home_at(home)
     ports = run.ports_in(place) if place.exists else run.ports_of(1, port_base)
-    findings = judge(read_machine(place.root, ports), len(ports), port_base)
+    processes = run.process_count(len(place.network()["nodes"]) if place.exists else 1)
+    findings = judge(read_machine(place.root, ports), processes, port_base)
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
     else:

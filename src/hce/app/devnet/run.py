@@ -50,9 +50,14 @@ def _links(nodes: int) -> int:
     return nodes if nodes > 1 else 0
 
 
+def process_count(nodes: int) -> int:
+    """Nodes and gateways."""
+    return nodes + len(ORGANISATIONS)
+
+
 def port_count(nodes: int) -> int:
     """How many ports `create` wants."""
-    return nodes + len(ORGANISATIONS) + _links(nodes)
+    return process_count(nodes) + _links(nodes)
 
 
 def create(home: Home, ports: list[int], nodes: int, params: Params) -> None:

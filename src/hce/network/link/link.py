@@ -60,6 +60,8 @@ class LinkLimits(Struct, frozen=True):
     """Transactions of one peer that wait for us; then they are dropped."""
     seen_transactions: int = 65_536
     """Digests remembered, so that a transaction is passed on once."""
+    stranger_note_s: float = 1.0
+    """Time between two lines in the log about strangers."""
     steady_s: float = 5.0
     """A connection that lived so long was no failure."""
 
@@ -123,6 +125,7 @@ class Link:
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes: Counter[str] = Counter()
         self._listener: socket.socket | None = None
+        self._quiet_until_s = 0.0
 
     # Life
 
@@ -130,7 +133,8 @@ class Link:
         """`LinkAddressTaken`."""
         host, port = self._addresses[self.index]
         try:
-            self._listener = socket.create_server((host, port), backlog=self._limits.handshakes)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._listener = socket.create_server((host, port), family=family, backlog=self._limits.handshakes)
         except OSError as error:
             raise LinkAddressTaken(host=host, port=port) from error
         self._listener.setblocking(False)
@@ -279,7 +283,7 @@ class Link:
         try:
             reader, writer = await self._handshake(accepted)
         except OSError as error:
-            log.info("a stranger at %s: %s", host, error)
+            self._note_stranger(host, error)
             return
         finally:
             self._handshakes[host] -= 1
@@ -288,11 +292,17 @@ class Link:
         try:
             peer = self._peer_at(writer)
         except PeerUnknown as error:
-            log.info("a stranger at %s: %s", host, error)
+            self._note_stranger(host, error)
             await _end(writer)
             return
         with suppress(OSError):
             await self._talk(peer, reader, writer)
+
+    def _note_stranger(self, host: str, error: Exception) -> None:
+        """At most one line in `stranger_note_s`: whoever knocks must not fill the disk."""
+        if _now_s() >= self._quiet_until_s:
+            self._quiet_until_s = _now_s() + self._limits.stranger_note_s
+            log.info("a stranger at %s: %s", host, error)
 
     async def _handshake(self, accepted: socket.socket) -> tuple[StreamReader, StreamWriter]:
         loop = asyncio.get_running_loop()
