@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +10,10 @@ from tests.service.ledger.chain import (
     ALICE,
     BOB,
     CHAIN,
-    EIP155,
-    GWEI,
-    HCET,
     PARAMS,
     UNTIL,
     Chain,
     access,
-    address_of,
     enrol,
     health_tx,
     key,
@@ -40,10 +36,7 @@ from hce.service.contracts.health.errors import (
     PayerMismatch,
     VoteRepeated,
 )
-from hce.service.contracts.value.errors import CannotPay, NonceWrong
-from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import PayerCannotPay, PoolFull, TxPending
-from hce.service.ledger.pool import PoolLimits
 from hce.service.terms.certification import OrganisationNotCertified
 from hce.service.terms.genesis import Params
 from hce.service.terms.payloads import CompartmentOpen, CompartmentRotate, OrganisationRevoke, compartment_id, owner_digest
@@ -58,22 +51,6 @@ def fee(raw: bytes) -> int:
 
 
 FEE = fee(enrol("ann", "clinic", UNTIL))
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Callable[..., Chain]]:
-    """A chain whose pool has these bounds, with two organisations that can pay."""
-    made: list[Chain] = []
-
-    def open_chain(**limits: int) -> Chain:
-        chain = Chain(tmp_path / "small", pool_limits=PoolLimits(**limits))
-        made.append(chain)
-        chain.found("clinic", "rival")
-        return chain
-
-    yield open_chain
-    for chain in made:
-        chain.close()
 
 
 def payers(chain: Chain) -> list[str]:
@@ -329,56 +306,6 @@ def test_what_went_stale_is_thrown_out_when_a_block_is_filled(chain: Chain) -> N
     assert len(chain.ledger.pool) == 0
 
 
-def test_transfers_wait_for_the_nonce_before_them(chain: Chain) -> None:
-    chain.ledger.check_tx(pay(ALICE, SHOP, 1, 1))
-    assert chain.propose().value_txs == []
-    chain.ledger.check_tx(pay(ALICE, SHOP, 1, 0))
-    chain.finish(chain.propose())
-    assert chain.queries.account(address_of(ALICE)).nonce == 2
-    assert len(chain.ledger.pool) == 0
-
-
-def test_the_better_tip_goes_first(chain: Chain) -> None:
-    generous = pay(BOB, SHOP, 1, 0, maxPriorityFeePerGas=GWEI)
-    thrifty = [pay(ALICE, SHOP, 1, nonce, maxPriorityFeePerGas=1) for nonce in range(2)]
-    for raw in (*thrifty, generous):
-        chain.ledger.check_tx(raw)
-    assert chain.propose().value_txs == [generous, *thrifty]
-
-
-def test_a_transfer_is_replaced_for_a_tenth_more(chain: Chain) -> None:
-    chain.ledger.check_tx(pay(ALICE, SHOP, 1, 0))
-    with pytest.raises(TxPending):
-        chain.ledger.check_tx(pay(ALICE, SHOP, 2, 0, maxFeePerGas=2 * GWEI + 1, maxPriorityFeePerGas=2 * GWEI))
-    better = pay(ALICE, SHOP, 2, 0, maxFeePerGas=22 * GWEI // 10, maxPriorityFeePerGas=11 * GWEI // 10)
-    chain.ledger.check_tx(better)
-    assert chain.propose().value_txs == [better]
-    assert len(chain.ledger.pool) == 1
-
-
-def test_waiting_transfers_never_add_up_to_more_than_the_account(chain: Chain) -> None:
-    everything = chain.balance(address_of(ALICE))
-    chain.ledger.check_tx(pay(ALICE, SHOP, everything - HCET, 0))
-    with pytest.raises(CannotPay):
-        chain.ledger.check_tx(pay(ALICE, SHOP, HCET, 1))
-    chain.ledger.check_tx(pay(ALICE, SHOP, HCET // 2, 1))
-    chain.add([], [pay(ALICE, SHOP, 3 * HCET // 4, 0)])
-    assert len(chain.ledger.pool) == 1
-    chain.add([], [pay(ALICE, SHOP, everything - HCET, 1)])
-    assert len(chain.ledger.pool) == 0
-
-
-def test_the_value_lane_is_bounded_by_sender_and_in_all(small: Callable[..., Chain]) -> None:
-    chain = small(value_per_sender=2, value_count=3)
-    first = chain.queries.account(address_of(ALICE)).nonce
-    with pytest.raises(NonceWrong):
-        chain.ledger.check_tx(pay(ALICE, SHOP, 1, first + 2))
-    for raw in (pay(ALICE, SHOP, 1, first), pay(ALICE, SHOP, 1, first + 1), pay(BOB, SHOP, 1, 0)):
-        chain.ledger.check_tx(raw)
-    with pytest.raises(PoolFull):
-        chain.ledger.check_tx(pay(BOB, SHOP, 1, 1))
-
-
 def test_a_transfer_nobody_takes_is_dropped_in_the_end(small: Callable[..., Chain]) -> None:
     chain = small(value_blocks=2)
     chain.ledger.check_tx(pay(BOB, SHOP, 1, 0, maxFeePerGas=7, maxPriorityFeePerGas=0))
@@ -400,17 +327,6 @@ def test_local_time_only_shortens_a_proposal(tmp_path: Path) -> None:
     chain.finish(block)
     assert len(chain.ledger.pool) == 20 - len(block.health_txs)
     chain.close()
-
-
-def test_remembered_transactions_are_bounded_in_bytes() -> None:
-    raws = [pay(ALICE, SHOP, 1, nonce) for nonce in range(4)]
-    admission = Admission(CHAIN, EIP155, max_remembered_bytes=2 * len(raws[0]))
-    first = admission.value(raws[0])
-    assert admission.value(raws[0]) is first
-    for raw in raws[1:]:
-        admission.value(raw)
-    assert admission.value(raws[0]) is not first
-    assert admission.value(raws[0]) == first
 
 
 def parse_payload(raw: bytes) -> list[object]:

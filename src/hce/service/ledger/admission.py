@@ -1,7 +1,8 @@
 """From raw bytes to transactions whose signatures hold: everything that needs no state, done once per transaction and node.
 
 A transaction is seen when it arrives, when it is proposed and when it is finalised; its signatures are the dearest part of all three.
-The bytes decide the result for ever, so it is remembered by them.
+The bytes decide the result for ever, so it is remembered by them. What arrives is read first and judged by the state before its
+signatures are looked at (`Ledger.check_tx`): a flood of expired, repeated or unpaid transactions costs no signature check.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ HEALTH_FIRST_BYTE = 0x82
 """A signed health transaction is a CBOR list of two; no Ethereum transaction begins so."""
 
 
+def is_health(raw: bytes) -> bool:
+    """Which of the two chains these bytes are for, by the first one."""
+    return raw[:1] == bytes([HEALTH_FIRST_BYTE])
+
+
 class Admission:
     """Checks transactions without state. Safe to call from several threads."""
 
@@ -34,20 +40,23 @@ class Admission:
         self._bytes = 0
         self._lock = Lock()
 
-    def any(self, raw: bytes) -> AnyTx:
-        """A transaction of either chain, told apart by its first byte."""
-        return self.health(raw) if raw[:1] == bytes([HEALTH_FIRST_BYTE]) else self.value(raw)
-
     def health(self, raw: bytes) -> HealthTx:
         """Parsed, payload and signatures checked. Raises `Refused`."""
-        key = hashlib.sha256(b"health" + raw).digest()
-        known = self._recall(key)
-        if isinstance(known, HealthTx):
-            return known
-        tx = parse(raw, self._chain)
-        check_stateless(tx, self._chain)
-        self._remember(key, tx)
+        tx = self.read_health(raw)
+        self.require_signed(tx)
         return tx
+
+    def read_health(self, raw: bytes) -> HealthTx:
+        """Parsed; neither payload nor signatures are checked: whoever acts on it calls `require_signed` first. Raises `Refused`."""
+        known = self._recall(_health_key(raw))
+        return known if isinstance(known, HealthTx) else parse(raw, self._chain)
+
+    def require_signed(self, tx: HealthTx) -> None:
+        """Payload and signatures hold, checked now or before. Raises `Refused`."""
+        key = _health_key(tx.raw)
+        if self._recall(key) is None:
+            check_stateless(tx, self._chain)
+            self._remember(key, tx)
 
     def value(self, raw: bytes) -> ValueTx:
         """Decoded, sender recovered. Raises `Refused`."""
@@ -71,3 +80,7 @@ class Admission:
             self._bytes += len(tx.raw)
             while self._bytes > self._max_bytes:
                 self._bytes -= len(self._remembered.popitem(last=False)[1].raw)
+
+
+def _health_key(raw: bytes) -> bytes:
+    return hashlib.sha256(b"health" + raw).digest()

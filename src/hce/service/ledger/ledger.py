@@ -19,6 +19,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.store.journal import HEALTH, VALUE, Journal
 from hce.foundation.store.kv import KeyValueStore, WriteTxn
 from hce.foundation.store.mapnodes import MapDelta
@@ -29,8 +30,8 @@ from hce.network.consensus.application import BlockContext
 from hce.service.contracts.health import apply, payer_key, revokes_of
 from hce.service.contracts.value.accounts import ACCOUNT_PREFIX, decode_account, is_account_key
 from hce.service.contracts.value.header import decode_header
-from hce.service.ledger.admission import Admission
-from hce.service.ledger.errors import GenesisMismatch, HeaderMismatch, NotNextHeight, ReplayDiffers
+from hce.service.ledger.admission import Admission, is_health
+from hce.service.ledger.errors import GenesisMismatch, HeaderMismatch, NotNextHeight, PayerCannotPay, ReplayDiffers
 from hce.service.ledger.execution import MAX_BLOCK_BYTES, BlockExecution, Executed, ExecutionEnv, check_window, execute, fee_of
 from hce.service.ledger.final import (
     ENTRIES,
@@ -139,15 +140,21 @@ class Ledger:
         return self.queries.final_height
 
     def check_tx(self, raw: bytes) -> bytes:
-        """Take a signed transaction of either chain into the pool; its id (CID or eth hash). Again is no error. Raises `Refused`."""
-        tx = self._admission.any(raw)
-        if isinstance(tx, HealthTx):
-            self._check_health(tx)
-            return tx.id
-        with final_view(self._store) as view:
-            if tx.hash not in self.pool:
+        """Take a signed transaction of either chain into the pool; its id (CID or eth hash). Again is no error. Raises `Refused`.
+
+        What costs little is asked first: whether it waits already, whether a block may hold it, whether its payer can pay.
+        """
+        if is_health(raw):
+            health_tx = self._admission.read_health(raw)
+            if health_tx.id not in self.pool:
+                self._check_health(health_tx)
+            return health_tx.id
+        tx_hash = keccak256(raw)
+        if tx_hash not in self.pool:
+            tx = self._admission.value(raw)
+            with final_view(self._store) as view:
                 self.pool.add_value(tx, view.account(tx.sender), view.height)
-        return tx.hash
+        return tx_hash
 
     def revoke_seen(self, raw: bytes) -> list[bytes]:
         """A signed revoke that came by any path: blocks its grant at once, long before a block holds it. Raises `Refused`.
@@ -218,21 +225,26 @@ class Ledger:
         self.pool.after_block(height, executed.health_txs, executed.value_txs, accounts)
 
     def _check_health(self, tx: HealthTx) -> None:
+        """A transaction that does not wait yet, read but not checked."""
         if tx.body.kind == REVOKE and not self.queries.seen(tx.id):
+            self._admission.require_signed(tx)
             self._block_revoked(tx)
         with final_view(self._store) as view:
             env = self._next_env(view)
             check_window(tx, env.health, view.seen)
-            if tx.id in self.pool:
-                return
             payer = tx.body.payer
             if payer is None:
+                self._admission.require_signed(tx)
                 # Nobody pays for a free transaction that fails, so one that would fail now does not wait.
                 BlockExecution(Journal(view.get), env, view.seen).add_health(tx)
                 self.pool.add_free(tx)
             else:
                 payer_key(tx, view.health, env.health)
-                self.pool.add_paid(tx, payer, fee_of(tx, env.health), view.account(tank_address(payer)).balance)
+                fee, balance = fee_of(tx, env.health), view.account(tank_address(payer)).balance
+                if fee > balance:
+                    raise PayerCannotPay(payer=payer.hex(), fee=fee, balance=balance)
+                self._admission.require_signed(tx)
+                self.pool.add_paid(tx, payer, fee, balance)
 
     def _block_revoked(self, tx: HealthTx) -> list[bytes]:
         """Tell the keyholders of a revoke the state agrees with. No snapshot is open while they fsync."""

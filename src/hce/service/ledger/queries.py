@@ -89,10 +89,6 @@ class Queries:
         with final_view(self._store) as view:
             return view.head(height).header
 
-    def time_ms_at(self, height: Height) -> TimeMs:
-        with final_view(self._store) as view:
-            return view.head(height).time_ms
-
     def results_at(self, height: Height) -> BlockResults:
         """Receipts of both lists and the system transfers. `HeightUnknown` for genesis, which has none, and above the last height."""
         with final_view(self._store) as view:

@@ -1,0 +1,67 @@
+"""What arrives is judged cheaply first, and nothing that nobody signed waits, counts or is remembered."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from tests.service.ledger.chain import ALICE, CHAIN, EIP155, PARAMS, UNTIL, Chain, enrol, open_grant, pay, revoke_grant
+
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.service.contracts.health import steps_of
+from hce.service.ledger.admission import Admission
+from hce.service.ledger.errors import PayerCannotPay, TxExpired, TxReplayed
+from hce.service.terms.certification import OrganisationNotCertified
+from hce.service.terms.transactions import BadTransactionSignature, SignedHealthTx, parse
+
+SHOP = b"\x77" * 20
+FEE = steps_of(parse(enrol("ann", "clinic", UNTIL), CHAIN), PARAMS) * PARAMS.step_price_ahce
+
+
+def unsigned(raw: bytes) -> bytes:
+    """The same transaction with signatures of zeros."""
+    signed = decode_as(SignedHealthTx, raw)
+    zeros = [msgspec.structs.replace(each, signature=bytes(64)) for each in signed.signatures]
+    return encode(SignedHealthTx(signed.body_bytes, zeros))
+
+
+def test_what_the_state_refuses_is_refused_before_any_signature_is_checked(chain: Chain) -> None:
+    chain.found("clinic", coins=FEE)
+    with pytest.raises(OrganisationNotCertified):
+        chain.ledger.check_tx(unsigned(enrol("ann", "rival", UNTIL)))
+    with pytest.raises(BadTransactionSignature):
+        chain.ledger.check_tx(unsigned(enrol("ann", "clinic", UNTIL)))
+    chain.add([enrol("ann", "clinic", UNTIL)])
+    with pytest.raises(TxReplayed):
+        chain.ledger.check_tx(unsigned(enrol("ann", "clinic", UNTIL)))
+    with pytest.raises(TxExpired):
+        chain.ledger.check_tx(unsigned(enrol("ben", "clinic", 2)))
+    with pytest.raises(PayerCannotPay):
+        chain.ledger.check_tx(unsigned(enrol("ben", "clinic", UNTIL)))
+    assert len(chain.ledger.pool) == 0
+
+
+@pytest.mark.parametrize("kind", ["paid", "free"])
+def test_nothing_unsigned_waits_or_is_remembered_as_signed(chain: Chain, kind: str) -> None:
+    chain.found("clinic")
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    raw = enrol("ann", "clinic", UNTIL) if kind == "paid" else revoke_grant("g", UNTIL)
+    for _ in range(2):
+        with pytest.raises(BadTransactionSignature):
+            chain.ledger.check_tx(unsigned(raw))
+    assert (len(chain.ledger.pool), chain.revoked) == (0, [])
+    name = chain.ledger.check_tx(raw)
+    assert chain.ledger.check_tx(unsigned(raw)) == name, "it waits: nothing more is asked"
+    assert chain.propose().health_txs == [raw]
+    with pytest.raises(BadTransactionSignature):
+        chain.forge([unsigned(raw)])
+
+
+def test_remembered_transactions_are_bounded_in_bytes() -> None:
+    raws = [pay(ALICE, SHOP, 1, nonce) for nonce in range(4)]
+    admission = Admission(CHAIN, EIP155, max_remembered_bytes=2 * len(raws[0]))
+    first = admission.value(raws[0])
+    assert admission.value(raws[0]) is first
+    for raw in raws[1:]:
+        admission.value(raw)
+    assert admission.value(raws[0]) is not first
+    assert admission.value(raws[0]) == first
