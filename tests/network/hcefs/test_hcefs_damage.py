@@ -104,7 +104,7 @@ def restored(nodes: Any, damaged: Any) -> None:
                 assert member.packs.get(name) == true
     for node in damaged:
         counters = nodes.members[node].fs.counters
-        assert counters.shards_damaged == counters.shards_restored > 0
+        assert counters.damaged == counters.restored > 0
 
 
 @pytest.mark.parametrize("n", [2, 4, 6, 9])
@@ -122,7 +122,7 @@ async def test_damage_on_one_node_more_is_a_named_error_and_changes_nothing(n: i
     with pytest.raises(BlobUnrecoverable):
         await lost.fs.shard(nodes.shard(placed, lost.node)[0])
     assert await Scrubber(lost.fs, sleep=no_sleep).walk() == 1
-    assert (lost.fs.counters.shards_damaged, lost.fs.counters.shards_restored) == (1, 0)
+    assert (lost.fs.counters.damaged, lost.fs.counters.restored) == (1, 0)
 
 
 async def test_what_was_lost_beyond_the_bound_comes_back_when_a_node_does(network: Any) -> None:
@@ -144,11 +144,11 @@ async def test_a_shard_a_peer_finds_damaged_is_repaired_afterwards(network: Any)
     damaged, reader = (nodes.members[node] for node in placed.nodes[:2])
     flip(nodes, damaged.node)
     assert await reader.fs.blob(placed.ciphertext) == nodes.contents[placed.ciphertext]
-    assert (damaged.fs.counters.shards_damaged, damaged.fs.counters.shards_restored) == (1, 0)
+    assert (damaged.fs.counters.damaged, damaged.fs.counters.restored) == (1, 0)
     await Scrubber(damaged.fs, sleep=no_sleep).tend()
     name, true = nodes.shard(placed, damaged.node)
     assert damaged.packs.get(name) == true
-    assert damaged.fs.counters.shards_restored == 1
+    assert damaged.fs.counters.restored == 1
 
 
 async def test_two_damaged_nodes_that_ask_each_other_do_not_wait_for_one_another(network: Any) -> None:

@@ -71,7 +71,7 @@ async def test_unknown_names_are_not_found_and_cost_no_request(network: Any) -> 
         with pytest.raises(BlobNotFound):
             await nodes.members[0].fs.shard(name)
     assert nodes.wire.requests == []
-    assert nodes.members[0].fs.counters.shards_damaged == 0
+    assert nodes.members[0].fs.counters.damaged == 0
 
 
 async def test_an_author_who_dispersed_something_else_is_named(network: Any) -> None:
@@ -109,7 +109,7 @@ async def test_a_node_that_was_away_fetches_manifest_and_shards_that_final_block
     for placed in nodes.placed:
         own, true = nodes.shard(placed, 2)
         assert away.packs.get(own) == true
-    assert away.fs.counters.shards_restored == 12
+    assert away.fs.counters.restored == 12
     assert len(nodes.wire.requests) < 40, "shards of many records travel together"
     away.placements.expect(8, [name])
     assert away.placements.awaited(b"", 10) == []

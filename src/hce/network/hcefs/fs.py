@@ -39,13 +39,13 @@ log = logging.getLogger("hce.hcefs")
 
 @dataclass
 class Counters:
-    """Since the process began."""
+    """Shards, since the process began."""
 
-    shards_verified: int = 0
+    verified: int = 0
     """Own shards read from disk and found whole."""
-    shards_damaged: int = 0
+    damaged: int = 0
     """Own shards found missing or damaged; each counts once until it is whole again."""
-    shards_restored: int = 0
+    restored: int = 0
     """Own shards written again, read back and verified."""
 
 
@@ -161,7 +161,7 @@ class HceFs:
         except Unavailable as error:
             log.warning("a restored shard is not written: %s", error.code)
         else:
-            self.counters.shards_restored += 1
+            self.counters.restored += 1
             self._noted.pop(placed.shards[number], None)
         return shard
 
@@ -172,9 +172,9 @@ class HceFs:
         except (BlobNotFound, BlobCorrupt):
             if cid not in self._noted and len(self._noted) < MAX_NOTED and await self._worker(self.placements.find_own, cid):
                 self._noted[cid] = None
-                self.counters.shards_damaged += 1
+                self.counters.damaged += 1
             return None
-        self.counters.shards_verified += 1
+        self.counters.verified += 1
         return shard
 
     async def _manifest(self, cid: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from msgspec import to_builtins
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -73,6 +75,7 @@ class ChainFace:
                 "waiting": len(node.ledger.pool),
                 "syncing": node.syncing(),
                 "peers": [to_builtins(peer) for peer in node.peers()],
+                "shards": asdict(node.files.counters),
             }
         )
 
