@@ -76,6 +76,7 @@ class ChainFace:
                 "syncing": node.syncing(),
                 "peers": [to_builtins(peer) for peer in node.peers()],
                 "shards": asdict(node.files.counters),
+                "awaited": node.mailbox.replica.awaited,
             }
         )
 

@@ -112,6 +112,12 @@ class Replica:
         with self._store.read() as snapshot:
             return dict(snapshot.scan(WANTED, start=after + b"\x00" if after else None, limit=limit))
 
+    @property
+    def awaited(self) -> int:
+        """How many records that are final are not here."""
+        with self._store.read() as snapshot:
+            return snapshot.count(WANTED)
+
     def strike(self, nobody_has: Iterable[bytes]) -> None:
         """Wanted records that came meanwhile or, of those that nobody has any more, were erased, are wanted no longer."""
         gone = set(nobody_has)
