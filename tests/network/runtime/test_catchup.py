@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from tests.simulate.network import PACE, SimulatedNetwork, Weather
 from tests.simulate.world import genesis_block
 
-from hce.network.consensus.messages import Fetch, FinalBlock, Head, Status, decode_message
+from hce.network.consensus.messages import Fetch, FinalBlock, Head, Status, block_id_of, decode_message, encode_message
 from hce.network.runtime.blocklog import BlockLog
 from hce.network.runtime.catchup import WINDOW_BLOCKS, CatchUp
 
@@ -188,4 +189,41 @@ def test_a_node_many_windows_behind_is_back_long_before_it_could_have_watched_th
     assert net.time.run_until(lambda: away.height >= others[0].height, missed * PACE.block_interval_ms // 10)
     net.run_to(others[0].height + 2, 10_000)
     assert not away.driver.syncing
+    net.check_agreement()
+
+
+def test_nobody_is_made_to_believe_that_it_is_behind_by_a_head_nobody_signed():
+    """Else one liar could keep every node from releasing keys."""
+    net = SimulatedNetwork(seed=6, n=4)
+    net.boot()
+    net.run_to(5, 20_000)
+    victim, other = net.endpoints[0], net.endpoints[1]
+    genuine = head_at(BlockLog(other.disk.log, genesis_block(net.nodes)), 5)
+    higher = replace(genuine.header, height=10**6)
+    forged = [
+        Head(higher, genuine.commit),
+        Head(higher, replace(genuine.commit, block_id=block_id_of(higher))),
+        Head(higher, replace(genuine.commit, block_id=block_id_of(higher), signatures=genuine.commit.signatures[:2])),
+        Head(replace(higher, chain=bytes(16)), genuine.commit),
+    ]
+    for head in forged:
+        before = len(victim.blamed)
+        victim.driver.on_message(3, encode_message(head))
+        assert len(victim.blamed) == before + 1
+        assert not victim.driver.syncing
+
+
+def test_a_proven_head_above_ours_means_syncing_until_we_have_it():
+    net = SimulatedNetwork(seed=7, n=4)
+    net.boot()
+    net.run_to(3, 20_000)
+    behind, ahead = net.endpoints[0], net.endpoints[1:]
+    net.weather = Weather(groups=[{0}, {1, 2, 3}])
+    assert net.time.run_until(lambda: min(one.height for one in ahead) >= behind.height + 5, 20_000)
+    newest = BlockLog(ahead[0].disk.log, genesis_block(net.nodes))
+    behind.driver.on_message(1, encode_message(head_at(newest, newest.height)))
+    assert behind.driver.syncing
+    net.weather = Weather()
+    assert net.time.run_until(lambda: not behind.driver.syncing, 20_000)
+    assert behind.height >= newest.height
     net.check_agreement()
