@@ -23,3 +23,8 @@ def digest_of_cid(cid: bytes) -> bytes:
     if len(cid) != 36 or cid[:4] not in (DAG_CBOR, RAW):
         raise ValueError("not a CIDv1 with SHA-256")
     return cid[4:]
+
+
+def is_named(cid: bytes, content: bytes) -> bool:
+    """Whether this CID (either codec) is the name of these bytes."""
+    return cid[:4] in (DAG_CBOR, RAW) and cid[4:] == hashlib.sha256(content).digest()

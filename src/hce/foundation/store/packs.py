@@ -27,7 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from hce.foundation.codec.cid import DAG_CBOR, RAW, cid_of_raw, digest_of_cid
+from hce.foundation.codec.cid import cid_of_raw, is_named
 from hce.foundation.store.disk import PRIVATE_FILE, Sync, is_full, make_directory, sync_directory, write_all
 from hce.foundation.store.errors import BlobCorrupt, BlobNotFound, BlobTooLarge, CidMismatch, DiskFull, WriteFailed
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
@@ -147,7 +147,7 @@ class PackStore:
         except OSError as error:
             raise BlobCorrupt("its pack cannot be read", cid=cid, pack=place.pack) from error
         header, blob = record[:HEADER_BYTES], record[HEADER_BYTES:]
-        if header != _header(cid, place.length) or not _names(cid, blob):
+        if header != _header(cid, place.length) or not is_named(cid, blob):
             raise BlobCorrupt(cid=cid, pack=place.pack, offset=place.offset)
         return blob
 
@@ -172,7 +172,7 @@ class PackStore:
     def _check_blob(self, cid: Cid, blob: bytes) -> None:
         if len(blob) > self._max_blob_bytes:
             raise BlobTooLarge(actual_bytes=len(blob), max_bytes=self._max_blob_bytes)
-        if not _names(cid, blob):
+        if not is_named(cid, blob):
             raise CidMismatch(expected=cid, actual=cid_of_raw(blob))
 
     def _place(self, cid: Cid) -> _Place | None:
@@ -283,7 +283,7 @@ def _record_at(descriptor: int, offset: int, max_blob_bytes: int) -> tuple[Cid, 
     _, length, cid = _HEADER.unpack(header[: _HEADER.size])
     if length > max_blob_bytes or header != _header(cid, length):
         return None
-    return (cid, length) if _names(cid, os.pread(descriptor, length, offset + HEADER_BYTES)) else None
+    return (cid, length) if is_named(cid, os.pread(descriptor, length, offset + HEADER_BYTES)) else None
 
 
 def _enter(txn: WriteTxn, places: dict[Cid, _Place]) -> None:
@@ -296,8 +296,3 @@ def _enter(txn: WriteTxn, places: dict[Cid, _Place]) -> None:
 def _header(cid: Cid, length: int) -> bytes:
     fields = _HEADER.pack(MAGIC, length, cid)
     return fields + _CHECK.pack(zlib.crc32(fields))
-
-
-def _names(cid: Cid, blob: bytes) -> bool:
-    """Whether this CID (either codec) is the name of these bytes."""
-    return cid[:4] in (DAG_CBOR, RAW) and cid[4:] == digest_of_cid(cid_of_raw(blob))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import httpx
 
-from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
+from hce.foundation.codec.cid import is_named
 from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
@@ -281,7 +281,7 @@ class Network:
             except HceError as error:
                 failure = error
         try:
-            return await self._whole(cid, cid_of_raw)
+            return await self._whole(cid)
         except Unavailable as error:
             raise failure or error from error
 
@@ -289,7 +289,7 @@ class Network:
         """Where a ciphertext lies, by a manifest that any node may give."""
         manifest = self._manifests.get(placement)
         if manifest is None:
-            read = read_manifest(await self._whole(placement, cid_of_dag_cbor), self.chain)
+            read = read_manifest(await self._whole(placement), self.chain)
             manifest = {one.ciphertext: one for one in read}
             while len(self._manifests) >= MAX_MANIFESTS:
                 del self._manifests[next(iter(self._manifests))]
@@ -298,7 +298,7 @@ class Network:
             raise PlacementInvalid("names another ciphertext", expected=ciphertext.hex())
         return manifest[ciphertext]
 
-    async def _whole(self, cid: bytes, name: Callable[[bytes], bytes]) -> bytes:
+    async def _whole(self, cid: bytes) -> bytes:
         """From the first node that gives bytes of that name; a node that lacks them is not the last word."""
 
         async def ask(node: NodeClient) -> bytes:
@@ -306,7 +306,7 @@ class Network:
                 content = await node.blob(cid)
             except Remote as error:
                 raise RemoteUnavailable(error.code, node.url) from error
-            if name(content) != cid:
+            if not is_named(cid, content):
                 raise BlobForged(cid=cid.hex(), url=node.url)
             return content
 
