@@ -14,15 +14,16 @@ from msgspec import Struct
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.store.journal import Journal
+from hce.foundation.store.journal import HEALTH, VALUE, Journal
 from hce.foundation.store.kv import Commit, KeyValueStore, commit_durably
 from hce.foundation.types.blocks import LedgerBlock, LedgerHeader, Node
 from hce.foundation.types.scalars import amount_to_bytes
 from hce.network.consensus.application import BlockContext
+from hce.service.contracts.value.accounts import decode_account, is_account_key
 from hce.service.contracts.value.header import decode_header
 from hce.service.ledger.admission import Admission
 from hce.service.ledger.execution import Executed, ExecutionEnv, execute
-from hce.service.ledger.final import FinalView, final_view
+from hce.service.ledger.final import MAPS, FinalView, final_view
 from hce.service.ledger.headers import execution_env, ledger_header
 from hce.service.ledger.ledger import Ledger
 from hce.service.ledger.pool import PoolLimits
@@ -39,7 +40,7 @@ from hce.service.terms.payloads import (
     owner_digest,
     tank_address,
 )
-from hce.service.terms.states import KeyholderState
+from hce.service.terms.states import HealthReader, KeyholderState
 from hce.service.terms.transactions import make_body, sign_tx
 
 CHAIN = bytes(range(16))
@@ -233,6 +234,20 @@ class Chain:
         nonce = self.queries.account(address_of(ALICE)).nonce
         votes = [vote(name, self.next_height) for name in names]
         self.add(votes, [pay(ALICE, tank(name), coins, nonce + place) for place, name in enumerate(names)])
+
+    @property
+    def health(self) -> HealthReader:
+        """Typed reads of the health map, each from the state that is final when it is made."""
+        return HealthReader(self._health_value)
+
+    def _health_value(self, name: bytes) -> bytes | None:
+        with final_view(self.store) as view:
+            return view.get(HEALTH, name)
+
+    def supply(self) -> int:
+        """Sum of all balances there are, aHCE."""
+        with self.store.read() as snapshot:
+            return sum(decode_account(raw).balance for name, raw in snapshot.scan(MAPS[VALUE].state) if is_account_key(name))
 
     def balance(self, address: bytes) -> int:
         return self.queries.account(address).balance

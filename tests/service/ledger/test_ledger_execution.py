@@ -112,7 +112,7 @@ def test_what_a_contract_wrote_before_it_refused_is_undone(chain: Chain) -> None
     (receipt,) = chain.queries.results_at(3).health
     assert (receipt.ok, receipt.code) == (False, "record.exists")
     assert header.health_head.state_root == state_root
-    reader = chain.queries.health_reader()
+    reader = chain.health
     assert reader.record(record_id(CHAIN, org("clinic"), bytes32("nonce first"))) is not None
     assert reader.record(record_id(CHAIN, org("clinic"), bytes32("nonce second"))) is None
     chain.add([batch("clinic", ["second"])])

@@ -45,13 +45,12 @@ def test_the_first_block_is_the_same_everywhere(chain: Chain) -> None:
 
 def test_the_state_of_height_0_holds_the_balances_and_the_nodes(chain: Chain) -> None:
     assert chain.ledger.height == 0
-    assert chain.queries.final_time_ms == GENESIS.time_ms
-    assert chain.queries.recount_supply() == TOTAL_SUPPLY_AHCE
+    assert chain.supply() == TOTAL_SUPPLY_AHCE
     assert chain.balance(address_of(BOB)) == TOTAL_SUPPLY_AHCE // 2
     supply, _, _ = chain.queries.prove("value", KEY_SUPPLY)
     assert supply is not None
     assert amount_from_bytes(supply) == TOTAL_SUPPLY_AHCE
-    assert chain.queries.health_reader().keyholders() == GENESIS.keyholders
+    assert chain.health.keyholders() == GENESIS.keyholders
     with chain.queries.snapshot() as view:
         assert view.nodes() == GENESIS.node_list
 

@@ -126,7 +126,7 @@ class TwoChains(RuleBasedStateMachine):
         assert afresh == block.header
         assert self.validator.finish(block) == block.header
         self.proposer.finish(block)
-        assert self.proposer.queries.recount_supply() == TOTAL_SUPPLY_AHCE == self.validator.queries.recount_supply()
+        assert self.proposer.supply() == TOTAL_SUPPLY_AHCE == self.validator.supply()
         self.check_fees(block, before)
 
     def check_fees(self, block: LedgerBlock, before: dict[bytes, int]) -> None:

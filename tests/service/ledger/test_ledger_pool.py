@@ -266,7 +266,7 @@ def test_a_thief_of_the_owner_key_cannot_hold_up_the_recovery_key(chain: Chain) 
     chain.ledger.check_tx(rotate("ann", ("owner", "ann"), "thief", UNTIL))
     chain.ledger.check_tx(rotate("ann", ("recovery", "ann recovery"), "ann two", UNTIL))
     chain.finish(chain.propose())
-    state = chain.queries.health_reader().compartment(opened_by("ann"))
+    state = chain.health.compartment(opened_by("ann"))
     assert state is not None
     assert state.owner_digest == owner_digest(key("ann two").public), "the recovery key has the last word, in the same block"
 

@@ -208,7 +208,10 @@ class Ledger:
         return self._finalized.header
 
     def commit(self, height: Height) -> None:
-        """Write the finalized height, in one batch. A height that is final already is left alone."""
+        """Write the finalized height, in one batch. A height that is final already is left alone.
+
+        `ReadersOpen`, with nothing written, when the store's map is full while a snapshot is open; calling again is right.
+        """
         if height <= self.height:
             return
         outcome = self._finalized

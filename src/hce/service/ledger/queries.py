@@ -10,18 +10,16 @@ from msgspec import Struct
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.proofs.authmap import MapProof
 from hce.foundation.proofs.listhash import ListProof, list_proof
-from hce.foundation.store.journal import HEALTH, VALUE
 from hce.foundation.store.kv import KeyValueStore
 from hce.foundation.types.blocks import LedgerHeader
 from hce.foundation.types.errors import Corrupt
-from hce.foundation.types.scalars import Height, TimeMs
+from hce.foundation.types.scalars import Height
 from hce.service.contracts.value.accounts import Account
 from hce.service.contracts.value.execute import ValueReceipt
 from hce.service.ledger.errors import HeightUnknown
-from hce.service.ledger.final import MAPS, BlockResults, FinalView, final_view
-from hce.service.ledger.supply import recount
+from hce.service.ledger.final import BlockResults, FinalView, final_view
 from hce.service.terms.proofs import HealthReceipt
-from hce.service.terms.states import EntryState, HealthReader
+from hce.service.terms.states import EntryState
 
 MAX_ENTRIES_LISTED = 1_000
 """Access entries one answer may list."""
@@ -52,16 +50,6 @@ class Queries:
     def final_height(self) -> Height:
         with final_view(self._store) as view:
             return view.height
-
-    @property
-    def final_time_ms(self) -> TimeMs:
-        """Time of the last final block."""
-        with final_view(self._store) as view:
-            return view.head(view.height).time_ms
-
-    def health_reader(self) -> HealthReader:
-        """Typed reads of the health map, each from the state that is final when it is made. For one height over several: `snapshot`."""
-        return HealthReader(self._health_value)
 
     def account(self, address: bytes) -> Account:
         """Nonce and balance; an unused address has zero of both."""
@@ -114,15 +102,6 @@ class Queries:
         with final_view(self._store) as view:
             listed = list(view.entry_ids(grant_id, start, min(limit, MAX_ENTRIES_LISTED)))
             return [(ordinal, entry_id, _entry(view, entry_id)) for ordinal, entry_id in listed]
-
-    def recount_supply(self) -> int:
-        """Sum of all balances, aHCE. Reads every account: for tests and snapshots."""
-        with self._store.read() as snapshot:
-            return recount(snapshot.scan(MAPS[VALUE].state))
-
-    def _health_value(self, key: bytes) -> bytes | None:
-        with final_view(self._store) as view:
-            return view.get(HEALTH, key)
 
 
 def _entry(view: FinalView, entry_id: bytes) -> EntryState:

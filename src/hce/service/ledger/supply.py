@@ -1,8 +1,8 @@
-"""Coins neither appear nor vanish: checked over the changed accounts of every block, and over all accounts in tests and at snapshots."""
+"""Coins neither appear nor vanish: checked over the changed accounts of every block (and in tests over all accounts)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from hce.foundation.types.errors import Bug
 from hce.service.contracts.value.accounts import decode_account, is_account_key
@@ -15,8 +15,3 @@ def require_supply_kept(changes: Mapping[bytes, bytes | None], before: Callable[
     )
     if delta:
         raise Bug(f"a block would change the supply by {delta} aHCE")
-
-
-def recount(accounts: Iterable[tuple[bytes, bytes]]) -> int:
-    """Sum of all balances, aHCE, over (key, value) pairs of the whole value map. Cost: every account there is."""
-    return sum(decode_account(raw).balance for key, raw in accounts if is_account_key(key))

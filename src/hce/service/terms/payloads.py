@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest, keccak256
 from hce.foundation.crypto.sign import signing_bytes
 from hce.foundation.proofs.listhash import list_root
@@ -192,8 +191,3 @@ def availability_message(
 def powers_are_valid(powers: list[str]) -> bool:
     """Sorted and without repeats, so that one set of powers has one spelling."""
     return powers == sorted(set(powers))
-
-
-def encoded_size(payload: Struct) -> int:
-    """Bytes of a payload, for meters."""
-    return len(encode(payload))
