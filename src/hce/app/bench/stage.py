@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,20 +15,18 @@ from hce.app.bench.plan import SENDERS, secret_of
 from hce.app.bench.signing import MAX_FEE_WEI, organisation_key, sender_key
 from hce.app.devnet.genesis import HCET
 from hce.app.devnet.home import Home
-from hce.app.devnet.people import CERTIFICATE_BACKDATED_MS, CERTIFICATE_LIFE_MS, fill_tank
+from hce.app.devnet.people import CERTIFICATE_BACKDATED_MS, CERTIFICATE_LIFE_MS, fill_tank, vote
 from hce.app.devnet.run import port_count
 from hce.app.preflight import free_ports
 from hce.app.supervisor import Supervisor
 from hce.app.up import running
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secp import EthSigningKey
-from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.types.quorum import two_thirds
 from hce.service.sdk.errors import Remote
 from hce.service.sdk.network import FINAL_WAIT_MS, Network
 from hce.service.sdk.wallet import sign_transfer
 from hce.service.terms.genesis import Params
-from hce.service.terms.payloads import OrganisationCertificate, OrganisationVote, Power, org_id
+from hce.service.terms.payloads import OrganisationCertificate, Power, org_id
 
 Tell = Callable[..., None]
 """`tell(key, **fields)`: what happens now, as a key of the words."""
@@ -78,9 +75,7 @@ async def found(stage: Stage, seed: int, number: int) -> None:
     start_ms, end_ms = now_ms - CERTIFICATE_BACKDATED_MS, now_ms + CERTIFICATE_LIFE_MS
     name = f"Measured Hospital {number}"
     certificate = OrganisationCertificate(key.public, inbox.public, name, "CN", "hospital", POWERS, start_ms, end_ms)
-    voters = [SigningKey(stage.home.node_keys(index).service) for index in range(two_thirds(stage.nodes))]
-    vote = OrganisationVote(certificate, True)
-    await asyncio.gather(*(network.transact("organisation.vote", vote, None, [("node", voter)]) for voter in voters))
+    await vote(stage.home, network, certificate)
     await fill_tank(stage.home, network, org_id(network.chain, key.public), TANK_AHCE)
 
 
