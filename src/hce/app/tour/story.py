@@ -69,9 +69,9 @@ async def play(stage: Stage, bundle: bytes, language: Language, tell: Tell) -> R
     result["tank_funded"] = await attempt(lambda: _fund_tank(stage, tell))
     probing = asyncio.create_task(_time_finality(stage))
     try:
-        person = await _enrol(stage, bundle, language, tell)
+        person, patient_id = await _enrol(stage, bundle, language, tell)
         result["write_by_uncertified"] = await attacks.write_uncertified(stage, person, tell)
-        result["records_written"] = len(await _import(stage, bundle, tell))
+        result["records_written"] = len(await _import(stage, bundle, patient_id, tell))
         result |= await _own_reading(person, originals, tell)
         result |= await _granted_reading(stage, person, originals, tell)
     finally:
@@ -125,7 +125,7 @@ async def _time_finality(stage: Stage) -> None:
             stage.finality_ms.append(round((time.monotonic() - began) * 1_000))
 
 
-async def _enrol(stage: Stage, bundle: bytes, language: Language, tell: Tell) -> Person:
+async def _enrol(stage: Stage, bundle: bytes, language: Language, tell: Tell) -> tuple[Person, str]:
     person = new_person(stage.network, language)
     tell("tour.words", words=" ".join(person.words.split()[:3]))
     keys = person.owner.keys
@@ -134,14 +134,14 @@ async def _enrol(stage: Stage, bundle: bytes, language: Language, tell: Tell) ->
     hospital = bytes.fromhex((await stage.hospital.get("/v1/status"))["org_id"])
     card, token = await person.owner.card(), person.owner.token(hospital, 1)
     enrolment = {"patient": patient_of(bundle), "card": encode(card).hex(), "token": encode(token).hex()}
-    await stage.hospital.post("/v1/patients", enrolment)
+    patient = await stage.hospital.post("/v1/patients", enrolment)
     tell("tour.enrolled", compartment=opened["compartment_id"][:12])
-    return person
+    return person, patient["patient_id"]
 
 
-async def _import(stage: Stage, bundle: bytes, tell: Tell) -> list[str]:
+async def _import(stage: Stage, bundle: bytes, patient_id: str, tell: Tell) -> list[str]:
     names: list[str] = []
-    async for event in stage.hospital.import_bundle(bundle):
+    async for event in stage.hospital.import_bundle(bundle, patient_id=patient_id):
         if event["event"] == "planned":
             tell("tour.planned", records=event["records"], resources=event["resources"])
         elif event["event"] == "finished":

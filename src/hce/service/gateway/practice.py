@@ -14,7 +14,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import NotFound, Refused
-from hce.service.fhir.identity import Match, PatientIdentity, same_person
+from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
 from hce.service.keyring.keyring import Clinician, Keyring
@@ -46,8 +46,21 @@ class StaffMember(Struct, frozen=True):
     powers: list[Power]
 
 
+class PatientUnknown(NotFound):
+    """This organisation has no patient of that id."""
+
+    code = "patient.unknown"
+
+
+class Unidentifiable(Refused):
+    """The Patient has neither an identifier nor a name with a birth date: it could never be found again."""
+
+    code = "patient.unidentifiable"
+    status = 422
+
+
 class NotThatPerson(Refused):
-    """The patient's record names somebody else than the enrolled person."""
+    """It is not certain whose records these are: somebody else's, one of several people's, or perhaps somebody's."""
 
     code = "patient.unclear"
     status = 409
@@ -177,27 +190,39 @@ class Practice:
     async def patient_for(self, identity: PatientIdentity, patient_id: str | None) -> Patient:
         """Whose records these are: the named patient, one whose identity matches, or a new custodial account.
 
-        Raises `NotThatPerson` when a named patient does not match, or when a match is unclear: a person has to look (F36).
+        Raises `NotThatPerson` when a named patient does not match, when a match is unclear or when there are several: a person has to
+        look (F36). `Unidentifiable` when the Bundle says too little about anybody to be found again.
         """
         async with self.enrolling:
-            return await self._patient_for(identity, patient_id)
+            if patient_id is not None:
+                return self._named_patient(identity, patient_id)
+            found = self._only_match(identity)
+            return await self._take_custody(identity) if found is None else found
 
-    async def _patient_for(self, identity: PatientIdentity, patient_id: str | None) -> Patient:
-        if patient_id is not None:
-            patient = self.index.patient(patient_id)
-            if patient is None:
-                raise NotFound("patient", patient_id=patient_id)
-            comparison = same_person(identity, identity_of(patient))
-            if comparison.match is not Match.YES:
-                raise NotThatPerson(patient_id=patient_id, reasons=comparison.reasons)
-            return patient
-        for patient in self.index.patients():
-            comparison = same_person(identity, identity_of(patient))
-            if comparison.match is Match.YES:
-                return patient
-            if comparison.match is Match.UNCLEAR and _share_an_identifier(identity, identity_of(patient)):
-                raise NotThatPerson(patient_id=patient.patient_id, reasons=comparison.reasons)
-        return await self._take_custody(identity)
+    def _named_patient(self, identity: PatientIdentity, patient_id: str) -> Patient:
+        """Somebody has looked: what is merely missing does not stand in the way, what contradicts does."""
+        patient = self.index.patient(patient_id)
+        if patient is None:
+            raise PatientUnknown(patient_id=patient_id)
+        comparison = same_person(identity, identity_of(patient))
+        if comparison.match is not Match.YES and not _could_be(comparison):
+            raise NotThatPerson(patient_id=patient_id, reasons=comparison.reasons)
+        return patient
+
+    def _only_match(self, identity: PatientIdentity) -> Patient | None:
+        """The one patient this surely is, None when it is surely none of them."""
+        if not identity.identifiers and not (identity.names and identity.birth_date):
+            raise Unidentifiable
+        compared = [(patient, same_person(identity, identity_of(patient))) for patient in self.index.patients()]
+        sure = [patient for patient, comparison in compared if comparison.match is Match.YES]
+        doubtful = [
+            patient
+            for patient, comparison in compared
+            if comparison.match is Match.UNCLEAR and (_could_be(comparison) or _share_an_identifier(identity, identity_of(patient)))
+        ]
+        if len(sure) > 1 or (doubtful and not sure):
+            raise NotThatPerson(candidates=[patient.patient_id for patient in sure + doubtful])
+        return sure[0] if sure else None
 
     async def card_to_seal(self, patient: Patient) -> ContactCard:
         """The card to seal to, checked against the final chain.
@@ -274,6 +299,12 @@ def _is_due(state: CredentialState, now_ms: int, could_expire_ms: int) -> bool:
 
 def _same_feed(a: ContactCard, b: ContactCard) -> bool:
     return (a.compartment_id, a.owner_key, a.feed_read_key) == (b.compartment_id, b.owner_key, b.feed_read_key)
+
+
+def _could_be(comparison: Comparison) -> bool:
+    """Same name and birth date, and no identifier that speaks against it."""
+    reasons = set(comparison.reasons)
+    return {"name.same", "birth_date.same"} <= reasons and reasons.isdisjoint({"identifier.mixed", "identifier.conflict"})
 
 
 def _share_an_identifier(a: PatientIdentity, b: PatientIdentity) -> bool:
