@@ -13,8 +13,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hce.foundation.codec.cid import DAG_CBOR, cid_of_dag_cbor
 from hce.foundation.erasure.code import reconstruct
@@ -37,16 +36,15 @@ Worker = Callable[..., Awaitable[Any]]
 log = logging.getLogger("hce.hcefs")
 
 
-@dataclass
-class Counters:
-    """Shards, since the process began."""
+class Counters(NamedTuple):
+    """Own shards, since the process began."""
 
-    verified: int = 0
-    """Own shards read from disk and found whole."""
-    damaged: int = 0
-    """Own shards found missing or damaged; each counts once until it is whole again."""
-    restored: int = 0
-    """Own shards written again, read back and verified."""
+    verified: int
+    """Read from disk and found whole."""
+    damaged: int
+    """Found missing or damaged, whether restored by now or not."""
+    restored: int
+    """Written again, read back and verified."""
 
 
 class HceFs:
@@ -64,8 +62,14 @@ class HceFs:
         self._worker = worker
         self._writing = threading.Lock()
         self._noted: dict[bytes, None] = {}
-        self.counters = Counters()
+        self._verified = 0
+        self._restored = 0
         serve(channel, self._for_peer)
+
+    @property
+    def counters(self) -> Counters:
+        """A shard that two readers find damaged at one time counts once."""
+        return Counters(self._verified, self._restored + len(self._noted), self._restored)
 
     async def blob(self, cid: bytes) -> bytes:
         """A ciphertext assembled from shards, or a manifest of this node. `BlobNotFound`, `BlobUnrecoverable`, `BlobMiscoded`."""
@@ -157,11 +161,11 @@ class HceFs:
         if not is_shard(placed, number, shard):
             raise BlobMiscoded(cid=placed.ciphertext.hex(), shard=number)
         try:
-            await self._worker(self._write_again, placed.shards[number], shard)
+            written: bool = await self._worker(self._write_again, placed.shards[number], shard)
         except Unavailable as error:
             log.warning("a restored shard is not written: %s", error.code)
         else:
-            self.counters.restored += 1
+            self._restored += written
             self._noted.pop(placed.shards[number], None)
         return shard
 
@@ -172,9 +176,8 @@ class HceFs:
         except (BlobNotFound, BlobCorrupt):
             if cid not in self._noted and len(self._noted) < MAX_NOTED and await self._worker(self.placements.find_own, cid):
                 self._noted[cid] = None
-                self.counters.damaged += 1
             return None
-        self.counters.verified += 1
+        self._verified += 1
         return shard
 
     async def _manifest(self, cid: bytes) -> bytes:
@@ -203,14 +206,15 @@ class HceFs:
     async def _for_peer(self, cid: bytes) -> bytes | None:
         return await self._own(cid)
 
-    def _write_again(self, cid: bytes, blob: bytes) -> None:
-        """In place of what the disk gives under that name; durable, read back and verified on return."""
+    def _write_again(self, cid: bytes, blob: bytes) -> bool:
+        """In place of what the disk gives under that name; durable, read back and verified on return. False when it was whole."""
         with self._writing:
             if self._packs.has(cid):
                 try:
                     self._packs.get(cid)
-                    return
+                    return False
                 except BlobCorrupt:
                     self._packs.delete(cid)
             self._packs.put(cid, blob)
             self._packs.get(cid)
+            return True

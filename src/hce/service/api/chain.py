@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from msgspec import to_builtins
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -75,7 +73,7 @@ class ChainFace:
                 "waiting": len(node.ledger.pool),
                 "syncing": node.syncing(),
                 "peers": [to_builtins(peer) for peer in node.peers()],
-                "shards": asdict(node.files.counters),
+                "shards": node.files.counters._asdict(),
                 "awaited": node.mailbox.replica.awaited,
             }
         )
