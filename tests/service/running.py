@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hce.app.devnet.people import certify
 from hce.app.lifeline import SUPERVISED
 from hce.app.preflight import free_ports
 from hce.foundation.crypto.secret import SecretBytes
+from hce.service.gateway.practice import Practice
 from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
 from hce.service.terms.genesis import Params
@@ -124,3 +126,42 @@ def bundle_of(name: str, notes: list[str]) -> bytes:
         for one in resources
     ]
     return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+
+
+async def opened_owner(practice: Practice) -> Owner:
+    """A person with own keys whose compartment stands on chain at the practice's expense."""
+    owner = new_owner(practice.network)
+    await practice.open_compartment(owner.keys.owner_digest, owner.keys.recovery_digest)
+    return owner
+
+
+Change = Callable[[httpx.Request, bytes], httpx.Response | bytes | None]
+"""A lying node's answer instead of the honest one; None leaves it."""
+LIAR = "http://liar.test"
+
+
+class Liar(httpx.AsyncBaseTransport):
+    """Network access in which the host `LIAR` is a node that answers as the real one does, but for what `change` says."""
+
+    def __init__(self, real_url: str, change: Change) -> None:
+        self._real = httpx.AsyncHTTPTransport()
+        self._url = httpx.URL(real_url)
+        self._change = change
+        self.asked: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host != "liar.test":
+            return await self._real.handle_async_request(request)
+        self.asked.append(request.url.path)
+        url = request.url.copy_with(host=self._url.host, port=self._url.port)
+        body = await request.aread()
+        headers = {"content-type": request.headers.get("content-type", "")}
+        honest = await self._real.handle_async_request(httpx.Request(request.method, url, headers=headers, content=body))
+        answer = await honest.aread()
+        lie = self._change(request, answer)
+        if isinstance(lie, httpx.Response):
+            return lie
+        return httpx.Response(honest.status_code, stream=httpx.ByteStream(answer if lie is None else lie))
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
