@@ -256,11 +256,15 @@ async def test_a_taken_port_is_said():
                 pass
 
 
-async def test_limits_are_the_ones_handed_in():
-    changed = replace(QUICK, inbox_messages=2)
-    async with mesh(2, limits=changed) as links:
-        for number in range(10):
-            links[0].send(1, b"%d" % number)
-        assert [(await links[1].receive())[1] for _ in range(10)] == [b"%d" % number for number in range(10)], (
-            "waiting loses nothing"
-        )
+async def test_what_waits_for_us_is_bounded_by_count_and_bytes_and_then_the_peer_is_not_read():
+    for few in (LaneLimits(2, 1 << 20), LaneLimits(100, 2)):
+        async with mesh(2, limits=replace(QUICK, inbox=few)) as links:
+            for number in range(10):
+                links[0].send(1, b"%d" % number)
+            await asyncio.sleep(0.4)  # longer than a silent peer is borne with
+            assert connected(links[1]) == [0], "our own slowness is not the peer's silence"
+            waiting = 0
+            while links[1]._inbox.take_now() is not None:
+                waiting += 1
+            assert waiting == 2, "the rest waits on the wire"
+            assert await links[1].receive() == (0, b"2")

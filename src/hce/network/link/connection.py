@@ -27,9 +27,9 @@ MIB = 1024 * 1024
 class ConnectionLimits(Struct, frozen=True):
     """Bounds and times of one connection."""
 
-    urgent: LaneLimits = LaneLimits(512, 48 * MIB)
-    calls: LaneLimits = LaneLimits(128, 32 * MIB)
-    gossip: LaneLimits = LaneLimits(8_192, 16 * MIB)
+    urgent: LaneLimits = LaneLimits(512, 24 * MIB)
+    calls: LaneLimits = LaneLimits(128, 24 * MIB)
+    gossip: LaneLimits = LaneLimits(8_192, 8 * MIB)
     call: CallLimits = CallLimits()
     hello_s: float = 5.0
     """From the end of the handshake to the peer's hello."""

@@ -29,11 +29,12 @@ from hce.foundation.types.scalars import ChainId, Cid, NodeIndex, TimeMs
 from hce.network.link.bounds import Backoff, BlameBook, BlameLimits
 from hce.network.link.calls import Handler, Method
 from hce.network.link.certificates import NodeCertificates, tls_contexts
-from hce.network.link.connection import READ_BYTES, Connection, ConnectionLimits
+from hce.network.link.connection import MIB, READ_BYTES, Connection, ConnectionLimits
 from hce.network.link.errors import LinkAddressTaken, LinkDown, PeerUnknown
 from hce.network.link.frames import MAX_BODY_BYTES, Frame, FrameKind
 from hce.network.link.inbox import Inbox
 from hce.network.link.messages import LINK_VERSION, Gossiped, Hello, decode_gossip, encode_gossip
+from hce.network.link.outbox import LaneLimits
 
 log = logging.getLogger("hce.link")
 
@@ -54,9 +55,9 @@ class LinkLimits(Struct, frozen=True):
     handshakes: int = 64
     """Connections whose peer is not known yet, at one time; more are closed at once."""
     handshakes_per_host: int = 16
-    inbox_messages: int = 512
+    inbox: LaneLimits = LaneLimits(512, 16 * MIB)
     """Consensus messages of one peer that wait for us; then it is not read from."""
-    inbox_transactions: int = 4_096
+    transactions: LaneLimits = LaneLimits(4_096, 8 * MIB)
     """Transactions of one peer that wait for us; then they are dropped."""
     seen_transactions: int = 65_536
     """Digests remembered, so that a transaction is passed on once."""
@@ -119,8 +120,8 @@ class Link:
         self._peers = {one: _Peer(one, self._limits.blame) for one in range(n) if one != index}
         self._methods: dict[str, Method] = {}
         self._greeters: list[Callable[[int], None]] = []
-        self._inbox: Inbox[bytes] = Inbox(n, self._limits.inbox_messages)
-        self._transactions: Inbox[Gossiped] = Inbox(n, self._limits.inbox_transactions)
+        self._inbox: Inbox[bytes] = Inbox(n, self._limits.inbox, len)
+        self._transactions: Inbox[Gossiped] = Inbox(n, self._limits.transactions, lambda one: len(one.raw))
         self._seen: OrderedDict[bytes, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._handshakes: Counter[str] = Counter()
@@ -372,7 +373,12 @@ class Link:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the links ended", exc_info=error)
 
 
 def _status(peer: _Peer) -> PeerStatus:
