@@ -33,12 +33,6 @@ PURPOSE: Purpose = "treatment"
 REASON = "measured"
 
 
-class NothingOpened(Unavailable):
-    """Not one record could be opened: there is no figure to give."""
-
-    code = "bench.nothing_opened"
-
-
 class Desk(Struct, frozen=True):
     """Where the doctor sits: the grant's reader, in whose name it reads, and the list to pick from."""
 
@@ -128,7 +122,7 @@ def opening_figures(stage: Stage, seed: int, rate: float | None, singles: list[O
     """`opened_per_s` counts the many under one entry, from its finality on."""
     good = [one for one in singles if one.records]
     if not good or not many.records:
-        raise NothingOpened(refused=many.refused | singles[0].refused)
+        raise Unavailable("nothing could be opened", refused=many.refused | singles[0].refused)
     refused: dict[str, int] = {}
     for one in (*singles, many):
         for code, count in one.refused.items():

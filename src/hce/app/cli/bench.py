@@ -96,7 +96,7 @@ def _run(as_json: bool, measure: Callable[[Tell], Coroutine[Any, Any, Figures]])
         print(json.dumps(figures))
         return
     for key, value in figures.items():
-        console.print(f"{say('bench.key_' + key)}: {_shown(value)}", highlight=False)
+        console.print(f"{say(f'bench.key_{key}')}: {_shown(value)}", highlight=False)
     console.print(say("bench.next"), highlight=False)
 
 
