@@ -37,7 +37,8 @@ class Load:
         self._queues: list[asyncio.Queue[int]] = [asyncio.Queue() for _ in nodes]
         self._node_of = [item.node(len(nodes)) for item in items]
         self._place = {raw: place for place, raw in enumerate(raws)}
-        self._since = [0.0] * len(raws)
+        self.since = [0.0] * len(raws)
+        """Monotonic time from which each one's latency counts."""
         self._senders: list[asyncio.Task[None]] = []
         self.offered = 0
         self.final = 0
@@ -56,7 +57,7 @@ class Load:
         while (now := time.monotonic()) < start + seconds and self.offered < len(self._raws):
             self.require_sending()
             for place in self._next(now - start):
-                self._since[place] = now if self._rate is None else start + place / self._rate
+                self.since[place] = now if self._rate is None else start + place / self._rate
                 self._queues[self._node_of[place]].put_nowait(place)
             await asyncio.sleep(TICK_S)
         return start
@@ -68,7 +69,7 @@ class Load:
             place = self._place.pop(raw, None)
             if place is not None:
                 self.final += 1
-                self.latencies_ms.append((block.seen_s - self._since[place]) * 1_000)
+                self.latencies_ms.append((block.seen_s - self.since[place]) * 1_000)
 
     def require_sending(self) -> None:
         """Raises what broke a sender."""
