@@ -67,6 +67,8 @@ MAP_BYTES = 1 << 36
 MAX_CONNECTIONS = 512
 """HTTP connections and requests at one time; more are answered 503 at once."""
 KEEP_ALIVE_S = 30
+GOODBYE_S = 3
+"""At a stop, open requests get this long; then they are cut."""
 SWEEP_S = 600.0
 
 log = logging.getLogger("hce.node")
@@ -287,6 +289,7 @@ async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GOODBYE_S,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # `serve` would take the signal handlers

@@ -31,6 +31,12 @@ class ProcessFailed(Unavailable):
     code = "process.failed"
 
 
+class ProcessKilled(ProcessFailed):
+    """A process of the network was ended from outside: by somebody, or by the system when memory ran out."""
+
+    code = "process.killed"
+
+
 class ProcessPlan(Struct, frozen=True):
     """How to run one process and how to see that it serves."""
 
@@ -74,12 +80,12 @@ class Supervisor:
         async with httpx.AsyncClient(trust_env=False) as http:
             while loop.time() < deadline:
                 if process.returncode is not None:
-                    raise ProcessFailed("ended at start", name=plan.name, log=str(self.log_of(plan.name)))
+                    raise self._failed(plan.name, process.returncode)
                 with contextlib.suppress(httpx.HTTPError):
                     if (await http.get(plan.url + "/v1/status", timeout=2)).status_code == 200:
                         return
                 await asyncio.sleep(POLL_S)
-        raise ProcessFailed("not ready in time", name=plan.name, log=str(self.log_of(plan.name)))
+        raise ProcessFailed(name=plan.name, log=str(self.log_of(plan.name)))
 
     def log_of(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -87,9 +93,18 @@ class Supervisor:
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
-    def ended(self) -> list[str]:
-        """Names of processes that are gone without having been asked to."""
-        return [name for name, process in self._running.items() if process.returncode is not None]
+    def require_all(self) -> None:
+        """Raises `ProcessFailed` when a process is gone without having been asked to."""
+        for name, process in self._running.items():
+            if process.returncode is not None:
+                raise self._failed(name, process.returncode)
+
+    def _failed(self, name: str, returncode: int) -> ProcessFailed:
+        """How it ended, in the words of the system; a signal leaves nothing in the log."""
+        how = signal.strsignal(-returncode) if returncode < 0 else None
+        if how is not None:
+            return ProcessKilled(name=name, signal=how)
+        return ProcessFailed(name=name, log=str(self.log_of(name)))
 
     async def stop(self, name: str) -> None:
         """Asks, waits, and only then kills."""

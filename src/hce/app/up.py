@@ -18,10 +18,11 @@ from rich.table import Table
 from hce.app.control import answering
 from hce.app.devnet import run
 from hce.app.devnet.home import Home
+from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
 from hce.app.gateway_client import GatewayClient
 from hce.app.preflight import Finding, judge, read_machine
-from hce.app.supervisor import ProcessFailed, Supervisor
+from hce.app.supervisor import Supervisor
 from hce.app.words import say
 from hce.foundation.types.errors import Refused
 from hce.service.terms.genesis import Params
@@ -43,13 +44,6 @@ class MachineUnfit(Refused):
         self.findings = findings
 
 
-class HomeBusy(Refused):
-    """Another `hce up` runs over this folder."""
-
-    code = "home.busy"
-    status = 409
-
-
 def check_machine(home: Home, ports: list[int], processes: int, port_base: int) -> None:
     """Raises `MachineUnfit` with everything that is wrong."""
     findings = judge(read_machine(home.root, ports), processes, port_base)
@@ -61,8 +55,8 @@ def check_machine(home: Home, ports: list[int], processes: int, port_base: int) 
 @asynccontextmanager
 async def running(home: Home, params: Params, nodes: int, ports: list[int], tell: run.Tell) -> AsyncIterator[Supervisor]:
     """A network, new or continued, for the time of the block."""
-    if not home.exists:
-        run.create(home, ports, nodes, params)
+    if not home.exists and run.create(home, ports, nodes, params):
+        tell("up.leftovers", home=str(home.root))
     supervisor = Supervisor(home.logs)
     try:
         await run.bring_up(home, supervisor, tell)
@@ -72,7 +66,12 @@ async def running(home: Home, params: Params, nodes: int, ports: list[int], tell
 
 
 async def run_up(home: Home, params: Params, nodes: int, port_base: int, console: Console) -> None:
-    """Until Ctrl-C or SIGTERM. Raises `MachineUnfit`, `ProcessFailed`."""
+    """Until Ctrl-C or SIGTERM. Raises `HomeBusy`, `HomeOccupied`, `MachineUnfit`, `ProcessFailed`."""
+    with alone(home):
+        await _run_alone(home, params, nodes, port_base, console)
+
+
+async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, console: Console) -> None:
     new = not home.exists
     ports = run.ports_of(nodes, port_base) if new else run.ports_in(home)
     processes = run.process_count(nodes if new else len(home.network()["nodes"]))
@@ -130,7 +129,7 @@ def _print_addresses(home: Home, console: Console) -> None:
         table.add_row(f"{settings.name} {settings.name_zh}" if settings else name, url)
     console.print(table)
     console.print(say("up.ready"))
-    console.print(say("up.next", home=_home_option(home)), highlight=False)
+    console.print(say("up.next", home=_home_option(home)))
 
 
 async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: asyncio.Event) -> None:
@@ -139,9 +138,7 @@ async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: 
     async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
         with Live(_view([]), console=console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
             while not stopping.is_set():
-                ended = supervisor.ended()
-                if ended:
-                    raise ProcessFailed("ended by itself", name=ended[0], log=str(supervisor.log_of(ended[0])))
+                supervisor.require_all()
                 if console.is_terminal:
                     live.update(_view([await _status(http, url) for url in urls]), refresh=True)
                 try:

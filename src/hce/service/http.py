@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from hce.foundation.codec.dagcbor import encode
-from hce.foundation.types.errors import HceError, Malformed, TooLarge
+from hce.foundation.types.errors import HceError, Malformed, Refused, TooLarge, Unavailable
+from hce.foundation.types.scalars import MAX_SAFE_INT
 
 DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor"
 PROBLEM_TYPE = "application/problem+json"
@@ -17,16 +19,56 @@ PROBLEM_TYPE = "application/problem+json"
 log = logging.getLogger("hce.http")
 
 
+class SlowBody(Refused):
+    """A body that did not arrive in time."""
+
+    code = "http.slow_body"
+    status = 408
+
+
+class TooManyBodies(Unavailable):
+    """The bodies being received together are as large as this process allows."""
+
+    code = "http.too_many_bodies"
+
+
+class BodyBudget:
+    """Memory for bodies that are still arriving, over all requests of a process, and how long one may take."""
+
+    def __init__(self, max_bytes: int, timeout_s: float) -> None:
+        self._left = max_bytes
+        self._timeout_s = timeout_s
+
+    async def read(self, request: Request, max_bytes: int) -> bytes:
+        """The whole body; `TooLarge` as soon as it is longer than the bound, `SlowBody`, `TooManyBodies`."""
+        held = 0
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                chunks: list[bytes] = []
+                async for chunk in request.stream():
+                    held += len(chunk)
+                    self._left -= len(chunk)
+                    if held > max_bytes:
+                        raise TooLarge("request body", max_bytes=max_bytes)
+                    if self._left < 0:
+                        raise TooManyBodies
+                    chunks.append(chunk)
+                return b"".join(chunks)
+        except TimeoutError as error:
+            raise SlowBody(max_s=self._timeout_s) from error
+        except ClientDisconnect as error:
+            raise Malformed("the body ended early") from error
+        finally:
+            self._left += held
+
+
+BODIES = BodyBudget(max_bytes=256 << 20, timeout_s=30.0)
+"""The budget of this process."""
+
+
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The whole body; `TooLarge` as soon as it is longer than the bound, without reading the rest."""
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise TooLarge("request body", max_bytes=max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+    """The whole body within the bound and the process's budget."""
+    return await BODIES.read(request, max_bytes)
 
 
 def hex_param(request: Request, name: str, size: int) -> bytes:
@@ -38,6 +80,14 @@ def hex_param(request: Request, name: str, size: int) -> bytes:
     if len(value) != size:
         raise Malformed(f"{name} has the wrong length", expected_bytes=size, actual_bytes=len(value))
     return value
+
+
+def int_param(request: Request, name: str) -> int:
+    """A path parameter that is a whole number inside 53 bits."""
+    raw = request.path_params[name]
+    if not raw.isascii() or not raw.isdigit() or len(raw) > 16 or int(raw) > MAX_SAFE_INT:
+        raise Malformed(f"{name} is not a number")
+    return int(raw)
 
 
 def int_query(request: Request, name: str, default: int, maximum: int) -> int:

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from hce.app.bench.ledger import Figures, measure_ledger
 from hce.app.bench.opening import measure_opening
 from hce.app.bench.records import measure_records
 from hce.app.bench.stage import Tell
-from hce.app.cli.options import JsonOption
+from hce.app.cli.options import JsonOption, make_console
 from hce.app.words import say
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import MAX_RECORDS_PER_ENTRY
@@ -85,7 +84,7 @@ def opening(
 
 
 def _run(as_json: bool, measure: Callable[[Tell], Coroutine[Any, Any, Figures]]) -> None:
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json)
     with console.status(say("bench.starting")) as shown:
 
         def tell(key: str, **fields: Any) -> None:
@@ -96,8 +95,8 @@ def _run(as_json: bool, measure: Callable[[Tell], Coroutine[Any, Any, Figures]])
         print(json.dumps(figures))
         return
     for key, value in figures.items():
-        console.print(f"{say(f'bench.key_{key}')}: {_shown(value)}", highlight=False)
-    console.print(say("bench.next"), highlight=False)
+        console.print(f"{say(f'bench.key_{key}')}: {_shown(value)}")
+    console.print(say("bench.next"))
 
 
 def _shown(value: Any) -> str:

@@ -8,8 +8,9 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, JsonOption
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, JsonOption, make_console
 from hce.app.devnet import run
 from hce.app.devnet.genesis import home_at
 from hce.app.preflight import Finding, judge, read_machine
@@ -29,7 +30,7 @@ def doctor(
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
     else:
-        print_findings(Console(), findings)
+        print_findings(make_console(), findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -37,7 +38,7 @@ def doctor(
 def print_findings(console: Console, findings: list[Finding]) -> None:
     """One line a finding, the fix below it."""
     for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]!![/]"
-        console.print(f" {mark}  " + say(finding.key if finding.ok else f"{finding.key}_bad", **finding.fields))
+        mark = Text(" ok  ", "green") if finding.ok else Text(" !!  ", "red")
+        console.print(mark + Text(say(finding.key if finding.ok else f"{finding.key}_bad", **finding.fields), "default"))
         if finding.fix:
-            console.print("       " + say("doctor.fix", command=finding.fix), highlight=False)
+            console.print("       " + say("doctor.fix", command=finding.fix))

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.gateway_client import GatewayClient
 from hce.app.up import HOSPITAL
@@ -31,13 +31,13 @@ def import_(
     url = place.network()["gateways"].get(gateway)
     if url is None:
         raise NotFound("gateway", name=gateway)
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json)
     outcome = asyncio.run(_import_all(GatewayClient.at(url, place.gateway(gateway)), files, patient, console))
     if as_json:
         print(json.dumps(outcome))
     else:
         console.print(say("import.total", **{key: outcome[key] for key in ("files", "records", "resources", "failed")}))
-        console.print(say("import.next"), highlight=False)
+        console.print(say("import.next"))
     if outcome["failed"]:
         raise typer.Exit(1)
 

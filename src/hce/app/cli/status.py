@@ -11,7 +11,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.words import say
 
@@ -27,7 +27,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     if as_json:
         print(json.dumps(found))
     else:
-        _print(Console(), addresses, found)
+        _print(make_console(), addresses, found)
     if not all(found.values()):
         raise typer.Exit(1)
 
@@ -57,4 +57,4 @@ def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[st
             console.print(say("status.node", name=name, url=url, height=answer["height"], age=age_s))
         else:
             console.print(say("status.gateway", name=name, url=url, title=f"{answer['name']} {answer['name_zh']}"))
-    console.print(say("status.next_down" if not all(found.values()) else "status.next"), highlight=False)
+    console.print(say("status.next_down" if not all(found.values()) else "status.next"))

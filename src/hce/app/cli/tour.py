@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from hce.app import control
-from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption
+from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count
@@ -38,7 +38,7 @@ def tour(
     as_json: JsonOption = False,
 ) -> None:
     """Play the life of a record; exit code 0 only if every promise held."""
-    console = Console(stderr=as_json)
+    console = make_console(stderr=as_json)
     result = asyncio.run(_tour(home_at(home), ephemeral, nodes, console))
     broken = promises_broken(result)
     if as_json:
@@ -48,7 +48,7 @@ def tour(
         raise typer.Exit(1)
     console.print(say("tour.kept", seconds=result["seconds"]))
     if not as_json:
-        console.print(say("tour.next"), highlight=False)
+        console.print(say("tour.next"))
 
 
 async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Result:
@@ -57,7 +57,7 @@ async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Re
     def tell(key: str, **fields: Any) -> None:
         nonlocal number
         number += 1
-        console.print(f"{number:3}. " + say(key, **fields), highlight=False)
+        console.print(f"{number:3}. " + say(key, **fields))
 
     name, bundle = choose_bundle(PROJECT)
     if ephemeral:
@@ -90,7 +90,7 @@ async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home
         console.print("     " + say(key, **fields), style="dim")
 
     with tempfile.TemporaryDirectory(prefix="hce-") as folder:
-        home = Home(Path(folder))
+        home = Home(Path(folder) / "home")
         ports = free_ports(port_count(nodes))
         async with running(home, Params(), nodes, ports, tell) as supervisor:
             yield home, supervisor.restart

@@ -6,10 +6,9 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from hce.app.cli.doctor import print_findings
-from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.up import MachineUnfit, run_up
 from hce.app.words import explain
@@ -24,7 +23,7 @@ def up(
     ] = DEFAULT_PORT_BASE,
 ) -> None:
     """Start the network here, or continue it; Ctrl-C stops it cleanly."""
-    console = Console()
+    console = make_console()
     try:
         asyncio.run(run_up(home_at(home), Params(), nodes, port_base, console))
     except MachineUnfit as error:

@@ -41,11 +41,19 @@ class NodeKeys(Struct, frozen=True, array_like=True):
     link: Bytes32
     service: Bytes32
 
+    def __repr__(self) -> str:
+        """Never a key."""
+        return "NodeKeys(…)"
+
 
 class DemoWallet(Struct, frozen=True, array_like=True):
     """The promotion account of the demo network; pays for tanks."""
 
     secret: Bytes32
+
+    def __repr__(self) -> str:
+        """Never the key."""
+        return "DemoWallet(…)"
 
 
 class Home:

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from hce.app.devnet.genesis import HCET
 from hce.app.devnet.home import Home
-from hce.app.gateway import GatewaySettings, make_gateway, read_settings, settings_path
+from hce.app.gateway import GatewaySettings, make_gateway, read_settings
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.quorum import two_thirds
@@ -48,10 +48,9 @@ ORGANISATIONS: dict[str, GatewaySettings] = {
 
 
 def make_gateways(home: Home) -> None:
-    """Folders of the demo organisations, where they are missing."""
+    """Folders of the demo organisations."""
     for name, settings in ORGANISATIONS.items():
-        if not settings_path(home.gateway(name)).exists():
-            make_gateway(home.gateway(name), settings)
+        make_gateway(home.gateway(name), settings)
 
 
 async def certify(home: Home, network: Network, name: str) -> bytes:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from hce.app.devnet.genesis import make_network
 from hce.app.devnet.home import Home
+from hce.app.devnet.making import make_whole
 from hce.app.devnet.people import ORGANISATIONS, certify, make_gateways
 from hce.app.supervisor import ProcessPlan, Supervisor
 from hce.foundation.types.errors import Refused
@@ -60,16 +61,20 @@ def port_count(nodes: int) -> int:
     return process_count(nodes) + _links(nodes)
 
 
-def create(home: Home, ports: list[int], nodes: int, params: Params) -> None:
-    """A new network's files. `ports` as `ports_of` lists them. Raises `TooManyNodes`."""
+def create(home: Home, ports: list[int], nodes: int, params: Params) -> bool:
+    """A new network's files; whether leftovers of an earlier try went. `ports` as `ports_of` lists them. `TooManyNodes`, `HomeOccupied`."""
     if not 1 <= nodes <= MAX_NODES:
         raise TooManyNodes(expected=MAX_NODES, actual=nodes)
     node_urls = [f"http://127.0.0.1:{port}" for port in ports[:nodes]]
     first_link = nodes + len(ORGANISATIONS)
     gateways = {name: f"http://127.0.0.1:{port}" for name, port in zip(ORGANISATIONS, ports[nodes:first_link], strict=True)}
     links = [f"127.0.0.1:{port}" for _, port in zip(range(_links(nodes)), ports[first_link:], strict=True)]
-    make_network(home, node_urls, links, gateways, params, int(time.time() * 1_000), os.urandom)
-    make_gateways(home)
+
+    def make(place: Home) -> None:
+        make_network(place, node_urls, links, gateways, params, int(time.time() * 1_000), os.urandom)
+        make_gateways(place)
+
+    return make_whole(home, make)
 
 
 def plans(home: Home) -> tuple[list[ProcessPlan], list[ProcessPlan]]:

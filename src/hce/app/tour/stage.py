@@ -62,6 +62,10 @@ class Person(Struct, frozen=True):
     words: str
     owner: Owner
 
+    def __repr__(self) -> str:
+        """Never the words."""
+        return f"Person({self.owner.compartment_id.hex()})"
+
 
 def new_person(network: Network, language: Language) -> Person:
     """Twelve fresh words and the compartment that follows from them."""

@@ -13,7 +13,7 @@ from hce.foundation.types.errors import HceError, Malformed, NotFound, TooLarge,
 from hce.service.api.services import NodeServices
 from hce.service.contracts.value.header import decode_header
 from hce.service.contracts.value.transactions import MAX_VALUE_TX_BYTES
-from hce.service.http import cbor, encoded, hex_param, int_query, read_body
+from hce.service.http import cbor, encoded, hex_param, int_param, int_query, read_body
 from hce.service.ledger.queries import TxResult
 from hce.service.terms.genesis import genesis_cid
 from hce.service.terms.proofs import (
@@ -85,8 +85,8 @@ class ChainFace:
         return cbor(self._node.genesis)
 
     async def final(self, request: Request) -> Response:
-        raw = request.path_params.get("height")
-        return cbor(self._final_header(self._node.ledger.height if raw is None else int(raw)))
+        newest = "height" not in request.path_params
+        return cbor(self._final_header(self._node.ledger.height if newest else int_param(request, "height")))
 
     async def submit_health(self, request: Request) -> Response:
         return JSONResponse({"id": (await self._take(await read_body(request, MAX_TX_BYTES))).hex()})
@@ -144,7 +144,7 @@ class ChainFace:
         return JSONResponse({"hash": name.hex(), "height": found.height, "index": found.index})
 
     async def block(self, request: Request) -> Response:
-        height = int(request.path_params["height"])
+        height = int_param(request, "height")
         node = self._node
 
         def height_if_final() -> int | None:
