@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec import structs
 
+from hce.foundation.codec.cid import cid_of_dag_cbor
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import SigningKey
@@ -24,7 +25,7 @@ from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms import grants, mailbox, payloads, records, states
 from hce.service.terms.genesis import Params
-from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, intake_message
+from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, intake_message, record_ids
 from hce.service.terms.states import HealthReader
 
 CHAIN = b"hce test chain 1"
@@ -89,6 +90,9 @@ class Scene:
         self.feeds = [grants.feed_address(*place) for place in self.places]
         self.table: dict[bytes, bytes] = {}
         self.certify(["write"])
+        for number, owner in enumerate(self.owners):
+            state = states.CompartmentState(payloads.owner_digest(owner.public), bytes(32), 0, 0, 3, None)
+            self.table[states.key_compartment(self.owning(number).compartment_id)] = encode(state)
         self.height, self.epoch, self.nonces = 50, 0, 0
 
     def certify(self, powers: Any, **state: Any) -> None:
@@ -100,8 +104,19 @@ class Scene:
     def state(self) -> Iterator[FinalState]:
         yield FinalState(HealthReader(self.table.get), self.height, NOW_MS, False)
 
+    def owning(self, feed: int) -> mailbox.Ownership:
+        """The owner of the feed, whose compartment is on chain."""
+        owner = self.owners[feed].public
+        return mailbox.Ownership(payloads.compartment_id(CHAIN, compartment_of(owner)), owner)
+
+    def commit(self, batch: IntakeBatch) -> None:
+        """Puts the batch's records on chain."""
+        for name in record_ids(batch):
+            state = states.RecordState(self.org_id, bytes(32), bytes(32), bytes(32), cid_of_dag_cbor(b""), 5, NOW_MS)
+            self.table[states.key_record(name)] = encode(state)
+
     def token(self, feed: int) -> grants.SignedToken:
-        token = grants.WriteToken(self.org_id, self.feeds[feed], 1, NOW_MS + 10**6)
+        token = grants.WriteToken(self.owning(feed).compartment_id, self.org_id, self.feeds[feed], 1, NOW_MS + 10**6)
         signature = self.owners[feed].sign(grants.token_message(CHAIN, token))
         return grants.SignedToken(token, self.owners[feed].public, self.readers[feed].public, signature)
 
@@ -142,8 +157,14 @@ class Scene:
     def read(self, what: Any, feed: int, signer: SigningKey, record_ids: list[bytes] | None = None) -> mailbox.SignedRead:
         self.nonces += 1
         nonce = self.nonces.to_bytes(32, "big")
-        read = mailbox.MailboxRead(CHAIN, what, self.places[feed], 0, 100, record_ids or [], NOW_MS, nonce)
+        owner = self.owning(feed) if what in ("owner", "quarantine") else None
+        read = mailbox.MailboxRead(CHAIN, 0, what, self.places[feed], owner, 0, 100, record_ids or [], NOW_MS, nonce)
         return mailbox.SignedRead(read, signer.sign(mailbox.read_message(read)))
+
+    def erasure(self, record_id: bytes) -> mailbox.SignedAct:
+        """The first feed's owner erases a record."""
+        act = mailbox.MailboxAct(CHAIN, 0, "erase", self.places[0], self.owning(0), 0, [record_id], NOW_MS, bytes(32))
+        return mailbox.SignedAct(act, self.owners[0].sign(mailbox.act_message(act)))
 
     @contextmanager
     def node(self, path: Path, killer: Killer | None = None, **options: Any) -> Iterator[Node]:
@@ -182,6 +203,10 @@ class Scene:
                 params=Params(),
             )
             yield Node(intake, box, packs, placements)
+
+
+def compartment_of(owner: bytes) -> payloads.CompartmentOpen:
+    return payloads.CompartmentOpen(payloads.owner_digest(owner), bytes(32))
 
 
 def seed(name: str) -> bytes:

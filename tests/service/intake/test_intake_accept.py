@@ -217,8 +217,8 @@ def test_nobody_can_occupy_the_id_of_another_organisations_record(scene: Any) ->
 
 def test_an_erased_record_is_refused_with_its_whole_batch(scene: Any, node: Any) -> None:
     batch = scene.batch()
-    act = mailbox.MailboxAct(scene.chain, "erase", scene.places[0], 0, record_ids(batch)[:1], 1_800_000_000_000, bytes(32))
-    node.mailbox.act(mailbox.SignedAct(act, scene.owners[0].sign(mailbox.act_message(act))))
+    scene.commit(batch)
+    node.mailbox.act(scene.erasure(record_ids(batch)[0]))
     with pytest.raises(RecordErased):
         node.intake.accept(batch)
     assert stored(node, scene, batch) == (0, 0, 0)
@@ -227,8 +227,7 @@ def test_an_erased_record_is_refused_with_its_whole_batch(scene: Any, node: Any)
 def test_a_stored_batch_whose_record_was_erased_gets_no_receipt_again(scene: Any, node: Any) -> None:
     batch = scene.batch()
     node.intake.accept(batch)
-    act = mailbox.MailboxAct(scene.chain, "erase", scene.places[0], 0, record_ids(batch)[:1], 1_800_000_000_000, bytes(32))
-    node.mailbox.act(mailbox.SignedAct(act, scene.owners[0].sign(mailbox.act_message(act))))
+    node.mailbox.act(scene.erasure(record_ids(batch)[0]))
     with pytest.raises(RecordErased):
         node.intake.accept(batch)
 
@@ -276,8 +275,7 @@ def test_a_kill_while_erasing_never_brings_the_record_back(
         path = tmp_path / f"killed-{at}"
         with scene.node(path) as node:
             node.intake.accept(batch)
-        act = mailbox.MailboxAct(scene.chain, "erase", scene.places[0], 0, [name], 1_800_000_000_000, bytes(32))
-        signed = mailbox.SignedAct(act, scene.owners[0].sign(mailbox.act_message(act)))
+        signed = scene.erasure(name)
         try:
             with scene.node(path, killed_at(at)) as node:
                 receipt = node.mailbox.act(signed)

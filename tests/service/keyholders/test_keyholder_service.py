@@ -87,7 +87,7 @@ class Scene:
         self.now_ms_value += 1
         nonce = self.now_ms_value.to_bytes(32, "big")
         read = mailbox.MailboxRead(
-            self.world.chain, "log", [key.public, owner or self.world.owner.public], 0, 100, [], self.now_ms_value, nonce
+            self.world.chain, 0, "log", [key.public, owner or self.world.owner.public], None, 0, 100, [], self.now_ms_value, nonce
         )
         page = self.mailbox.read(mailbox.SignedRead(read, key.sign(mailbox.read_message(read))))
         assert isinstance(page, mailbox.MailPage)
@@ -227,7 +227,7 @@ def test_a_seen_revocation_stops_the_next_read_until_the_chain_itself_does(scene
 
 def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene) -> None:
     class RevokedMeanwhile:
-        def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+        def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
             scene.revoked.add([scene.request.access.grant_id])
             return True
 
@@ -237,7 +237,7 @@ def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene)
 
 def test_a_revocation_that_became_final_and_was_forgotten_meanwhile_stops_it_too(scene: Scene) -> None:
     class FinalMeanwhile:
-        def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+        def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
             scene.revoke_on_chain()
             return True
 

@@ -23,6 +23,7 @@ from hce.service.terms.states import HealthReader
 CHAIN = b"hce test chain 1"
 START_MS = 1_800_000_000_000
 MAP_BYTES = 8 << 20
+OWNERS = {"owner", "quarantine", "accept", "reject", "erase", "revoke-token", "drop-log"}
 
 
 def seed(name: str) -> bytes:
@@ -55,14 +56,35 @@ class Post:
             self.org_key.public, bytes(1216), "Lab", "DE", "lab", ["read", "write"], 0, START_MS * 2
         )
         self.table = {states.key_organisation(self.org_id): encode(states.OrganisationState(certificate, 1, None))}
+        self.compartment_id = self.compartment(self.owner)
         self.nonces = 0
+
+    def compartment(self, owner: SigningKey, compartment_id: bytes | None = None) -> bytes:
+        """Opens a compartment for an owner key, or puts the key in the place of the old one."""
+        owner_digest = payloads.owner_digest(owner.public)
+        opened = compartment_id or payloads.compartment_id(CHAIN, payloads.CompartmentOpen(owner_digest, bytes(32)))
+        self.table[states.key_compartment(opened)] = encode(states.CompartmentState(owner_digest, bytes(32), 0, 0, 3, None))
+        return opened
+
+    def commit(self, *names: str) -> None:
+        """Puts records on chain."""
+        for name in names:
+            state = states.RecordState(self.org_id, bytes(32), bytes(32), bytes(32), b"\x01\x71\x12\x20" + bytes(32), 5, START_MS)
+            self.table[states.key_record(self.record_id(name))] = encode(state)
+
+    def owning(self, what: str, signer: SigningKey | None = None) -> mailbox.Ownership | None:
+        """What a request of that kind says about ownership."""
+        if what not in OWNERS:
+            return None
+        return mailbox.Ownership(self.compartment_id, (signer or self.owner).public)
 
     @contextmanager
     def state(self) -> Iterator[FinalState]:
         yield FinalState(HealthReader(self.table.get), 10, self.clock.value_ms - 500, False)
 
     def token(self, serial: int = 1, signer: SigningKey | None = None, **changes: Any) -> grants.SignedToken:
-        fields: dict[str, Any] = {"org_id": self.org_id, "feed": self.feed, "serial": serial, "expires_ms": START_MS + 10**9}
+        fields: dict[str, Any] = {"compartment_id": self.compartment_id, "org_id": self.org_id, "feed": self.feed}
+        fields |= {"serial": serial, "expires_ms": START_MS + 10**9}
         token = grants.WriteToken(**(fields | changes))
         signature = (signer or self.owner).sign(grants.token_message(CHAIN, token))
         return grants.SignedToken(token, self.owner.public, self.feed_reader.public, signature)
@@ -87,13 +109,15 @@ class Post:
         return self.nonces.to_bytes(32, "big")
 
     def read(self, what: Any, place: list[bytes], signer: SigningKey, **changes: Any) -> mailbox.SignedRead:
-        fields: dict[str, Any] = {"chain": CHAIN, "what": what, "place": place, "after": 0, "limit": 100, "records": []}
+        fields: dict[str, Any] = {"chain": CHAIN, "node": 0, "what": what, "place": place, "owner": self.owning(what)}
+        fields |= {"after": 0, "limit": 100, "records": []}
         fields |= {"time_ms": self.clock.value_ms, "nonce": self.nonce()}
         read = mailbox.MailboxRead(**(fields | changes))
         return mailbox.SignedRead(read, signer.sign(mailbox.read_message(read)))
 
     def act(self, what: Any, signer: SigningKey | None = None, **changes: Any) -> mailbox.SignedAct:
-        fields: dict[str, Any] = {"chain": CHAIN, "what": what, "place": self.place, "number": 0, "records": []}
+        fields: dict[str, Any] = {"chain": CHAIN, "node": 0, "what": what, "place": self.place, "owner": self.owning(what)}
+        fields |= {"number": 0, "records": []}
         fields |= {"time_ms": self.clock.value_ms, "nonce": self.nonce()}
         act = mailbox.MailboxAct(**(fields | changes))
         return mailbox.SignedAct(act, (signer or self.owner).sign(mailbox.act_message(act)))

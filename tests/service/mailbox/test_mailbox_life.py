@@ -135,20 +135,65 @@ def test_erasing_wipes_the_key_signs_a_receipt_and_wins_over_every_later_upload(
 
 
 def test_erasing_before_the_upload_keeps_the_upload_out(people: Any, box: Mailbox) -> None:
+    people.commit("a")
     box.act(people.act("erase", records=[people.record_id("a")]))
     with pytest.raises(errors.RecordErased):
         deposit(box, people, "a", token=people.token())
     assert feed(box, people).items == []
 
 
+def test_records_that_never_existed_are_erased_nowhere_and_signed_for_by_nobody(people: Any, box: Mailbox) -> None:
+    deposit(box, people, "a", token=people.token())
+    signed = box.act(people.act("erase", records=[people.record_id("invented"), people.record_id("a")]))
+    assert signed is not None
+    assert signed.receipt.records == [people.record_id("a")]
+    assert envelopes(box, people, "invented", what="owner").erased == []
+
+
+def test_tombstones_ahead_of_their_records_and_revoked_serials_are_bounded(people: Any, tmp_path: Path) -> None:
+    one = Bounds(0, 1, 4_000, 4_000, None)
+    with people.open(tmp_path / "m", quotas=Quotas(tombstones=one, serials=one)) as box:
+        people.commit("a", "b")
+        box.act(people.act("erase", records=[people.record_id("a")]))
+        with pytest.raises(errors.AddressFull):
+            box.act(people.act("erase", records=[people.record_id("b")]))
+        for _ in range(2):
+            box.act(people.act("revoke-token", number=7))
+        with pytest.raises(errors.AddressFull):
+            box.act(people.act("revoke-token", number=8))
+
+
+def test_who_owns_no_compartment_writes_nothing_at_invented_feeds(people: Any, box: Mailbox) -> None:
+    stranger = people.org_key
+    people.commit("a")
+    mine = mailbox.Ownership(b"\x07" * 32, stranger.public)
+    for what, ownership in (("erase", mine), ("revoke-token", mine), ("erase", people.owning("erase", stranger))):
+        with pytest.raises(errors.NotCurrentOwner):
+            box.act(
+                people.act(what, stranger, place=[stranger.public] * 2, owner=ownership, number=1, records=[people.record_id("a")])
+            )
+    with box._store.read() as snapshot:
+        for table in ("tombstones", "serials", "places", "heads"):
+            assert snapshot.count(table) == 0, table
+
+
+def test_feeds_and_logs_of_one_compartment_are_bounded(people: Any, tmp_path: Path) -> None:
+    with people.open(tmp_path / "m", quotas=Quotas(places=Bounds(0, 2, 4_000, 4_000, None))) as box:
+        for reader in (people.feed_reader, people.log_reader):
+            box.read(people.read("quarantine", [reader.public, people.owner.public], people.owner))
+        with pytest.raises(errors.AddressFull):
+            box.read(people.read("quarantine", [people.org_key.public, people.owner.public], people.owner))
+
+
 def test_the_owner_of_another_feed_can_neither_erase_nor_forbid_a_record(people: Any, box: Mailbox) -> None:
     stranger = people.org_key
     place = [stranger.public, stranger.public]
-    early = people.act("erase", stranger, place=place, records=[people.record_id("a")])
-    box.act(early)
+    theirs = mailbox.Ownership(people.compartment(stranger), stranger.public)
+    people.commit("a")
+    box.act(people.act("erase", stranger, place=place, owner=theirs, records=[people.record_id("a")]))
     deposit(box, people, "a", token=people.token())
     with pytest.raises(errors.RecordOfOtherFeed):
-        box.act(people.act("erase", stranger, place=place, records=[people.record_id("a")]))
+        box.act(people.act("erase", stranger, place=place, owner=theirs, records=[people.record_id("a")]))
     read = people.read("envelopes", place, stranger, records=[people.record_id("a")])
     page = box.read(read)
     assert isinstance(page, mailbox.RecordsPage)
@@ -175,11 +220,29 @@ def test_an_inbox_takes_from_anybody_pages_in_order_and_is_emptied_by_its_organi
 
 def test_a_log_item_is_kept_once(people: Any, box: Mailbox) -> None:
     address = log_address(*people.log_place)
-    assert box.append_log(address, b"\x03" * 32, b"sealed receipt")
-    assert not box.append_log(address, b"\x03" * 32, b"sealed again")
+    assert box.append_log(address, people.compartment_id, b"\x03" * 32, b"sealed receipt")
+    assert not box.append_log(address, people.compartment_id, b"\x03" * 32, b"sealed again")
     page = box.read(people.read("log", people.log_place, people.log_reader))
     assert isinstance(page, mailbox.MailPage)
     assert [item.data for item in page.items] == [b"sealed receipt"]
+
+
+def test_a_full_log_takes_receipts_again_when_its_owner_drops_the_oldest(people: Any, tmp_path: Path) -> None:
+    address, log = log_address(*people.log_place), Bounds(4_000, 2, 9_000, 12_000, None)
+    with people.open(tmp_path / "m", quotas=Quotas(log=log)) as box:
+        for number in (1, 2):
+            box.append_log(address, people.compartment_id, bytes([number]) * 32, b"receipt %d" % number)
+        with pytest.raises(errors.AddressFull):
+            box.append_log(address, people.compartment_id, b"\x03" * 32, b"receipt 3")
+        page = box.read(people.read("log", people.log_place, people.log_reader))
+        assert isinstance(page, mailbox.MailPage)
+        with pytest.raises(errors.BadSignature):
+            box.act(people.act("drop-log", people.log_reader, place=people.log_place, number=page.items[0].seq))
+        box.act(people.act("drop-log", place=people.log_place, number=page.items[0].seq))
+        assert box.append_log(address, people.compartment_id, b"\x03" * 32, b"receipt 3")
+        page = box.read(people.read("log", people.log_place, people.log_reader))
+        assert isinstance(page, mailbox.MailPage)
+        assert [item.data for item in page.items] == [b"receipt 2", b"receipt 3"]
 
 
 def test_bounds_are_named_and_hold_for_items_addresses_and_kinds(people: Any, tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ class MailboxMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.people = type(self).make_people()
+        self.people.commit(*NAMES)
         self.folder = tempfile.TemporaryDirectory()
         self.path = Path(self.folder.name) / "mailbox"
         self.box = self.people.open(self.path)

@@ -50,6 +50,7 @@ class Approved(NamedTuple):
 
     entry_id: bytes
     grant_id: bytes
+    compartment_id: bytes
     access: AccessBody
     response_key: bytes
     entry_records: tuple[bytes, ...]
@@ -308,6 +309,7 @@ def may_release(state: HealthReader, request: ReleaseRequest, now: ReleaseMoment
     return Approved(
         entry_id=request.entry_id,
         grant_id=request.access.grant_id,
+        compartment_id=request.grant.compartment_id,
         access=request.access,
         response_key=request.access.response_key,
         entry_records=tuple(request.entry_records),

@@ -31,7 +31,7 @@ from hce.service.terms.grants import ReleaseRequest
 class ReceiptLog(Protocol):
     """Where receipts go; the mailbox."""
 
-    def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
+    def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
         """Durable on return; False when an item of that id was there already."""
         ...
 
@@ -100,4 +100,4 @@ class Keyholder:
 
     def _write_receipt(self, approved: Approved, height: int, time_ms: int) -> None:
         sealed = sealed_receipt(self._chain, approved, self._node, height, time_ms, self._service_key)
-        self._mailbox.append_log(approved.log_address, receipt_item_id(approved), sealed)
+        self._mailbox.append_log(approved.log_address, approved.compartment_id, receipt_item_id(approved), sealed)

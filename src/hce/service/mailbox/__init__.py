@@ -1,5 +1,7 @@
 """The node's mailbox: everything of people that must be deletable, addressed by opaque ids, bounded in size and age.
 
+    places.py    which compartment a feed or log belongs to: only its current owner key acts as owner
+    nonces.py    signed requests seen, by asker
     rules.py     pure: who may read, write and erase what; which lane a feed entry takes
     quotas.py    the bounds
     slots.py     per-record keys in a file that is overwritten, so that erasing is real
@@ -11,5 +13,5 @@
     final.py     what the node's rooms see of the ledger
 
 In: deposits of the intake, posts, signed reads and acts. Out: pages, deletion receipts, named refusals. Called by the intake, the
-keyholders and the node's API. Never: opens anything, learns whose compartment an address is, serves what was erased.
+keyholders and the node's API. Never: opens anything, learns who the people are, serves what was erased.
 """

@@ -25,6 +25,7 @@ from hce.foundation.types.quorum import quorum
 from hce.network.channel import Channel, Handler
 from hce.service.mailbox import replica as words
 from hce.service.mailbox import streams
+from hce.service.mailbox.errors import Behind
 from hce.service.mailbox.replica import SHARED_KINDS, Erasures, Name, Names, PeerRecord, Replica, SharedKind
 
 REQUEST_TIMEOUT_S = 10.0
@@ -161,6 +162,8 @@ class MailCatchUp:
         """False when this node refuses it: a full mailbox, an erased record, nonsense."""
         try:
             await self._worker(take, *what)
+        except Behind:
+            raise  # the peer may be right: what it said counts as not heard, and is asked for again
         except HceError as error:
             log.warning("missed mail is not taken in: %s", error.code)
             return False

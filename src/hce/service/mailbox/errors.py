@@ -11,6 +11,30 @@ class WrongChain(Refused):
     code = "mailbox.wrong_chain"
 
 
+class WrongNode(Refused):
+    """Signed for another node: numbers and answers are each node's own."""
+
+    code = "mailbox.wrong_node"
+
+
+class NotCurrentOwner(Refused):
+    """The key that asks as owner is not the owner key of the compartment it names, or the place does not belong to it."""
+
+    code = "mailbox.not_current_owner"
+
+
+class Behind(Unavailable):
+    """This node's chain does not know the compartment yet."""
+
+    code = "mailbox.behind"
+
+
+class PlaceOfOtherCompartment(Refused):
+    """The place is bound to another compartment."""
+
+    code = "mailbox.place_of_other_compartment"
+
+
 class Stale(Refused):
     """The request's time is too far from this node's clock, or its nonce was used before. Sign it anew."""
 
@@ -18,7 +42,7 @@ class Stale(Refused):
 
 
 class TooManyRequests(Unavailable):
-    """More signed requests within the freshness window than this node remembers."""
+    """More signed requests of one asker within the freshness window than this node remembers."""
 
     code = "mailbox.too_many_requests"
     status = 429

@@ -1,4 +1,7 @@
-"""How much a mailbox keeps. What nobody vouched for (quarantine, inbox) has bounds of its own, so that it crowds out nothing else."""
+"""How much a mailbox keeps. What nobody vouched for (quarantine, inbox) has bounds of its own, so that it crowds out nothing else.
+
+A log that is full refuses receipts, and so stops releases, until its owner drops the oldest with `drop-log`: nothing is dropped for him.
+"""
 
 from __future__ import annotations
 
@@ -34,3 +37,11 @@ class Quotas(NamedTuple):
     records: Bounds = Bounds(KIB, 1_000_000, 512 * MIB, 1_024 * GIB, None)
     quarantined_records: Bounds = Bounds(KIB, 5_000, 4 * MIB, 4 * GIB, None)
     """They leave with their quarantined entry."""
+    places: Bounds = Bounds(KIB, 256, 16 * KIB, 16 * GIB, None)
+    """Feeds and logs of one compartment."""
+    serials: Bounds = Bounds(KIB, 1_000, 64 * KIB, 16 * GIB, None)
+    """Revoked tokens of one feed."""
+    erasures: Bounds = Bounds(64 * KIB, 10_000, 4 * MIB, 64 * GIB, None)
+    """Signed erasures of one feed, kept for peers that were away."""
+    tombstones: Bounds = Bounds(KIB, 10_000, MIB, 16 * GIB, None)
+    """Of one feed, for records that are on chain and not here. Those of stored records take the place of what they erase."""

@@ -6,6 +6,7 @@ Rows are sealed once, under a key that lives in `slots.py`; without it the row i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -74,13 +75,23 @@ def admit(batch: WriteTxn, feed: bytes, record_ids: list[bytes], quotas: Quotas)
         batch.put(RECORDS, record_id, encode(admitted))
 
 
-def erase(batch: WriteTxn, feed: bytes, record_ids: list[bytes], now_ms: int) -> list[int]:
-    """Put up tombstones and forget the rows; the slots to wipe once the batch is durable. `RecordOfOtherFeed`."""
+def erasable(tables: Reader, feed: bytes, record_ids: list[bytes], is_on_chain: Callable[[bytes], bool]) -> list[bytes]:
+    """Those there is something to erase of: stored in this feed, erased from it before, or on chain and not stored here (yet).
+
+    A made-up record id is none of these: it takes no room and gets no receipt.
+    """
+    return [name for name in record_ids if row_of(tables, name) is not None or is_erased(tables, feed, name) or is_on_chain(name)]
+
+
+def erase(batch: WriteTxn, feed: bytes, record_ids: list[bytes], now_ms: int, quotas: Quotas) -> list[int]:
+    """Put up tombstones and forget the rows; the slots to wipe once the batch is durable. `RecordOfOtherFeed`, `AddressFull`."""
     for record_id in record_ids:
         row = row_of(batch, record_id)
         if row is not None and row.feed != feed:
             raise RecordOfOtherFeed(record_id=record_id.hex())
         if not is_erased(batch, feed, record_id):
+            if row is None:
+                streams.charge(batch, "tombstones", feed, 1, len(record_id + feed), quotas.tombstones)
             batch.put(TOMBSTONES, record_id + feed, encode(now_ms))
     return forget(batch, feed, record_ids)
 

@@ -21,8 +21,9 @@ from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import verify
 from hce.foundation.store.kv import KeyValueStore, ReadTxn, WriteTxn
 from hce.foundation.types.scalars import Bytes32, Digest, TimeMs
-from hce.service.mailbox import records, streams
-from hce.service.mailbox.errors import BadSignature
+from hce.service.mailbox import places, records, streams
+from hce.service.mailbox.errors import AddressFull, BadSignature, Behind, KindFull
+from hce.service.mailbox.final import FinalView
 from hce.service.mailbox.quotas import Quotas
 from hce.service.mailbox.records import Delivered
 from hce.service.mailbox.rules import Lane
@@ -92,11 +93,12 @@ RecordIds = Annotated[list[Bytes32], Meta(max_length=MAX_ASKED)]
 class Replica:
     """The shared side of one mailbox. Any thread."""
 
-    def __init__(self, store: KeyValueStore, slots: SlotFile, chain: bytes, quotas: Quotas) -> None:
+    def __init__(self, store: KeyValueStore, slots: SlotFile, chain: bytes, quotas: Quotas, state: FinalView) -> None:
         self._store = store
         self._slots = slots
         self._chain = chain
         self._quotas = quotas
+        self._state = state
 
     def expect(self, final: Mapping[bytes, bytes]) -> None:
         """Records that are final (record id -> envelope digest): those that are not here are wanted."""
@@ -192,16 +194,25 @@ class Replica:
                 records.put(batch, held.feed, lane, record, slot, key)
 
     def take_erasure(self, signed: SignedAct, now_ms: int) -> None:
-        """An owner's erasure, whenever it was signed: tombstones, keys overwritten. `BadSignature`, `Malformed`, `RecordOfOtherFeed`."""
+        """An owner's erasure, whichever node it was signed for and when: tombstones, keys overwritten.
+
+        The key must own the compartment today: one that was rotated out could sign for yesterday. Raises `Behind` while this node does
+        not know the compartment, `BadSignature`, `NotCurrentOwner`, `PlaceOfOtherCompartment`, `Malformed`, `RecordOfOtherFeed`.
+        """
         act = signed.act
-        feed = place_address(act.what, act.place)
-        if act.what != "erase" or act.chain != self._chain or not verify(act.place[1], act_message(act), signed.signature):
+        owner, feed = act.owner, place_address(act.what, act.place)
+        signs = owner is not None and act.what == "erase" and act.chain == self._chain
+        if owner is None or not signs or not verify(owner.owner_key, act_message(act), signed.signature):
             raise BadSignature(kind=act.what)
+        with self._state() as final:
+            if final.health.compartment(owner.compartment_id) is None:
+                raise Behind(compartment_id=owner.compartment_id.hex())
+            places.require_current(final.health, owner)
         with self._store.write() as batch:
-            if all(records.is_erased(batch, feed, record_id) for record_id in act.records):
-                return
-            freed = records.erase(batch, feed, act.records, now_ms)
-            keep_erasure(batch, signed, now_ms)
+            places.require_owned(batch, feed, act.place, owner)
+            places.bind(batch, feed, owner.compartment_id, self._quotas.places)
+            keep_erasure(batch, feed, signed, now_ms, self._quotas)
+            freed = records.erase(batch, feed, act.records, now_ms, self._quotas)
         self._slots.wipe(freed)
 
     def _record(self, snapshot: ReadTxn, record_id: bytes) -> PeerRecord | None:
@@ -218,9 +229,17 @@ def fits(record: PeerRecord, envelope_digest: bytes) -> bool:
     )
 
 
-def keep_erasure(batch: WriteTxn, signed: SignedAct, now_ms: int) -> None:
-    """Remember an erasure for peers that were away."""
-    batch.put(ERASURES, now_ms.to_bytes(_TIME_BYTES, "big") + digest("hce/erasure/1", signed), encode(signed))
+def keep_erasure(batch: WriteTxn, feed: bytes, signed: SignedAct, now_ms: int, quotas: Quotas) -> None:
+    """Remember an erasure for peers that were away; called before it is done. One that erases nothing new is not kept, nor is one more
+    than a feed has room for: peers then hear of it from its owner alone."""
+    if all(records.is_erased(batch, feed, record_id) for record_id in signed.act.records):
+        return
+    raw = encode(signed)
+    try:
+        streams.charge(batch, "erasures", feed, 1, len(raw), quotas.erasures)
+    except (AddressFull, KindFull):
+        return
+    batch.put(ERASURES, now_ms.to_bytes(_TIME_BYTES, "big") + digest("hce/erasure/1", signed), raw)
 
 
 def _is_here(tables: ReadTxn | WriteTxn, kind: SharedKind, name: Name) -> bool:

@@ -1,66 +1,76 @@
 """Who may do what at which address. Pure: signatures, the final state and the time are handed in.
 
-A place is opened to the node as the keys that make its address, so the address itself says who may ask:
+A place is opened to the node as the keys that make its address; who may ask follows from it and from the final state:
 
     kind                                            place                       signed by
     feed, envelopes                                 feed_read_key, owner_key    feed_read_key (owner and grantees)
-    owner, quarantine                               feed_read_key, owner_key    owner_key
-    accept, reject, erase, revoke-token             feed_read_key, owner_key    owner_key
     log                                             log_read_key, owner_key     log_read_key
+    owner, quarantine                               feed_read_key, owner_key    the compartment's current owner key
+    accept, reject, erase, revoke-token             feed_read_key, owner_key    the compartment's current owner key
+    drop-log                                        log_read_key, owner_key     the compartment's current owner key
     inbox, drop                                     org_id                      the organisation's key in the final state
+
+That a place belongs to the compartment is `places.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from hce.foundation.crypto.sign import verify
-from hce.service.mailbox.errors import BadSignature, Stale, WrongChain
+from hce.foundation.types.errors import Malformed
+from hce.service.mailbox.errors import BadSignature, Stale, WrongChain, WrongNode
 from hce.service.mailbox.final import FinalState
+from hce.service.mailbox.places import require_current
 from hce.service.terms.certification import require_organisation
 from hce.service.terms.grants import SignedToken, feed_address, token_message
-from hce.service.terms.mailbox import SignedAct, SignedRead, act_message, place_address, read_message
+from hce.service.terms.mailbox import Ownership, SignedAct, SignedRead, act_message, place_address, read_message
 
 FRESH_MS = 120_000
 """How far a request's time may be from the node's clock, either way: two minutes."""
 
 Lane = Literal["feed", "quarantine"]
 
-_SIGNER_IN_PLACE = {
-    "feed": 0,
-    "envelopes": 0,
-    "log": 0,
-    "owner": 1,
-    "quarantine": 1,
-    "accept": 1,
-    "reject": 1,
-    "erase": 1,
-    "revoke-token": 1,
-}
-"""Which key of the place signs; kinds that are not here are signed by the organisation the place names."""
+_BY_READ_KEY = frozenset({"feed", "envelopes", "log"})
+_BY_ORGANISATION = frozenset({"inbox", "drop"})
+"""All other kinds are the owner's."""
 
 
-def check_read(final: FinalState, signed: SignedRead, chain: bytes, now_ms: int, fresh_ms: int) -> bytes:
-    """The address a read may be answered from; raises `WrongChain`, `Stale`, `BadSignature`, `OrganisationNotCertified`, `Malformed`."""
+class Here(NamedTuple):
+    """Which node is asked, and when."""
+
+    chain: bytes
+    node: int
+    now_ms: int
+    fresh_ms: int
+
+
+def check_read(final: FinalState, signed: SignedRead, here: Here) -> bytes:
+    """The address a read may be answered from, if the place is the owner's who asks.
+
+    Raises `WrongChain`, `WrongNode`, `Stale`, `BadSignature`, `NotCurrentOwner`, `OrganisationNotCertified`, `Malformed`.
+    """
     read = signed.read
-    _check_moment(read.chain, read.time_ms, chain, now_ms, fresh_ms)
-    _check_signature(final, read.what, read.place, read_message(read), signed.signature, now_ms)
+    check_moment(read.chain, read.node, read.time_ms, here)
+    _check_signature(final, read.what, read.place, read.owner, read_message(read), signed.signature, here.now_ms)
     return place_address(read.what, read.place)
 
 
-def check_act(final: FinalState, signed: SignedAct, chain: bytes, now_ms: int, fresh_ms: int) -> bytes:
-    """The address an act may change; raises as `check_read`."""
+def check_act(final: FinalState, signed: SignedAct, here: Here) -> bytes:
+    """The address an act may change, if the place is the owner's who asks; raises as `check_read`."""
     act = signed.act
-    _check_moment(act.chain, act.time_ms, chain, now_ms, fresh_ms)
-    _check_signature(final, act.what, act.place, act_message(act), signed.signature, now_ms)
+    check_moment(act.chain, act.node, act.time_ms, here)
+    _check_signature(final, act.what, act.place, act.owner, act_message(act), signed.signature, here.now_ms)
     return place_address(act.what, act.place)
 
 
 def lane_of(
-    feed: bytes, token: SignedToken | None, chain: bytes, org_id: bytes, now_ms: int, is_revoked: Callable[[bytes, int], bool]
+    feed: bytes, token: SignedToken | None, chain: bytes, org_id: bytes, now_ms: int, is_void: Callable[[SignedToken], bool]
 ) -> Lane:
     """Straight into the feed with a write token in force, else into quarantine until the owner accepts.
+
+    `is_void` is asked for tokens that hold otherwise: revoked, or of a key that does not own the feed any more.
 
     The organisation's own signature over the batch was checked by the intake.
     """
@@ -73,26 +83,36 @@ def lane_of(
         and token.token.serial >= 0
         and now_ms < token.token.expires_ms
         and verify(token.owner_key, token_message(chain, token.token), token.signature)
-        and not is_revoked(feed, token.token.serial)
+        and not is_void(token)
     )
     return "feed" if in_force else "quarantine"
 
 
-def _check_moment(signed_chain: bytes, time_ms: int, chain: bytes, now_ms: int, fresh_ms: int) -> None:
-    if signed_chain != chain:
-        raise WrongChain(expected=chain.hex(), actual=signed_chain.hex())
-    if abs(now_ms - time_ms) > fresh_ms:
-        raise Stale(now_ms=now_ms, time_ms=time_ms, fresh_ms=fresh_ms)
+def check_moment(chain: bytes, node: int, time_ms: int, here: Here) -> None:
+    """Signed for this network and node, and now."""
+    if chain != here.chain:
+        raise WrongChain(expected=here.chain.hex(), actual=chain.hex())
+    if node != here.node:
+        raise WrongNode(expected=here.node, actual=node)
+    if abs(here.now_ms - time_ms) > here.fresh_ms:
+        raise Stale(now_ms=here.now_ms, time_ms=time_ms, fresh_ms=here.fresh_ms)
 
 
-def _check_signature(final: FinalState, what: str, place: list[bytes], message: bytes, signature: bytes, now_ms: int) -> None:
+def _check_signature(
+    final: FinalState, what: str, place: list[bytes], owner: Ownership | None, message: bytes, signature: bytes, now_ms: int
+) -> None:
     place_address(what, place)
-    if not verify(_signer(final, what, place, now_ms), message, signature):
+    if not verify(_signer(final, what, place, owner, now_ms), message, signature):
         raise BadSignature(kind=what)
+    if owner is not None:
+        require_current(final.health, owner)
 
 
-def _signer(final: FinalState, what: str, place: list[bytes], now_ms: int) -> bytes:
-    position = _SIGNER_IN_PLACE.get(what)
-    if position is not None:
-        return place[position]
+def _signer(final: FinalState, what: str, place: list[bytes], owner: Ownership | None, now_ms: int) -> bytes:
+    if (owner is None) != (what in _BY_READ_KEY or what in _BY_ORGANISATION):
+        raise Malformed("an owner asks as one, others do not", kind=what)
+    if owner is not None:
+        return owner.owner_key
+    if what in _BY_READ_KEY:
+        return place[0]
     return require_organisation(final.health, place[0], None, final.height, now_ms).certificate.org_key

@@ -7,7 +7,6 @@ keys of erased ones are wiped after it: in both gaps a kill leaves slots nobody 
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -18,19 +17,22 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import records, replica, streams
-from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown, Stale, TooManyRequests
-from hce.service.mailbox.final import FinalView
+from hce.service.mailbox import places, records, replica, streams
+from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
+from hce.service.mailbox.final import FinalState, FinalView
+from hce.service.mailbox.nonces import SeenNonces
 from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
 from hce.service.mailbox.records import Content, Delivered
-from hce.service.mailbox.rules import FRESH_MS, Lane, check_act, check_read, lane_of
+from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
+from hce.service.terms.grants import SignedToken
 from hce.service.terms.intake import FeedPost
 from hce.service.terms.mailbox import (
     DeletionReceipt,
     HeldRecord,
     MailboxRead,
     MailPage,
+    Ownership,
     RecordsPage,
     SignedAct,
     SignedDeletion,
@@ -39,9 +41,7 @@ from hce.service.terms.mailbox import (
 )
 
 _DEPOSITS, _SERIALS = "deposits", "serials"
-TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, _DEPOSITS, _SERIALS)
-MAX_REMEMBERED_NONCES = 200_000
-"""Signed requests within two freshness windows; more are told to come back."""
+TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, *places.TABLES, _DEPOSITS, _SERIALS)
 DEPOSIT_AGE_MS = 7 * DAY_MS
 """How long the answer to a deposit is remembered for a sender who repeats it."""
 SWEEP_ADDRESSES = 1_000
@@ -94,8 +94,8 @@ class Mailbox:
         self._clock = clock
         self._quotas = quotas
         self._fresh_ms = fresh_ms
-        self.replica = replica.Replica(store, slots, chain, quotas)
-        self._nonces = SeenNonces(2 * fresh_ms, MAX_REMEMBERED_NONCES)
+        self.replica = replica.Replica(store, slots, chain, quotas, state)
+        self._nonces = SeenNonces(2 * fresh_ms)
 
     @classmethod
     def open(
@@ -148,11 +148,11 @@ class Mailbox:
 
     def read(self, signed: SignedRead) -> MailPage | RecordsPage:
         """A page of items, or the records asked for (kinds `envelopes` and `owner`). Refusals: `rules.check_read`."""
-        now_ms = self._clock.now_ms()
+        read, here = signed.read, self._here()
         with self._state() as final:
-            address = check_read(final, signed, self._chain, now_ms, self._fresh_ms)
-        read = signed.read
-        self._nonces.use(read.nonce, now_ms)
+            address = check_read(final, signed, here)
+        if not self._enter_place(address, read, here.now_ms):
+            return RecordsPage([], []) if read.what in ("envelopes", "owner") else MailPage([], False)
         if read.what == "envelopes" or read.what == "owner":
             return self._records_page(address, read, for_owner=read.what == "owner")
         with self._store.read() as snapshot:
@@ -160,14 +160,13 @@ class Mailbox:
 
     def act(self, signed: SignedAct) -> SignedDeletion | None:
         """Change what the place's owner may change; erasing and rejecting answer with a signed receipt. Refusals: `rules.check_act`."""
-        now_ms = self._clock.now_ms()
+        act, here = signed.act, self._here()
         with self._state() as final:
-            address = check_act(final, signed, self._chain, now_ms, self._fresh_ms)
-        act = signed.act
-        self._nonces.use(act.nonce, now_ms)
-        erased, freed = self._change(address, signed, now_ms)
+            address = check_act(final, signed, here)
+            self._nonces.use(_asker(address, act.owner), act.nonce, here.now_ms)
+            erased, freed = self._change(address, signed, here.now_ms, final)
         self._slots.wipe(freed)
-        return None if erased is None else self._deletion(address, erased, now_ms)
+        return None if erased is None else self._deletion(address, erased, here.now_ms)
 
     def post(self, address: bytes, data: bytes) -> None:
         """An item into an inbox, from anybody; the same bytes again change nothing. `ItemTooLarge`, `AddressFull`, `KindFull`."""
@@ -176,9 +175,10 @@ class Mailbox:
             _drop_old(batch, "inbox", address, bounds, now_ms)
             streams.append(batch, "inbox", address, streams.item_id(data), data, [], now_ms, bounds)
 
-    def append_log(self, address: bytes, item_id: bytes, data: bytes) -> bool:
-        """A sealed receipt into an owner's log, durable on return; False when that item was there."""
+    def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
+        """A sealed receipt into a compartment's log, durable on return; False when that item was there."""
         with self._store.write() as batch:
+            places.bind(batch, address, compartment_id, self._quotas.places)
             seq = streams.append(batch, "log", address, item_id, data, [], self._clock.now_ms(), self._quotas.log)
         return seq is not None
 
@@ -196,10 +196,10 @@ class Mailbox:
         signature and every digest.
         """
         now_ms = self._clock.now_ms()
-        with self._store.write() as batch:
+        with self._state() as final, self._store.write() as batch:
             deposits: list[_Deposit] = []
             for delivery in deliveries:
-                deposits += self._enter(batch, org_id, delivery, now_ms)
+                deposits += self._enter(batch, org_id, delivery, now_ms, final)
             earlier = batch.get(_DEPOSITS, name)
             if earlier is not None:
                 answer = decode_as(_Answer, earlier).answer
@@ -219,10 +219,29 @@ class Mailbox:
             + (self._sweep_deposits(now_ms))
         )
 
-    def _enter(self, batch: WriteTxn, org_id: bytes, delivery: Delivery, now_ms: int) -> list[_Deposit]:
+    def _here(self) -> Here:
+        return Here(self._chain, self._node, self._clock.now_ms(), self._fresh_ms)
+
+    def _enter_place(self, address: bytes, read: MailboxRead, now_ms: int) -> bool:
+        """Whether there is anything to read; a replay of what shows nothing is nobody's loss and is not remembered."""
+        with self._store.read() as snapshot:
+            bound = places.is_bound(snapshot, address)
+            if read.owner is not None:
+                places.require_owned(snapshot, address, read.place, read.owner)
+            elif not bound and read.what != "inbox" and not streams.holds(snapshot, address):
+                return False
+        self._nonces.use(_asker(address, read.owner), read.nonce, now_ms)
+        if read.owner is not None and not bound:
+            with self._store.write() as batch:
+                places.bind(batch, address, read.owner.compartment_id, self._quotas.places)
+        return True
+
+    def _enter(self, batch: WriteTxn, org_id: bytes, delivery: Delivery, now_ms: int, final: FinalState) -> list[_Deposit]:
         """Append a session entry in its lane; its records that need a key."""
         post = delivery.post
-        lane = lane_of(post.feed, post.token, self._chain, org_id, now_ms, lambda feed, serial: _is_revoked(batch, feed, serial))
+        lane = lane_of(post.feed, post.token, self._chain, org_id, now_ms, lambda token: _is_void(batch, final, token))
+        if lane == "feed" and post.token is not None and final.health.compartment(post.token.token.compartment_id) is not None:
+            places.bind(batch, post.feed, post.token.token.compartment_id, self._quotas.places)
         fresh = records.fresh_of(batch, post.feed, lane, delivery.records, self._quotas)
         name = streams.item_id(post.entry)
         if lane == "feed":
@@ -233,18 +252,22 @@ class Mailbox:
             streams.append(batch, "quarantine", post.feed, name, post.entry, named, now_ms, self._quotas.quarantine)
         return [_Deposit(post.feed, lane, record) for record in fresh]
 
-    def _change(self, address: bytes, signed: SignedAct, now_ms: int) -> tuple[list[bytes] | None, list[int]]:
+    def _change(self, address: bytes, signed: SignedAct, now_ms: int, final: FinalState) -> tuple[list[bytes] | None, list[int]]:
         """Erased record ids (None when the act erases nothing by its nature) and the slots to wipe."""
         act = signed.act
         with self._store.write() as batch:
+            if act.owner is not None:
+                places.require_owned(batch, address, act.place, act.owner)
+                places.bind(batch, address, act.owner.compartment_id, self._quotas.places)
             if act.what == "erase":
-                replica.keep_erasure(batch, signed, now_ms)
-                return act.records, records.erase(batch, address, act.records, now_ms)
-            if act.what == "drop":
-                streams.remove_until(batch, "inbox", address, last_seq=act.number)
+                gone = records.erasable(batch, address, act.records, lambda name: final.health.record(name) is not None)
+                replica.keep_erasure(batch, address, signed, now_ms, self._quotas)
+                return gone, records.erase(batch, address, gone, now_ms, self._quotas)
+            if act.what == "drop" or act.what == "drop-log":
+                streams.remove_until(batch, "inbox" if act.what == "drop" else "log", address, last_seq=act.number)
                 return None, []
             if act.what == "revoke-token":
-                batch.put(_SERIALS, _serial_key(address, act.number), b"")
+                self._revoke_token(batch, address, act.number)
                 return None, []
             item = streams.get(batch, "quarantine", address, act.number)
             if item is None:
@@ -252,10 +275,15 @@ class Mailbox:
             streams.remove(batch, "quarantine", address, act.number, item)
             if act.what == "reject":
                 waiting = records.still_quarantined(batch, address, item.records)
-                return waiting, records.erase(batch, address, waiting, now_ms)
+                return waiting, records.erase(batch, address, waiting, now_ms, self._quotas)
             records.admit(batch, address, item.records, self._quotas)
             streams.append(batch, "feed", address, item.item_id, item.data, [], now_ms, self._quotas.feed)
             return None, []
+
+    def _revoke_token(self, batch: WriteTxn, feed: bytes, serial: int) -> None:
+        if not _is_revoked(batch, feed, serial):
+            streams.charge(batch, "serials", feed, 1, len(_serial_key(feed, serial)), self._quotas.serials)
+            batch.put(_SERIALS, _serial_key(feed, serial), b"")
 
     def _records_page(self, feed: bytes, read: MailboxRead, for_owner: bool) -> RecordsPage:
         found, erased = [], []
@@ -307,31 +335,24 @@ class Mailbox:
         return len(old)
 
 
-class SeenNonces:
-    """Nonces of signed requests, while a replay would still look fresh. Forgotten at a restart."""
-
-    def __init__(self, keep_ms: int, capacity: int) -> None:
-        self._keep_ms = keep_ms
-        self._capacity = capacity
-        self._seen: dict[bytes, int] = {}
-        self._using = threading.Lock()
-
-    def use(self, nonce: bytes, now_ms: int) -> None:
-        """Raises `Stale` when it was used before, `TooManyRequests` when there is no room to remember it."""
-        with self._using:
-            while self._seen and next(iter(self._seen.values())) < now_ms - self._keep_ms:
-                del self._seen[next(iter(self._seen))]
-            if nonce in self._seen:
-                raise Stale("nonce was used")
-            if len(self._seen) >= self._capacity:
-                raise TooManyRequests
-            self._seen[nonce] = now_ms
-
-
 def _drop_old(batch: WriteTxn, kind: streams.Kind, address: bytes, bounds: Bounds, now_ms: int) -> list[streams.StoredItem]:
     if bounds.age_ms is None:
         return []
     return streams.remove_until(batch, kind, address, before_ms=now_ms - bounds.age_ms)
+
+
+def _asker(address: bytes, owner: Ownership | None) -> bytes:
+    return address if owner is None else owner.compartment_id
+
+
+def _is_void(batch: WriteTxn, final: FinalState, signed: SignedToken) -> bool:
+    """Revoked, of another compartment's feed, or signed by a key that was rotated out. A compartment this node does not know yet has
+    had no rotation."""
+    token = signed.token
+    rotated = final.health.compartment(token.compartment_id) is not None and not places.is_current(
+        final.health, token.compartment_id, signed.owner_key
+    )
+    return rotated or not places.may_be_of(batch, token.feed, token.compartment_id) or _is_revoked(batch, token.feed, token.serial)
 
 
 def _is_revoked(batch: WriteTxn, feed: bytes, serial: int) -> bool:

@@ -24,7 +24,9 @@ TABLES = (ITEMS, HEADS, NAMES, ARRIVED)
 MAX_PAGE_BYTES = 8 << 20
 """A page stops before it grows beyond this (one item is always given)."""
 
-Kind = Literal["feed", "quarantine", "inbox", "log", "records", "quarantined-records"]
+Kind = Literal[
+    "feed", "quarantine", "inbox", "log", "records", "quarantined-records", "places", "serials", "tombstones", "erasures"
+]
 _PREFIX: dict[Kind, bytes] = {
     "feed": b"f",
     "quarantine": b"q",
@@ -32,6 +34,10 @@ _PREFIX: dict[Kind, bytes] = {
     "log": b"l",
     "records": b"r",
     "quarantined-records": b"u",
+    "places": b"p",
+    "serials": b"s",
+    "tombstones": b"t",
+    "erasures": b"e",
 }
 _SEQ_BYTES = 8
 _TIME_BYTES = 8
@@ -152,6 +158,11 @@ def addresses_older_than(snapshot: ReadTxn, kind: Kind, before_ms: int, limit: i
             if len(found) == limit:
                 break
     return found
+
+
+def holds(tables: Reader, address: bytes) -> bool:
+    """Something stands at the address, of whatever kind."""
+    return any(tables.get(HEADS, prefix + address) is not None for prefix in _PREFIX.values())
 
 
 def charge(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int, bounds: Bounds) -> None:

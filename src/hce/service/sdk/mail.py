@@ -18,6 +18,7 @@ from hce.service.terms.mailbox import (
     MailboxRead,
     MailItem,
     MailPage,
+    Ownership,
     ReadKind,
     RecordsPage,
     SignedAct,
@@ -33,13 +34,18 @@ SLOW_S = 5.0
 
 
 class Mail:
-    """One place in the mailbox as its reader sees it: a feed, a log or an inbox, and the key that may read it."""
+    """One place in the mailbox as its reader sees it: a feed, a log or an inbox, and the key that may read it.
 
-    def __init__(self, network: Network, clock: Clock, place: list[bytes], key: SigningKey) -> None:
+    `owner` is given where the compartment's owner asks as such; `key` is then the owner key it names. Every request is signed for one
+    node: at another it is worth nothing.
+    """
+
+    def __init__(self, network: Network, clock: Clock, place: list[bytes], key: SigningKey, owner: Ownership | None = None) -> None:
         self._network = network
         self._clock = clock
         self._place = place
         self._key = key
+        self._owner = owner
 
     async def items(self, what: ReadKind) -> list[bytes]:
         """Every item any node holds, each once. One node alone may lack some or keep them back; at least one must answer."""
@@ -51,10 +57,11 @@ class Mail:
 
     async def walk(self, node: NodeClient, what: ReadKind) -> list[MailItem]:
         """Every item of one node, in its order: nodes number on their own."""
+        index = await self._network.index_of(node)
         found: list[MailItem] = []
         position = 0
         for _ in range(MAX_PAGES):
-            page = decoded(MailPage, await node.mailbox("read", self._signed(what, position, [])), node.url)
+            page = decoded(MailPage, await node.mailbox("read", self._signed(index, what, position, [])), node.url)
             if any(item.seq <= position for item in page.items):
                 raise BadAnswer("items out of order", url=node.url)
             found += page.items
@@ -65,20 +72,40 @@ class Mail:
 
     async def act(self, node: NodeClient, what: ActKind, number: int) -> None:
         """One change at one node."""
-        act = MailboxAct(self._network.chain, what, self._place, number, [], self._clock.now_ms(), os.urandom(32))
+        act = MailboxAct(
+            chain=self._network.chain,
+            node=await self._network.index_of(node),
+            what=what,
+            place=self._place,
+            owner=self._owner,
+            number=number,
+            records=[],
+            time_ms=self._clock.now_ms(),
+            nonce=os.urandom(32),
+        )
         await node.mailbox("act", SignedAct(act, self._key.sign(act_message(act))))
 
     async def records(self, node: NodeClient, what: ReadKind, record_ids: Sequence[bytes]) -> RecordsPage:
         """What one node holds of these records: envelopes (and, for the owner, wraps)."""
+        index = await self._network.index_of(node)
         found = RecordsPage([], [])
         for start in range(0, len(record_ids), MAX_PAGE_ITEMS):
-            asked = self._signed(what, 0, list(record_ids[start : start + MAX_PAGE_ITEMS]))
+            asked = self._signed(index, what, 0, list(record_ids[start : start + MAX_PAGE_ITEMS]))
             page = decoded(RecordsPage, await node.mailbox("read", asked), node.url)
             found = RecordsPage(found.found + page.found, found.erased + page.erased)
         return found
 
-    def _signed(self, what: ReadKind, after: int, records: list[bytes]) -> SignedRead:
+    def _signed(self, node: int, what: ReadKind, after: int, records: list[bytes]) -> SignedRead:
         read = MailboxRead(
-            self._network.chain, what, self._place, after, MAX_PAGE_ITEMS, records, self._clock.now_ms(), os.urandom(32)
+            chain=self._network.chain,
+            node=node,
+            what=what,
+            place=self._place,
+            owner=self._owner,
+            after=after,
+            limit=MAX_PAGE_ITEMS,
+            records=records,
+            time_ms=self._clock.now_ms(),
+            nonce=os.urandom(32),
         )
         return SignedRead(read, self._key.sign(read_message(read)))

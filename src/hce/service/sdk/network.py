@@ -258,6 +258,15 @@ class Network:
             raise NodeUnreachable("no node says it is this one", node=index)
         return self._by_index[index]
 
+    async def index_of(self, node: NodeClient) -> int:
+        """Which node this is by its own word; the first to name an index has it. What is signed for that index is good there only."""
+        if node not in self._by_index.values():
+            await self.by_index()
+        for index, known in self._by_index.items():
+            if known is node:
+                return index
+        raise NodeUnreachable("does not say which node it is, or says another's index", url=node.url)
+
     async def _learn(self, node: NodeClient) -> None:
         try:
             async with asyncio.timeout(STATUS_WAIT_S):

@@ -10,7 +10,6 @@ from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.secret import SecretBytes
-from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
 from hce.service.sdk.errors import Remote
@@ -19,7 +18,7 @@ from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_checked
 from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, inbox_address
-from hce.service.terms.mailbox import HeldRecord
+from hce.service.terms.mailbox import HeldRecord, Ownership
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.states import (
@@ -184,12 +183,12 @@ class Owner:
     async def read_own(self) -> OwnRecords:
         """Everything the feed names, opened with the root key alone; both locks of each record are checked on the way."""
         key = self.keys.reading(self.reading_epoch)
-        feed = self._feed(self.keys.feed(self.reading_epoch))
+        feed = Mail(self._network, self._clock, self._place(), self.keys.feed(self.reading_epoch))
         listing = await follow_feed(feed, key, self._network.chain, self.compartment_id, self.reading_epoch)
         names = list(listing)
 
         async def fetch(node: NodeClient, wanted: Sequence[bytes]) -> list[HeldRecord]:
-            return (await self._feed(self.keys.owner).records(node, "owner", wanted)).found
+            return (await self._own_feed().records(node, "owner", wanted)).found
 
         checked, failed = await check_listed(self._network, fetch, listing, names)
         refused: dict[bytes, HceError] = dict(failed)
@@ -284,12 +283,15 @@ class Owner:
     def _people_keys(self, request: AccessRequest, org_id: bytes) -> list[bytes]:
         return [key_credential(request.grantee), key_organisation(request.grantee), key_organisation(org_id)]
 
-    def _feed(self, key: SigningKey) -> Mail:
+    def _place(self) -> list[bytes]:
         """The feed of this owner key and epoch. After an owner rotation older records lie in the feed of the key before, which
         this does not look for (`docs/cautions.md`, Rotation).
         """
-        place = [self.keys.feed(self.reading_epoch).public, self.keys.owner.public]
-        return Mail(self._network, self._clock, place, key)
+        return [self.keys.feed(self.reading_epoch).public, self.keys.owner.public]
+
+    def _own_feed(self) -> Mail:
+        owner = Ownership(self.compartment_id, self.keys.owner.public)
+        return Mail(self._network, self._clock, self._place(), self.keys.owner, owner)
 
 
 class EntriesMissing(PeerFault):

@@ -51,8 +51,9 @@ class SignedCard(Struct, frozen=True, array_like=True):
 
 
 class WriteToken(Struct, frozen=True, array_like=True):
-    """Lets an organisation write to a feed without waiting in quarantine; the owner revokes it by serial."""
+    """Lets an organisation write to a feed without waiting in quarantine; the owner revokes it by serial, a rotation by itself."""
 
+    compartment_id: Bytes32
     org_id: Bytes32
     feed: Digest
     serial: int

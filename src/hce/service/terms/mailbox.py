@@ -1,7 +1,8 @@
 """Words of the mailbox: signed reads and acts, pages, deletion receipts (`docs/formats.md`, section Mailbox).
 
-A place is named by what makes its address, so that a node can check who may ask without being told anything else:
-feeds by [feed_read_key, owner_key], logs by [log_read_key, owner_key], inboxes by [org_id].
+A place is named by what makes its address, so that a node can check who may read it: feeds by [feed_read_key, owner_key], logs by
+[log_read_key, owner_key], inboxes by [org_id]. Who asks as an owner names the compartment too, because only its current key owns
+anything. Every request names the node it is for: numbers are each node's own, and no node can pass a request off at another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from msgspec import Meta, Struct
 
 from hce.foundation.crypto.sign import signing_bytes
 from hce.foundation.types.errors import Malformed
-from hce.foundation.types.scalars import Bytes32, ChainId, Digest, NodeIndex, Signature, TimeMs
+from hce.foundation.types.scalars import Bytes32, ChainId, Digest, NodeIndex, PublicKey, Signature, TimeMs
 from hce.service.terms.grants import feed_address, inbox_address, log_address
 from hce.service.terms.records import Envelope
 
@@ -22,16 +23,26 @@ MAX_PAGE_ITEMS = 500
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 OwnerWrap = Annotated[bytes, Meta(min_length=80, max_length=80)]
 ReadKind = Literal["feed", "envelopes", "owner", "quarantine", "log", "inbox"]
-ActKind = Literal["accept", "reject", "erase", "revoke-token", "drop"]
+ActKind = Literal["accept", "reject", "erase", "revoke-token", "drop", "drop-log"]
 Place = Annotated[list[Bytes32], Meta(min_length=1, max_length=2)]
+
+
+class Ownership(Struct, frozen=True, array_like=True):
+    """As whom an owner asks: the compartment and its owner key of today, which signs. The key in the place may be an older one."""
+
+    compartment_id: Bytes32
+    owner_key: PublicKey
 
 
 class MailboxRead(Struct, frozen=True, array_like=True):
     """A question to one node: `envelopes` and `owner` ask for records, the other kinds page through items."""
 
     chain: ChainId
+    node: NodeIndex
     what: ReadKind
     place: Place
+    owner: Ownership | None
+    """Needed for the kinds an owner asks for, null for the others."""
     after: Count
     """Only items with a larger number; 0 reads from the beginning."""
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_ITEMS)]
@@ -46,13 +57,17 @@ class SignedRead(Struct, frozen=True, array_like=True):
 
 
 class MailboxAct(Struct, frozen=True, array_like=True):
-    """A change: `accept` or `reject` a quarantined entry, `erase` records, `revoke-token` (by the owner), `drop` inbox items."""
+    """A change: `accept` or `reject` a quarantined entry, `erase` records, `revoke-token`, `drop-log` receipts (all by the owner),
+    `drop` inbox items (by the organisation)."""
 
     chain: ChainId
+    node: NodeIndex
     what: ActKind
     place: Place
+    owner: Ownership | None
+    """Null for `drop`."""
     number: Count
-    """accept, reject: the item. revoke-token: its serial. drop: the last item to drop. erase: 0."""
+    """accept, reject: the item. revoke-token: its serial. drop, drop-log: the last item to drop, with all before it. erase: 0."""
     records: Annotated[list[Bytes32], Meta(max_length=MAX_PAGE_ITEMS)]
     time_ms: TimeMs
     nonce: Bytes32
@@ -124,4 +139,4 @@ def place_address(kind: str, place: list[bytes]) -> bytes:
         raise Malformed("place does not fit the kind", kind=kind, expected=parts, actual=len(place))
     if parts == 1:
         return inbox_address(place[0])
-    return log_address(place[0], place[1]) if kind == "log" else feed_address(place[0], place[1])
+    return log_address(place[0], place[1]) if kind in ("log", "drop-log") else feed_address(place[0], place[1])

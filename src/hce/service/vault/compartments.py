@@ -171,7 +171,7 @@ def verify_card(signed: SignedCard, chain: bytes, now_ms: int, expected_owner_di
 
 def make_token(keys: CompartmentKeys, chain: bytes, org_id: bytes, reading_epoch: int, serial: int, expires_ms: int) -> SignedToken:
     """Lets an organisation write to the feed of one epoch; the owner revokes it by its serial."""
-    token = WriteToken(org_id, keys.feed_address(reading_epoch), serial, expires_ms)
+    token = WriteToken(keys.compartment_id(chain), org_id, keys.feed_address(reading_epoch), serial, expires_ms)
     return SignedToken(token, keys.owner.public, keys.feed(reading_epoch).public, keys.owner.sign(token_message(chain, token)))
 
 
@@ -182,6 +182,8 @@ def verify_token(signed: SignedToken, chain: bytes, org_id: bytes, card: Contact
         raise TokenInvalid("another owner or feed than the card's", serial=token.serial)
     if token.feed != feed_address(signed.feed_read_key, signed.owner_key):
         raise TokenInvalid("address does not follow from its keys", serial=token.serial)
+    if token.compartment_id != card.compartment_id:
+        raise TokenInvalid("another compartment than the card's", serial=token.serial)
     if token.org_id != org_id:
         raise TokenInvalid("another organisation", expected=org_id.hex(), actual=token.org_id.hex())
     if now_ms >= token.expires_ms:
