@@ -32,6 +32,8 @@ class Serving(Struct):
 
     upto: Height
     """Highest block sent."""
+    asked: Height
+    """Highest height it asked from."""
     asked_ms: TimeMs
     under_way: deque[tuple[Height, int]]
     """(height, bytes) sent and not yet known to have arrived."""
@@ -80,16 +82,20 @@ class CatchUp:
         return False
 
     def on_fetch(self, peer: int, height: Height) -> None:
-        """A peer has everything below this height and wants what follows: fill its window."""
+        """A peer has everything below this height and wants what follows: fill its window.
+
+        Asking from higher up says what arrived, however long it took. Asking from the same height again, or from beyond what was
+        sent, says that something was lost: then the window begins anew, but not at once.
+        """
         if not self._blocklog.base_height < height <= self._blocklog.height:
             return
         now_ms = self._clock.now_ms()
         serving = self._serving.get(peer)
-        if serving is None or now_ms - serving.asked_ms >= self._patience_ms // 2:
-            serving = self._serving[peer] = Serving(height - 1, now_ms, deque())
-        elif height > serving.upto + 1:
-            return  # it skips what it was sent: not before the pause that begins anew
-        serving.asked_ms = now_ms
+        if serving is None or not serving.asked < height <= serving.upto + 1:
+            if serving is not None and now_ms - serving.asked_ms < self._patience_ms // 2:
+                return
+            serving = self._serving[peer] = Serving(height - 1, height, now_ms, deque())
+        serving.asked, serving.asked_ms = height, now_ms
         while serving.under_way and serving.under_way[0][0] < height:
             serving.under_way.popleft()
         self._fill(peer, serving)
