@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from hce.app.devnet.home import Home
-from hce.foundation.types.errors import HceError, Unavailable
+from hce.foundation.types.errors import HceError, Refused, Unavailable
 from hce.service.sdk.errors import Remote
 
 MAX_LINE_BYTES = 4_096
@@ -33,6 +33,13 @@ class Supervising(Protocol):
     async def restart(self, name: str) -> None: ...
 
 
+class PathTooLong(Refused):
+    """A Unix socket cannot lie at so long a path."""
+
+    code = "home.path_too_long"
+    status = 400
+
+
 class NotRunning(Unavailable):
     """No `hce up` runs over this folder."""
 
@@ -40,9 +47,12 @@ class NotRunning(Unavailable):
 
 
 def socket_path(home: Home) -> Path:
-    """Inside the folder; relative to where we stand when the whole path is too long for a socket."""
+    """Inside the folder; relative to where we stand when the whole path is too long for a socket. Raises `PathTooLong`."""
     path = home.root / "control.sock"
-    return path if len(os.fsencode(path)) <= MAX_PATH_BYTES else Path(os.path.relpath(path))
+    for candidate in (path, Path(os.path.relpath(path))):
+        if len(os.fsencode(candidate)) <= MAX_PATH_BYTES:
+            return candidate
+    raise PathTooLong(path=str(home.root))
 
 
 @asynccontextmanager

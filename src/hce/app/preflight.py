@@ -14,8 +14,12 @@ from pathlib import Path
 import psutil
 from msgspec import Struct
 
+from hce.app.devnet.home import Home
+
 MIN_FREE_DISK_BYTES = 1 << 30
 """A node stops writing well before the disk is full; below this a demo network is not started."""
+PORT_STEP = 100
+"""Distance to the ports that are suggested instead of taken ones."""
 MIN_MEMORY_BYTES_PER_PROCESS = 150 << 20
 """Measured need of a node or gateway with room to grow."""
 
@@ -38,10 +42,9 @@ class Finding(Struct, frozen=True):
     fix: str = ""
 
 
-def judge(machine: Machine, processes: int, port_base: int) -> list[Finding]:
-    """All checks in the order a person would fix them."""
+def judge(machine: Machine, processes: int, port_fix: str) -> list[Finding]:
+    """All checks in the order a person would fix them; `port_fix` is the command for taken ports."""
     need = processes * MIN_MEMORY_BYTES_PER_PROCESS
-    free_base = port_base + 100
     return [
         Finding("doctor.schema", machine.schema_built, {}, "" if machine.schema_built else "make install"),
         Finding(
@@ -60,7 +63,7 @@ def judge(machine: Machine, processes: int, port_base: int) -> list[Finding]:
             "doctor.ports",
             not machine.busy_ports,
             {"ports": ", ".join(map(str, machine.busy_ports)) or "-"},
-            f"./hce up --port-base {free_base}" if machine.busy_ports else "",
+            port_fix if machine.busy_ports else "",
         ),
     ]
 
@@ -106,3 +109,8 @@ def _schema_path() -> Path:
 
 def _gib(size: int) -> str:
     return f"{size / (1 << 30):.1f} GiB"
+
+
+def port_fix(home: Home, port_base: int) -> str:
+    """A new network can take other ports; an existing one keeps its own, so see who has them."""
+    return f"./hce status{home.option}" if home.exists else f"./hce up{home.option} --port-base {port_base + PORT_STEP}"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,13 +14,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from hce.app.control import answering
+from hce.app.control import answering, socket_path
 from hce.app.devnet import run
 from hce.app.devnet.home import Home
 from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
 from hce.app.gateway_client import GatewayClient
-from hce.app.preflight import Finding, judge, read_machine
+from hce.app.preflight import Finding, judge, port_fix, read_machine
 from hce.app.supervisor import Supervisor
 from hce.app.words import say
 from hce.foundation.types.errors import Refused
@@ -46,7 +45,7 @@ class MachineUnfit(Refused):
 
 def check_machine(home: Home, ports: list[int], processes: int, port_base: int) -> None:
     """Raises `MachineUnfit` with everything that is wrong."""
-    findings = judge(read_machine(home.root, ports), processes, port_base)
+    findings = judge(read_machine(home.root, ports), processes, port_fix(home, port_base))
     wrong = [finding for finding in findings if not finding.ok]
     if wrong:
         raise MachineUnfit(wrong)
@@ -65,17 +64,23 @@ async def running(home: Home, params: Params, nodes: int, ports: list[int], tell
         await supervisor.stop_all()
 
 
-async def run_up(home: Home, params: Params, nodes: int, port_base: int, console: Console) -> None:
-    """Until Ctrl-C or SIGTERM. Raises `HomeBusy`, `HomeOccupied`, `MachineUnfit`, `ProcessFailed`."""
+async def run_up(home: Home, params: Params, nodes: int, port_base: int, console: Console, chosen: Sequence[str] = ()) -> None:
+    """Until Ctrl-C or SIGTERM. `chosen`: options somebody gave that only a new network can follow.
+
+    Raises `HomeBusy`, `HomeOccupied`, `PathTooLong`, `MachineUnfit`, `ProcessFailed`.
+    """
+    socket_path(home)  # too long a path is said before anything is made
     with alone(home):
-        await _run_alone(home, params, nodes, port_base, console)
+        await _run_alone(home, params, nodes, port_base, console, chosen)
 
 
-async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, console: Console) -> None:
+async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, console: Console, chosen: Sequence[str]) -> None:
     new = not home.exists
     ports = run.ports_of(nodes, port_base) if new else run.ports_in(home)
     processes = run.process_count(nodes if new else len(home.network()["nodes"]))
     check_machine(home, ports, processes, port_base)
+    if not new and chosen:
+        console.print(say("up.options_ignored", options=", ".join(chosen)))
     stopping = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
@@ -91,7 +96,7 @@ async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, con
     if not bringing.done():
         console.print(say("up.stopping"))
     await bringing
-    console.print(say("up.stopped"))
+    console.print(say("up.stopped", home=home.option))
 
 
 async def _serve(
@@ -129,7 +134,7 @@ def _print_addresses(home: Home, console: Console) -> None:
         table.add_row(f"{settings.name} {settings.name_zh}" if settings else name, url)
     console.print(table)
     console.print(say("up.ready"))
-    console.print(say("up.next", home=_home_option(home)))
+    console.print(say("up.next", home=home.option))
 
 
 async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: asyncio.Event) -> None:
@@ -169,9 +174,3 @@ def _view(statuses: list[dict[str, Any]]) -> Table:
         shown = (status["node"], status["height"], status["turn"], status["slot"], status["producer"], age, status["waiting"])
         table.add_row(*map(str, shown))
     return table
-
-
-def _home_option(home: Home) -> str:
-    """What to add to the next command so that it finds this network."""
-    default = home.root == (home.root.cwd() / "run")
-    return "" if default else f" --home {os.path.relpath(home.root)}"

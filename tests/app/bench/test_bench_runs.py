@@ -13,7 +13,7 @@ from hce.app.bench.records import measure_records
 from hce.service.terms.genesis import Params
 
 ROOT = Path(__file__).parents[3]
-QUICK = Params(block_interval_ms=250)
+QUICK = Params(block_interval_ms=150)
 SECONDS = 3.0
 
 

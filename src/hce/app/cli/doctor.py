@@ -13,7 +13,7 @@ from rich.text import Text
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, JsonOption, make_console
 from hce.app.devnet import run
 from hce.app.devnet.genesis import home_at
-from hce.app.preflight import Finding, judge, read_machine
+from hce.app.preflight import Finding, judge, port_fix, read_machine
 from hce.app.words import say
 
 
@@ -26,7 +26,7 @@ def doctor(
     place = home_at(home)
     ports = run.ports_in(place) if place.exists else run.ports_of(1, port_base)
     processes = run.process_count(len(place.network()["nodes"]) if place.exists else 1)
-    findings = judge(read_machine(place.root, ports), processes, port_base)
+    findings = judge(read_machine(place.root, ports), processes, port_fix(place, port_base))
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))
     else:

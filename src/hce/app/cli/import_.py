@@ -37,7 +37,8 @@ def import_(
         print(json.dumps(outcome))
     else:
         console.print(say("import.total", **{key: outcome[key] for key in ("files", "records", "resources", "failed")}))
-        console.print(say("import.next"))
+        if outcome["failed"] < outcome["files"]:
+            console.print(say("import.next", home=place.option))
     if outcome["failed"]:
         raise typer.Exit(1)
 

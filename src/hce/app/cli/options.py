@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-DEFAULT_HOME = Path("run")
+from hce.app.devnet.home import DEFAULT_FOLDER
+
+DEFAULT_HOME = Path(DEFAULT_FOLDER)
 DEFAULT_PORT_BASE = 7100
 
 HomeOption = Annotated[Path, typer.Option("--home", help="folder of the network")]

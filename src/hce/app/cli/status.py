@@ -20,14 +20,15 @@ ASK_S = 3.0
 
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Say what runs; exit code 1 when something does not answer."""
-    described = home_at(home).network()
+    place = home_at(home)
+    described = place.network()
     addresses = {f"node-{index}": url for index, url in enumerate(described["nodes"])}
     addresses |= {f"gateway-{name}": url for name, url in described["gateways"].items()}
     found = asyncio.run(_ask_all(addresses))
     if as_json:
         print(json.dumps(found))
     else:
-        _print(make_console(), addresses, found)
+        _print(make_console(), addresses, found, place.option)
     if not all(found.values()):
         raise typer.Exit(1)
 
@@ -46,7 +47,7 @@ async def _ask(http: httpx.AsyncClient, url: str) -> dict[str, Any] | None:
         return None
 
 
-def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[str, Any] | None]) -> None:
+def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[str, Any] | None], home: str) -> None:
     now_ms = time.time_ns() // 1_000_000
     for name, url in addresses.items():
         answer = found[name]
@@ -57,4 +58,4 @@ def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[st
             console.print(say("status.node", name=name, url=url, height=answer["height"], age=age_s))
         else:
             console.print(say("status.gateway", name=name, url=url, title=f"{answer['name']} {answer['name_zh']}"))
-    console.print(say("status.next_down" if not all(found.values()) else "status.next"))
+    console.print(say("status.next_down" if not all(found.values()) else "status.next", home=home))

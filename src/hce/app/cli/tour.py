@@ -38,8 +38,8 @@ def tour(
     as_json: JsonOption = False,
 ) -> None:
     """Play the life of a record; exit code 0 only if every promise held."""
-    console = make_console(stderr=as_json)
-    result = asyncio.run(_tour(home_at(home), ephemeral, nodes, console))
+    console, place = make_console(stderr=as_json), home_at(home)
+    result = asyncio.run(_tour(place, ephemeral, nodes, console))
     broken = promises_broken(result)
     if as_json:
         print(json.dumps(result))
@@ -48,7 +48,7 @@ def tour(
         raise typer.Exit(1)
     console.print(say("tour.kept", seconds=result["seconds"]))
     if not as_json:
-        console.print(say("tour.next"))
+        console.print(say("tour.next", home=place.option))
 
 
 async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Result:

@@ -16,6 +16,7 @@ from hce.service.terms.genesis import Params
 
 
 def up(
+    context: typer.Context,
     home: HomeOption = DEFAULT_HOME,
     nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of a new network")] = 1,
     port_base: Annotated[
@@ -24,9 +25,15 @@ def up(
 ) -> None:
     """Start the network here, or continue it; Ctrl-C stops it cleanly."""
     console = make_console()
+    chosen = [f"--{name.replace('_', '-')}" for name in ("nodes", "port_base") if _was_given(context, name)]
     try:
-        asyncio.run(run_up(home_at(home), Params(), nodes, port_base, console))
+        asyncio.run(run_up(home_at(home), Params(), nodes, port_base, console, chosen))
     except MachineUnfit as error:
         console.print(explain(error))
         print_findings(console, error.findings)
         raise typer.Exit(1) from error
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

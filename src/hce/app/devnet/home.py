@@ -12,6 +12,8 @@ HOME/logs/
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,9 +22,12 @@ from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.store.disk import replace_file
-from hce.foundation.types.errors import Refused
+from hce.foundation.types.errors import Corrupt, Refused
 from hce.foundation.types.scalars import Bytes32
 from hce.service.terms.genesis import Genesis
+
+DEFAULT_FOLDER = "run"
+"""Where a network lies when nobody says otherwise."""
 
 
 class HomeMissing(Refused):
@@ -30,6 +35,12 @@ class HomeMissing(Refused):
 
     code = "home.missing"
     status = 404
+
+
+class HomeBroken(Corrupt):
+    """A file that describes the network is not what was written."""
+
+    code = "home.broken"
 
 
 class NodeKeys(Struct, frozen=True, array_like=True):
@@ -72,6 +83,11 @@ class Home:
         return self.root / "gateways" / name
 
     @property
+    def option(self) -> str:
+        """What to add to a printed command so that it finds this network: nothing in the usual place."""
+        return "" if self.root == Path.cwd() / DEFAULT_FOLDER else f" --home {shlex.quote(os.path.relpath(self.root))}"
+
+    @property
     def exists(self) -> bool:
         return self.network_path.exists()
 
@@ -84,8 +100,11 @@ class Home:
         """{"nodes": [url, ...], "links": ["host:port", ...], "gateways": {name: url}}; a lone node has no links."""
         if not self.network_path.exists():
             raise HomeMissing(path=str(self.root))
-        found: dict[str, Any] = json.loads(self.network_path.read_text())
-        return found
+        try:
+            found: dict[str, Any] = json.loads(self.network_path.read_text())
+            return {"nodes": [str(url) for url in found["nodes"]], "gateways": dict(found["gateways"]), **found}
+        except (ValueError, KeyError, TypeError) as error:
+            raise HomeBroken(path=str(self.network_path)) from error
 
     def link_addresses(self) -> list[tuple[str, int]]:
         """(host, port) of each node's link, in node order."""
