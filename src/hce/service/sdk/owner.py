@@ -16,7 +16,7 @@ from hce.service.sdk.errors import Remote
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
-from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_checked
+from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_all
 from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, inbox_address
 from hce.service.terms.mailbox import HeldRecord, Ownership
 from hce.service.terms.payloads import GrantRevoke
@@ -192,16 +192,14 @@ class Owner:
 
         checked, failed = await check_listed(self._network, fetch, listing, names)
         refused: dict[bytes, HceError] = dict(failed)
-        opened: dict[bytes, OpenedRecord] = {}
-        both_locks_checked = 0
+        deks: dict[bytes, SecretBytes] = {}
         for one in checked:
             try:
-                dek = self._check_both_locks(one)
-                both_locks_checked += 1
-                opened[one.listed.record_id] = await open_checked(self._network, one, dek)
+                deks[one.listed.record_id] = self._check_both_locks(one)
             except HceError as error:
                 refused[one.listed.record_id] = error
-        return OwnRecords(opened, refused, both_locks_checked)
+        opened, unopened = await open_all(self._network, checked, deks)
+        return OwnRecords(opened, refused | unopened, len(deks))
 
     def _check_both_locks(self, checked: CheckedRecord) -> SecretBytes:
         """The record's key from the owner's wrap, when a grantee would get the same one."""

@@ -14,7 +14,7 @@ from hce.service.sdk.errors import NodeUnreachable
 from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
-from hce.service.sdk.reading import CheckedRecord, ListedRecord, Listing, OpenedRecord, check_listed, follow_feed, open_checked
+from hce.service.sdk.reading import CheckedRecord, ListedRecord, Listing, OpenedRecord, check_listed, follow_feed, open_all
 from hce.service.terms.grants import (
     MAX_RECORDS_PER_ENTRY,
     EpochKey,
@@ -127,13 +127,8 @@ class Reader:
             combined = combine_release(replies, locked, self.network.genesis.keyholders, prepared)
             failed |= combined.failed
             lying = combined.lying
-            for one in checked:
-                dek = combined.deks.get(one.listed.record_id)
-                if dek is not None:
-                    try:
-                        opened[one.listed.record_id] = await open_checked(self.network, one, dek)
-                    except HceError as error:
-                        failed[one.listed.record_id] = error
+            opened, unopened = await open_all(self.network, checked, combined.deks)
+            failed |= unopened
         return ReadResult((prepared.entry_id,), opened, failed, lying)
 
     def release_request(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> ReleaseRequest:

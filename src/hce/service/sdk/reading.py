@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -17,6 +18,9 @@ from hce.service.terms.records import ContentManifest, Opening, RecordHeader
 from hce.service.terms.states import CredentialState, HealthReader, RecordState, key_credential, key_organisation, key_record
 from hce.service.vault.errors import AuthorNotCertified
 from hce.service.vault.opening import OpenedSession, check_ciphertext, check_record, open_record, read_session, verify_author
+
+GATHERED_TOGETHER = 64
+"""Ciphertexts on their way at one time; bounds what they take in memory."""
 
 
 class RecordNotFinal(Refused):
@@ -174,7 +178,30 @@ def _verified_author(listed: ListedRecord, state: RecordState, people: HealthRea
         raise AuthorNotCertified("of another organisation", record_id=listed.record_id.hex()) from error
 
 
-async def open_checked(network: Network, checked: CheckedRecord, dek: SecretBytes) -> OpenedRecord:
+async def open_all(
+    network: Network, checked: Sequence[CheckedRecord], deks: Mapping[bytes, SecretBytes]
+) -> tuple[dict[bytes, OpenedRecord], dict[bytes, HceError]]:
+    """Opens the checked records there are keys for; those that cannot be opened, each with its named reason.
+
+    Many are gathered at one time, so that their shards travel together.
+    """
+    turn = asyncio.Semaphore(GATHERED_TOGETHER)
+
+    async def one(record: CheckedRecord, dek: SecretBytes) -> OpenedRecord | HceError:
+        async with turn:
+            try:
+                return await _open_checked(network, record, dek)
+            except HceError as error:
+                return error
+
+    keys = [(record, deks[record.listed.record_id]) for record in checked if record.listed.record_id in deks]
+    answers = await asyncio.gather(*(one(record, dek) for record, dek in keys))
+    named = {record.listed.record_id: answer for (record, _), answer in zip(keys, answers, strict=True)}
+    opened = {name: answer for name, answer in named.items() if isinstance(answer, OpenedRecord)}
+    return opened, {name: answer for name, answer in named.items() if isinstance(answer, HceError)}
+
+
+async def _open_checked(network: Network, checked: CheckedRecord, dek: SecretBytes) -> OpenedRecord:
     """Gathers the ciphertext, verifies its name and opens it."""
     opening = checked.listed.opening
     ciphertext = await network.blob(opening.ciphertext, opening.placement)
