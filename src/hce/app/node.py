@@ -58,7 +58,7 @@ from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis, genesis_cid
 from hce.service.terms.intake import MAX_BLOB_BYTES
-from hce.service.terms.transactions import parse
+from hce.service.terms.transactions import parse_kind
 
 WORKERS = 2
 """Threads for release, intake and mailbox; the heavy parts of all three run outside the interpreter lock."""
@@ -203,7 +203,7 @@ class RunningNode:
         self.finality.block_is_final()
         if block.ledger.health_txs or block.header.height % MARK_BLOCKS == 0:
             await self._work(self._arrivals.look, block.header.height)
-        revoked = revokes_of([parse(raw, self._chain) for raw in block.ledger.health_txs])
+        revoked = revokes_of(parse_kind(block.ledger.health_txs, self._chain, "grant.revoke"))
         if revoked:
             await self._work(self.keyholder.revocations_final, revoked)
 

@@ -25,6 +25,7 @@ from hce.service.terms.transactions import (
     check_signatures,
     make_body,
     parse,
+    parse_kind,
     sign_tx,
     tx_id,
 )
@@ -133,6 +134,12 @@ def test_more_fields_than_a_transaction_has_are_refused() -> None:
     ):
         with pytest.raises(Malformed):
             parse(raw, CHAIN)
+
+
+def test_one_kind_is_found_among_others_whatever_else_spells_its_name() -> None:
+    revoke, opening = signed(revoke_body(), "revoke_key"), signed(open_body(b"grant.revoke" + bytes(20)), "revoke_key", "payer")
+    found = parse_kind([opening, revoke, opening], CHAIN, "grant.revoke")
+    assert [tx.raw for tx in found] == [revoke]
 
 
 def test_the_domain_names_the_version() -> None:

@@ -15,7 +15,7 @@ from hce.service.mailbox.final import FinalView
 from hce.service.mailbox.replica import Replica
 from hce.service.terms.payloads import RecordBatch, record_id
 from hce.service.terms.states import RecordState
-from hce.service.terms.transactions import parse
+from hce.service.terms.transactions import parse_kind
 
 MARK_BLOCKS = 200
 """Blocks without records after which the mark is moved all the same: a restart looks back no further than these."""
@@ -54,8 +54,7 @@ class Arrivals:
             self._placements.expect(height, [batch.placement for batch in batches])
 
     def _admitted(self, health_txs: Sequence[bytes]) -> list[RecordBatch]:
-        txs = [parse(raw, self._chain) for raw in health_txs]
-        batches = [convert(RecordBatch, tx.body.payload) for tx in txs if tx.body.kind == "record.commit"]
+        batches = [convert(RecordBatch, tx.body.payload) for tx in parse_kind(health_txs, self._chain, "record.commit")]
         if not batches:
             return []
         with self._state() as final:

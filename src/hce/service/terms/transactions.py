@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -149,6 +149,13 @@ def parse(raw: bytes, chain: bytes) -> HealthTx:
     if (body.payer is None) != (body.kind in UNPAID_KINDS):
         raise Malformed("payer does not fit the kind", kind=body.kind)
     return HealthTx(cid_of_dag_cbor(signed.body_bytes), body, signed.signatures, raw)
+
+
+def parse_kind(raws: Sequence[bytes], chain: bytes, kind: str) -> list[HealthTx]:
+    """Those of one kind, in order. A kind is spelled out in its transaction, so what does not hold the word is passed over unparsed:
+    looking for the few revocations or batches of a full block costs next to nothing."""
+    word = kind.encode()
+    return [tx for tx in (parse(raw, chain) for raw in raws if word in raw) if tx.body.kind == kind]
 
 
 def check_signatures(tx: HealthTx) -> None:
