@@ -78,7 +78,7 @@ class Network:
         self._manifests: dict[bytes, dict[bytes, Placed]] = {}
         self._transferring = asyncio.Lock()
         """One transfer at a time: the next nonce is known when the one before is final."""
-        self._unsettled: dict[_Payment, _Unsettled] = {}
+        self._unsettled: dict[_Payment, _SignedTransfer] = {}
 
     @classmethod
     async def join(
@@ -327,41 +327,39 @@ class Network:
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
         """A plain HCET transfer, waited for; the nodes' word on its inclusion (value proofs come with the explorer).
 
-        Called again after it was not final in time, it pays at most once: the nonce stays the first one's, and of all transactions
-        with one nonce the chain takes one. That memory is this object's; whoever makes a new one checks the account first. A node
+        Called again after it was not final in time, it pays at most once: the same signed bytes are sent again, and of all
+        transactions with one nonce the chain takes one. That memory is this object's: who makes a new one looks first. A node
         that says a false nonce can hold the transfer up, not double it. Raises `Remote`, `NotFinalInTime`.
         """
         async with self._transferring:
             payment = (key.address, to, amount_ahce)
-            before = self._unsettled.get(payment)
-            found = None if before is None else await self._find_transfer(before.names)
+            again = payment in self._unsettled
+            if not again:
+                self._unsettled[payment] = await self._sign_transfer(key, to, amount_ahce)
+            signed = self._unsettled[payment]
+            found = await self._find_transfer(signed.name) if again else None
             if found is None:
-                found = await self._pay(key, payment, before)
+                try:
+                    await self.any_node(lambda node: node.submit_value(signed.raw))
+                except Remote:
+                    if not again or await self._nonce_is_used(key.address, signed.nonce):
+                        del self._unsettled[payment]
+                    raise
+                try:
+                    found = await self.any_node(lambda node: node.value_tx(signed.name, FINAL_WAIT_MS))
+                except Remote as error:
+                    raise NotFinalInTime(tx_hash=signed.name.hex()) from error
             del self._unsettled[payment]
             return found
 
-    async def _pay(self, key: EthSigningKey, payment: _Payment, before: _Unsettled | None) -> dict[str, Any]:
-        _, to, amount_ahce = payment
+    async def _sign_transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> _SignedTransfer:
         account = await self.any_node(lambda node: node.account(key.address))
-        nonce = account["nonce"] if before is None else before.nonce
+        nonce = account["nonce"]
         try:
-            max_fee_wei = 2 * int(account["base_fee_wei"])
-            raw = sign_transfer(key, self.genesis.eip155_id, nonce, to, amount_ahce, max_fee_wei)
-        except ValueError as error:
+            raw = sign_transfer(key, self.genesis.eip155_id, nonce, to, amount_ahce, max_fee_wei=2 * int(account["base_fee_wei"]))
+        except (ValueError, OverflowError) as error:
             raise BadAnswer("account") from error
-        name = keccak256(raw)
-        names = () if before is None else before.names
-        self._unsettled[payment] = _Unsettled(nonce, tuple(dict.fromkeys((*names, name))))
-        try:
-            await self.any_node(lambda node: node.submit_value(raw))
-        except Remote:
-            if before is None or await self._nonce_is_used(key.address, nonce):
-                del self._unsettled[payment]
-            raise
-        try:
-            return await self.any_node(lambda node: node.value_tx(name, FINAL_WAIT_MS))
-        except Remote as error:
-            raise NotFinalInTime(tx_hash=name.hex()) from error
+        return _SignedTransfer(nonce, raw, keccak256(raw))
 
     async def _nonce_is_used(self, address: bytes, nonce: int) -> bool:
         """By the word of quorum(n) nodes: then what had this nonce can no longer become final."""
@@ -369,29 +367,22 @@ class Network:
         used = sum(not isinstance(answer, HceError) and answer["nonce"] > nonce for answer in answers)
         return used >= quorum(len(self.nodes))
 
-    async def _find_transfer(self, names: Sequence[bytes]) -> dict[str, Any] | None:
-        """Where one of these is final, by any node's word; None when no node knows one."""
-        for name in names:
-
-            async def ask(node: NodeClient, name: bytes = name) -> dict[str, Any]:
-                return await node.value_tx(name, 0)
-
-            for answer in await self.every_node(ask, STATUS_WAIT_S):
-                if not isinstance(answer, HceError):
-                    return answer
-        return None
+    async def _find_transfer(self, name: bytes) -> dict[str, Any] | None:
+        """Where it is final, by any node's word; None when no node knows it."""
+        answers = await self.every_node(lambda node: node.value_tx(name, 0), STATUS_WAIT_S)
+        return next((answer for answer in answers if not isinstance(answer, HceError)), None)
 
 
 _Payment = tuple[bytes, bytes, int]
 """From, to, amount in aHCE."""
 
 
-class _Unsettled(NamedTuple):
-    """A transfer that may still become final."""
+class _SignedTransfer(NamedTuple):
+    """A transfer that may still become final; `name` is the hash of its bytes."""
 
     nonce: int
-    names: tuple[bytes, ...]
-    """Hashes of every transaction made for it, all with that nonce."""
+    raw: bytes
+    name: bytes
 
 
 async def _genesis_of(node: NodeClient) -> Genesis | HceError:
