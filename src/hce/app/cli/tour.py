@@ -21,7 +21,7 @@ from hce.app.devnet.run import port_count
 from hce.app.gateway_client import GatewayClient
 from hce.app.preflight import free_ports
 from hce.app.tour.patient import choose_bundle
-from hce.app.tour.stage import Restart, Result, Stage, Tell
+from hce.app.tour.stage import Act, Result, Stage, Tell
 from hce.app.tour.story import play, promises_broken
 from hce.app.up import running
 from hce.app.words import language, say
@@ -61,16 +61,19 @@ async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Re
 
     name, bundle = choose_bundle(PROJECT)
     if ephemeral:
-        async with _own_network(nodes, console) as (own, restart):
-            return await _play(own, restart, bundle, name, tell)
+        async with _own_network(nodes, console) as (own, restart, kill):
+            return await _play(own, restart, kill, bundle, name, tell)
 
     async def restart_through_supervisor(name: str) -> None:
         await control.ask(home, "restart", name)
 
-    return await _play(home, restart_through_supervisor, bundle, name, tell)
+    async def kill_through_supervisor(name: str) -> None:
+        await control.ask(home, "kill", name)
+
+    return await _play(home, restart_through_supervisor, kill_through_supervisor, bundle, name, tell)
 
 
-async def _play(home: Home, restart: Restart, bundle: bytes, name: str, tell: Tell) -> Result:
+async def _play(home: Home, restart: Act, kill: Act, bundle: bytes, name: str, tell: Tell) -> Result:
     described = home.network()
     hospital_url, clinic_url = described["gateways"]["riverside"], described["gateways"]["oldtown"]
     async with (
@@ -79,11 +82,11 @@ async def _play(home: Home, restart: Restart, bundle: bytes, name: str, tell: Te
         GatewayClient.at(clinic_url, home.gateway("oldtown")) as clinic,
     ):
         tell("tour.begin", height=await network.head(), file=name)
-        return await play(Stage(home, network, hospital, clinic, restart, []), bundle, _language(), tell)
+        return await play(Stage(home, network, hospital, clinic, restart, kill, []), bundle, _language(), tell)
 
 
 @asynccontextmanager
-async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home, Restart]]:
+async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home, Act, Act]]:
     """A network in a temporary folder on free ports, gone afterwards."""
 
     def tell(key: str, **fields: Any) -> None:
@@ -93,7 +96,7 @@ async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home
         home = Home(Path(folder) / "home")
         ports = free_ports(port_count(nodes))
         async with running(home, Params(), nodes, ports, tell) as supervisor:
-            yield home, supervisor.restart
+            yield home, supervisor.restart, supervisor.kill
 
 
 def _language() -> Any:

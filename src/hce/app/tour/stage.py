@@ -36,7 +36,8 @@ FIRST_DAY, LAST_DAY = "1900-01-01", "2100-12-31"
 
 DAY_MS = 24 * 3_600_000
 
-Restart = Callable[[str], Awaitable[None]]
+Act = Callable[[str], Awaitable[None]]
+"""Does something to a process of the network, by its name."""
 Tell = Callable[..., None]
 """`tell(key, **fields)`: a line of the story, as a key of the words."""
 Language = Literal["en", "zh-CN"]
@@ -50,8 +51,10 @@ class Stage(Struct, frozen=True):
     network: Network
     hospital: GatewayClient
     clinic: GatewayClient
-    restart: Restart
-    """Stops a process of the network by name and starts it again."""
+    restart: Act
+    """Stops a process when it runs, and starts it."""
+    kill: Act
+    """Ends a process without warning, as a power cut would."""
     finality_ms: list[int]
     """Measured while the story is played: from submitting to final."""
 
@@ -170,3 +173,8 @@ async def refusal(scene: Callable[[], Awaitable[object]]) -> str:
 def contents_of(records: Iterable[OpenedRecord]) -> dict[str, bytes]:
     """Name -> bytes of all resources in these records."""
     return {item.name: item.content for record in records for item in record.manifest.items}
+
+
+def node_name(index: int) -> str:
+    """What the supervisor calls a node's process."""
+    return f"node-{index}"
