@@ -16,7 +16,7 @@ from hce.app.bench.watch import SeenBlock, follow
 from hce.service.terms.genesis import Params
 
 GRANT_LIFE_MS = 24 * 3_600_000
-MOST_PER_S = 2_500
+MOST_PER_S = 4_000
 """Prepared for each second when no rate is asked for; a network that is faster ends early."""
 AHEAD_BLOCKS = 6
 """Signed beyond what the time takes: the window, and the blocks before and after."""
