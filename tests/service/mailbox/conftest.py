@@ -115,6 +115,12 @@ class Post:
         read = mailbox.MailboxRead(**(fields | changes))
         return mailbox.SignedRead(read, signer.sign(mailbox.read_message(read)))
 
+    def post(self, data: bytes, signer: SigningKey | None = None, **changes: Any) -> mailbox.SignedPost:
+        fields: dict[str, Any] = {"chain": CHAIN, "node": 0, "org_id": self.org_id, "data": data, "time_ms": self.clock.value_ms}
+        fields |= {"owner": mailbox.Ownership(self.compartment_id, self.owner.public), "nonce": self.nonce()}
+        post = mailbox.InboxPost(**(fields | changes))
+        return mailbox.SignedPost(post, (signer or self.owner).sign(mailbox.post_message(post)))
+
     def act(self, what: Any, signer: SigningKey | None = None, **changes: Any) -> mailbox.SignedAct:
         fields: dict[str, Any] = {"chain": CHAIN, "node": 0, "what": what, "place": self.place, "owner": self.owning(what)}
         fields |= {"number": 0, "records": []}

@@ -14,7 +14,6 @@ from hce.foundation.types.errors import Unavailable
 from hce.service.mailbox.catchup import MailCatchUp, serve, witnesses_needed
 from hce.service.mailbox.errors import RecordErased
 from hce.service.mailbox.service import Mailbox
-from hce.service.terms.grants import inbox_address
 from hce.service.terms.records import digest_of_envelope
 
 NAME = b"\x01" * 32
@@ -100,9 +99,8 @@ def test_one_witness_more_than_may_be_faulty() -> None:
 async def test_entries_envelopes_and_inbox_items_are_caught_up(people: Any, network: Network) -> None:
     catch_up = network.catch_up(0)
     network.deposit("a", "b", without=0, token=people.token())
-    inbox = inbox_address(people.org_id)
     for box in network.boxes[1:]:
-        box.post(inbox, b"offer")
+        box.post(people.post(b"offer"))
     network.final(0, "a", "b")
     assert await catch_up.round()
     await catch_up.fetch_records()
@@ -172,11 +170,10 @@ async def test_an_erasure_somebody_else_signed_changes_nothing(people: Any, netw
 
 async def test_an_item_one_peer_alone_names_is_not_believed(people: Any, network: Network) -> None:
     catch_up = network.catch_up(0)
-    inbox = inbox_address(people.org_id)
-    network.boxes[1].post(inbox, b"made up")
+    network.boxes[1].post(people.post(b"made up"))
     await catch_up.round()
     assert network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items == []
-    network.boxes[2].post(inbox, b"made up")
+    network.boxes[2].post(people.post(b"made up"))
     await catch_up.round()
     assert len(network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items) == 1
 

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import verify
-from hce.service.mailbox import errors
+from hce.service.mailbox import errors, inbox
 from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
 from hce.service.mailbox.service import Mailbox
 from hce.service.mailbox.slots import SLOT_BYTES
 from hce.service.terms import mailbox, records
-from hce.service.terms.grants import feed_address, inbox_address, log_address
+from hce.service.terms.certification import OrganisationNotCertified
+from hce.service.terms.grants import feed_address, log_address
 
 NAME = b"\x01" * 32
 SMALL = Bounds(item_bytes=4_000, items=2, address_bytes=9_000, total_bytes=12_000, age_ms=DAY_MS)
@@ -201,10 +203,9 @@ def test_the_owner_of_another_feed_can_neither_erase_nor_forbid_a_record(people:
     assert envelopes(box, people, "a").found
 
 
-def test_an_inbox_takes_from_anybody_pages_in_order_and_is_emptied_by_its_organisation(people: Any, box: Mailbox) -> None:
-    address = inbox_address(people.org_id)
+def test_an_inbox_takes_from_owners_pages_in_order_and_is_emptied_by_its_organisation(people: Any, box: Mailbox) -> None:
     for text in (b"one", b"two", b"three", b"two"):
-        box.post(address, text)
+        box.post(people.post(text))
     first = box.read(people.read("inbox", [people.org_id], people.org_key, limit=2))
     assert isinstance(first, mailbox.MailPage)
     assert [item.data for item in first.items] == [b"one", b"two"]
@@ -216,6 +217,61 @@ def test_an_inbox_takes_from_anybody_pages_in_order_and_is_emptied_by_its_organi
     left = box.read(people.read("inbox", [people.org_id], people.org_key))
     assert isinstance(left, mailbox.MailPage)
     assert [item.data for item in left.items] == [b"three"]
+
+
+def inbox_of(box: Mailbox, people: Any) -> list[bytes]:
+    page = box.read(people.read("inbox", [people.org_id], people.org_key, limit=500))
+    assert isinstance(page, mailbox.MailPage)
+    return [item.data for item in page.items]
+
+
+def test_a_full_inbox_drops_its_oldest_item_and_takes_the_new_one(people: Any, tmp_path: Path) -> None:
+    with people.open(tmp_path / "m", quotas=Quotas(inbox=SMALL)) as box:
+        for text in (b"one", b"two", b"three"):
+            box.post(people.post(text))
+        assert inbox_of(box, people) == [b"two", b"three"]
+        box.post(people.post(bytes(3_900)))
+        box.post(people.post(b"\x01" * 3_900))
+        assert inbox_of(box, people) == [bytes(3_900), b"\x01" * 3_900]
+        with box._store.read() as snapshot:
+            assert snapshot.count("senders") == 2
+
+
+def test_one_compartment_pushes_out_nobody_elses_item(people: Any, box: Mailbox) -> None:
+    stranger = people.org_key
+    box.post(people.post(b"an honest offer"))
+    flooding = mailbox.Ownership(people.compartment(stranger), stranger.public)
+    for number in range(inbox.MAX_WAITING + 10):
+        box.post(people.post(b"flood %d" % number, stranger, owner=flooding))
+    waiting = inbox_of(box, people)
+    assert waiting == [b"an honest offer", *(b"flood %d" % number for number in range(10, inbox.MAX_WAITING + 10))]
+
+
+def test_only_owners_of_compartments_post_and_only_to_certified_organisations(people: Any, box: Mailbox) -> None:
+    nobody = people.org_key
+    with pytest.raises(errors.BadSignature):
+        box.post(people.post(b"x", nobody))
+    with pytest.raises(errors.NotCurrentOwner):
+        box.post(people.post(b"x", nobody, owner=mailbox.Ownership(people.compartment_id, nobody.public)))
+    with pytest.raises(errors.NotCurrentOwner):
+        box.post(people.post(b"x", nobody, owner=mailbox.Ownership(b"\x07" * 32, nobody.public)))
+    with pytest.raises(OrganisationNotCertified):
+        box.post(people.post(b"x", org_id=b"\x07" * 32))
+    with pytest.raises(errors.WrongNode):
+        box.post(people.post(b"x", node=1))
+    with pytest.raises(errors.WrongChain):
+        box.post(people.post(b"x", chain=bytes(16)))
+    with box._store.read() as snapshot:
+        assert snapshot.count("heads") == snapshot.count("senders") == 0
+
+
+def test_a_captured_post_does_not_come_back_after_it_was_dropped(people: Any, box: Mailbox) -> None:
+    signed = people.post(b"offer")
+    box.post(signed)
+    box.act(people.act("drop", people.org_key, place=[people.org_id], number=2**40))
+    with pytest.raises(errors.Stale):
+        box.post(signed)
+    assert inbox_of(box, people) == []
 
 
 def test_a_log_item_is_kept_once(people: Any, box: Mailbox) -> None:
@@ -246,17 +302,21 @@ def test_a_full_log_takes_receipts_again_when_its_owner_drops_the_oldest(people:
 
 
 def test_bounds_are_named_and_hold_for_items_addresses_and_kinds(people: Any, tmp_path: Path) -> None:
-    with people.open(tmp_path / "m", quotas=Quotas(inbox=SMALL)) as box:
+    with people.open(tmp_path / "m", quotas=Quotas(log=SMALL)) as box:
+        put = [
+            lambda data, at=at: box.append_log(at * 32, people.compartment_id, digest("item", data), data)
+            for at in (b"1", b"2", b"3")
+        ]
         with pytest.raises(errors.ItemTooLarge):
-            box.post(b"\x01" * 32, bytes(4_001))
-        box.post(b"\x01" * 32, bytes(3_000))
-        box.post(b"\x01" * 32, bytes(3_001))
+            put[0](bytes(4_001))
+        put[0](bytes(3_000))
+        put[0](bytes(3_001))
         with pytest.raises(errors.AddressFull):
-            box.post(b"\x01" * 32, b"a third item")
-        box.post(b"\x02" * 32, bytes(4_000))
+            put[0](b"a third item")
+        put[1](bytes(4_000))
         with pytest.raises(errors.KindFull):
-            box.post(b"\x03" * 32, bytes(2_000))
-        assert deposit(box, people, "a", token=people.token())  # a full inbox crowds out nothing else
+            put[2](bytes(2_000))
+        assert deposit(box, people, "a", token=people.token())  # a full log crowds out nothing else
 
 
 def test_a_full_quarantine_leaves_the_way_with_a_token_open(people: Any, tmp_path: Path) -> None:
@@ -274,7 +334,7 @@ def test_old_quarantine_and_inbox_items_are_swept_with_their_envelopes(people: A
     with people.open(path) as box:
         deposit(box, people, "kept", token=people.token())
         deposit(box, people, "waits too long", name=b"\x02" * 32)
-        box.post(inbox_address(people.org_id), b"a parcel")
+        box.post(people.post(b"a parcel"))
         assert box.sweep() == 0
         people.clock.value_ms += 91 * DAY_MS
         assert box.sweep() == 4  # an entry in quarantine, a parcel, and the answers to both deposits
@@ -289,11 +349,13 @@ def test_old_quarantine_and_inbox_items_are_swept_with_their_envelopes(people: A
 
 def test_an_address_that_was_emptied_takes_as_much_as_a_new_one(people: Any, tmp_path: Path) -> None:
     with people.open(tmp_path / "m", quotas=Quotas(inbox=SMALL)) as box:
-        address = inbox_address(people.org_id)
         for round_ in range(4):
-            box.post(address, bytes([round_]) * 3_500)
-            box.post(address, bytes([round_ + 100]) * 3_500)
+            box.post(people.post(bytes([round_]) * 3_500))
+            box.post(people.post(bytes([round_ + 100]) * 3_500))
+            assert len(inbox_of(box, people)) == 2
             box.act(people.act("drop", people.org_key, place=[people.org_id], number=2**40))
+            with box._store.read() as snapshot:
+                assert snapshot.count("senders") == 0
         page = box.read(people.read("inbox", [people.org_id], people.org_key))
         assert page == mailbox.MailPage([], False)
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.errors import NotFound
-from hce.foundation.types.scalars import Digest
 from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
 from hce.service.http import cbor, encoded, hex_param, read_body
 from hce.service.terms.grants import ReleaseRequest
 from hce.service.terms.intake import IntakeBatch
-from hce.service.terms.mailbox import SignedAct, SignedRead
+from hce.service.terms.mailbox import SignedAct, SignedPost, SignedRead
 
 MAX_INTAKE_BYTES = 16 << 20
 """One batch with its ciphertexts."""
@@ -26,13 +22,6 @@ MAX_RELEASE_BYTES = 1 << 20
 """A release request of 1,000 records has about 600 KiB."""
 CID_BYTES = 36
 MAX_SHARDS_REQUEST_BYTES = 16 + MAX_ASKED * (CID_BYTES + 8)
-
-
-class Post(Struct, frozen=True, array_like=True):
-    """An item for an inbox, from anybody."""
-
-    address: Digest
-    data: Annotated[bytes, Meta(max_length=MAX_MAIL_BYTES)]
 
 
 class RecordsFace:
@@ -65,9 +54,7 @@ class RecordsFace:
             case "act":
                 return cbor(await self._node.worker(lambda: mailbox.act(decode_as(SignedAct, body))))
             case "post":
-                post = decode_as(Post, body)
-                await self._node.worker(mailbox.post, post.address, post.data)
-                return cbor(None)
+                return cbor(await self._node.worker(lambda: mailbox.post(decode_as(SignedPost, body))))
         raise NotFound("mailbox operation")
 
     async def release(self, request: Request) -> Response:

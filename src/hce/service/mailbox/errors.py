@@ -87,7 +87,7 @@ class ItemTooLarge(TooLarge):
 
 
 class AddressFull(Refused):
-    """The address holds as many items or bytes as its kind allows."""
+    """The address holds as many items or bytes as its kind allows. Never an inbox: those drop their oldest."""
 
     code = "mailbox.address_full"
     status = 507

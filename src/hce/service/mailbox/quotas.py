@@ -32,7 +32,8 @@ class Quotas(NamedTuple):
 
     feed: Bounds = Bounds(512 * KIB, 100_000, 256 * MIB, 1_024 * GIB, None)
     quarantine: Bounds = Bounds(512 * KIB, 200, 8 * MIB, 4 * GIB, 30 * DAY_MS)
-    inbox: Bounds = Bounds(64 * KIB, 1_000, 16 * MIB, 4 * GIB, 90 * DAY_MS)
+    inbox: Bounds = Bounds(64 * KIB, 1_000, 16 * MIB, 64 * GIB, 90 * DAY_MS)
+    """Full ones drop their oldest. The total is that of 4,000 certified organisations with full inboxes."""
     log: Bounds = Bounds(64 * KIB, 100_000, 256 * MIB, 1_024 * GIB, None)
     records: Bounds = Bounds(KIB, 1_000_000, 512 * MIB, 1_024 * GIB, None)
     quarantined_records: Bounds = Bounds(KIB, 5_000, 4 * MIB, 4 * GIB, None)

@@ -9,6 +9,7 @@ A place is opened to the node as the keys that make its address; who may ask fol
     accept, reject, erase, revoke-token             feed_read_key, owner_key    the compartment's current owner key
     drop-log                                        log_read_key, owner_key     the compartment's current owner key
     inbox, drop                                     org_id                      the organisation's key in the final state
+    (post)                                          org_id                      the current owner key of any compartment
 
 That a place belongs to the compartment is `places.py`.
 """
@@ -24,8 +25,17 @@ from hce.service.mailbox.errors import BadSignature, Stale, WrongChain, WrongNod
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.places import require_current
 from hce.service.terms.certification import require_organisation
-from hce.service.terms.grants import SignedToken, feed_address, token_message
-from hce.service.terms.mailbox import Ownership, SignedAct, SignedRead, act_message, place_address, read_message
+from hce.service.terms.grants import SignedToken, feed_address, inbox_address, token_message
+from hce.service.terms.mailbox import (
+    Ownership,
+    SignedAct,
+    SignedPost,
+    SignedRead,
+    act_message,
+    place_address,
+    post_message,
+    read_message,
+)
 
 FRESH_MS = 120_000
 """How far a request's time may be from the node's clock, either way: two minutes."""
@@ -63,6 +73,17 @@ def check_act(final: FinalState, signed: SignedAct, here: Here) -> bytes:
     check_moment(act.chain, act.node, act.time_ms, here)
     _check_signature(final, act.what, act.place, act.owner, act_message(act), signed.signature, here.now_ms)
     return place_address(act.what, act.place)
+
+
+def check_post(final: FinalState, signed: SignedPost, here: Here) -> bytes:
+    """Address of the inbox: that of a certified organisation, and the poster owns a compartment. Raises as `check_read`."""
+    post = signed.post
+    check_moment(post.chain, post.node, post.time_ms, here)
+    require_organisation(final.health, post.org_id, None, final.height, here.now_ms)
+    if not verify(post.owner.owner_key, post_message(post), signed.signature):
+        raise BadSignature(kind="post")
+    require_current(final.health, post.owner)
+    return inbox_address(post.org_id)
 
 
 def lane_of(

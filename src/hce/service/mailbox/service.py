@@ -17,13 +17,13 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import places, records, replica, streams
+from hce.service.mailbox import inbox, places, records, replica, streams
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.mailbox.nonces import SeenNonces
 from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
 from hce.service.mailbox.records import Content, Delivered
-from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_read, lane_of
+from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_post, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
 from hce.service.terms.grants import SignedToken
 from hce.service.terms.intake import FeedPost
@@ -36,12 +36,13 @@ from hce.service.terms.mailbox import (
     RecordsPage,
     SignedAct,
     SignedDeletion,
+    SignedPost,
     SignedRead,
     deletion_message,
 )
 
 _DEPOSITS, _SERIALS = "deposits", "serials"
-TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, *places.TABLES, _DEPOSITS, _SERIALS)
+TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, *places.TABLES, *inbox.TABLES, _DEPOSITS, _SERIALS)
 DEPOSIT_AGE_MS = 7 * DAY_MS
 """How long the answer to a deposit is remembered for a sender who repeats it."""
 SWEEP_ADDRESSES = 1_000
@@ -168,12 +169,15 @@ class Mailbox:
         self._slots.wipe(freed)
         return None if erased is None else self._deletion(address, erased, here.now_ms)
 
-    def post(self, address: bytes, data: bytes) -> None:
-        """An item into an inbox, from anybody; the same bytes again change nothing. `ItemTooLarge`, `AddressFull`, `KindFull`."""
-        bounds, now_ms = self._quotas.inbox, self._clock.now_ms()
+    def post(self, signed: SignedPost) -> None:
+        """An item into a certified organisation's inbox; the same bytes again change nothing. Refusals: `rules.check_post`."""
+        post, here = signed.post, self._here()
+        with self._state() as final:
+            address = check_post(final, signed, here)
+        self._nonces.use(post.owner.compartment_id, post.nonce, here.now_ms)
         with self._store.write() as batch:
-            _drop_old(batch, "inbox", address, bounds, now_ms)
-            streams.append(batch, "inbox", address, streams.item_id(data), data, [], now_ms, bounds)
+            _drop_old(batch, "inbox", address, self._quotas.inbox, here.now_ms)
+            inbox.put(batch, address, post.owner.compartment_id, post.data, here.now_ms, self._quotas.inbox)
 
     def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
         """A sealed receipt into a compartment's log, durable on return; False when that item was there."""
@@ -264,7 +268,8 @@ class Mailbox:
                 replica.keep_erasure(batch, address, signed, now_ms, self._quotas)
                 return gone, records.erase(batch, address, gone, now_ms, self._quotas)
             if act.what == "drop" or act.what == "drop-log":
-                streams.remove_until(batch, "inbox" if act.what == "drop" else "log", address, last_seq=act.number)
+                dropped = streams.remove_until(batch, "inbox" if act.what == "drop" else "log", address, last_seq=act.number)
+                inbox.forget(batch, address, dropped)
                 return None, []
             if act.what == "revoke-token":
                 self._revoke_token(batch, address, act.number)
@@ -338,7 +343,9 @@ class Mailbox:
 def _drop_old(batch: WriteTxn, kind: streams.Kind, address: bytes, bounds: Bounds, now_ms: int) -> list[streams.StoredItem]:
     if bounds.age_ms is None:
         return []
-    return streams.remove_until(batch, kind, address, before_ms=now_ms - bounds.age_ms)
+    dropped = streams.remove_until(batch, kind, address, before_ms=now_ms - bounds.age_ms)
+    inbox.forget(batch, address, dropped)
+    return dropped
 
 
 def _asker(address: bytes, owner: Ownership | None) -> bytes:

@@ -134,6 +134,19 @@ def remove_until(
     return dropped
 
 
+def make_room(batch: WriteTxn, kind: Kind, address: bytes, size: int, bounds: Bounds) -> list[StoredItem]:
+    """Drop the oldest items until one more with `size` bytes of data fits; what was dropped."""
+    dropped: list[StoredItem] = []
+    for key, raw in batch.scan(ITEMS, _PREFIX[kind] + address):
+        head = _head(batch, kind, address)
+        if head.count < bounds.items and head.bytes + size + ITEM_OVERHEAD_BYTES <= bounds.address_bytes:
+            break
+        item = decode_as(StoredItem, raw)
+        remove(batch, kind, address, _seq_of(key), item)
+        dropped.append(item)
+    return dropped
+
+
 def page(snapshot: ReadTxn, kind: Kind, address: bytes, after: int, limit: int) -> MailPage:
     """Up to `limit` items with numbers above `after`."""
     items: list[MailItem] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from typing import Literal
 
@@ -17,8 +18,8 @@ from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_all
-from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, inbox_address
-from hce.service.terms.mailbox import HeldRecord, Ownership
+from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken
+from hce.service.terms.mailbox import HeldRecord, InboxPost, Ownership, SignedPost, post_message
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.states import (
@@ -126,7 +127,8 @@ class Owner:
         date_to: str,
         mode: Literal["read", "read-write"] = "read",
     ) -> MadeGrant:
-        """Checks the request against the chain, signs, and leaves the offer in the grantee's inbox at every node.
+        """Checks the request against the chain, signs, and leaves the offer in the grantee's inbox at every node. A full inbox drops
+        its oldest items, so an offer that is not answered may be made again.
 
         Final once the grantee's organisation has countersigned: `wait_granted`.
         """
@@ -151,8 +153,7 @@ class Owner:
         valid_until = await self._network.head() + self._network.genesis.params.replay_window
         body = make_body(self._network.chain, "grant.open", made.public, org_id, valid_until)
         offer = OfferedGrant(sign_tx(body, [("revoke_key", made.revoke_key)]), made.parcel)
-        answers = await self._network.every_node(lambda node: node.mailbox("post", [inbox_address(org_id), encode(offer)]))
-        _require_one(answers)
+        _require_one(await self._network.every_node(lambda node: self._post(node, org_id, encode(offer))))
         return made
 
     async def wait_granted(self, made: MadeGrant, wait_s: float = GRANT_WAIT_S) -> GrantState:
@@ -288,8 +289,15 @@ class Owner:
         return [self.keys.feed(self.reading_epoch).public, self.keys.owner.public]
 
     def _own_feed(self) -> Mail:
-        owner = Ownership(self.compartment_id, self.keys.owner.public)
-        return Mail(self._network, self._clock, self._place(), self.keys.owner, owner)
+        return Mail(self._network, self._clock, self._place(), self.keys.owner, self._ownership())
+
+    def _ownership(self) -> Ownership:
+        return Ownership(self.compartment_id, self.keys.owner.public)
+
+    async def _post(self, node: NodeClient, org_id: bytes, data: bytes) -> None:
+        index, now_ms = await self._network.index_of(node), self._clock.now_ms()
+        post = InboxPost(self._network.chain, index, org_id, self._ownership(), data, now_ms, os.urandom(32))
+        await node.mailbox("post", SignedPost(post, self.keys.owner.sign(post_message(post))))
 
 
 class EntriesMissing(PeerFault):

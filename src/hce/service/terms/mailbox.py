@@ -20,6 +20,9 @@ from hce.service.terms.records import Envelope
 MAX_PAGE_ITEMS = 500
 """Most items or records one read asks for."""
 
+MAX_POST_BYTES = 60 << 10
+"""An offer: a sealed grant parcel with its transaction, about 10 KiB."""
+
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 OwnerWrap = Annotated[bytes, Meta(min_length=80, max_length=80)]
 ReadKind = Literal["feed", "envelopes", "owner", "quarantine", "log", "inbox"]
@@ -78,6 +81,24 @@ class SignedAct(Struct, frozen=True, array_like=True):
     signature: Signature
 
 
+class InboxPost(Struct, frozen=True, array_like=True):
+    """An item for an organisation's inbox at one node, from the owner of a compartment on chain."""
+
+    chain: ChainId
+    node: NodeIndex
+    org_id: Bytes32
+    owner: Ownership
+    data: Annotated[bytes, Meta(max_length=MAX_POST_BYTES)]
+    time_ms: TimeMs
+    nonce: Bytes32
+
+
+class SignedPost(Struct, frozen=True, array_like=True):
+    post: InboxPost
+    signature: Signature
+    """By the owner key the post names."""
+
+
 class MailItem(Struct, frozen=True, array_like=True):
     seq: Count
     time_ms: TimeMs
@@ -126,6 +147,10 @@ def read_message(read: MailboxRead) -> bytes:
 
 def act_message(act: MailboxAct) -> bytes:
     return signing_bytes("mailbox-act", act.chain, act)
+
+
+def post_message(post: InboxPost) -> bytes:
+    return signing_bytes("mailbox-post", post.chain, post)
 
 
 def deletion_message(receipt: DeletionReceipt) -> bytes:
