@@ -23,6 +23,7 @@ from hce.app.preflight import free_ports
 from hce.foundation.crypto.secret import SecretBytes
 from hce.service.gateway.practice import Practice
 from hce.service.sdk.network import Network
+from hce.service.sdk.node import NodeClient
 from hce.service.sdk.owner import Owner
 from hce.service.terms.genesis import Params
 from hce.service.vault.compartments import CompartmentKeys
@@ -138,6 +139,13 @@ async def opened_owner(practice: Practice) -> Owner:
 Change = Callable[[httpx.Request, bytes], httpx.Response | bytes | None]
 """A lying node's answer instead of the honest one; None leaves it."""
 LIAR = "http://liar.test"
+
+
+class TwoFaces(Network):
+    """A network of one node whose clients, a liar and the real one, both speak for it: what lies do is seen without a second node."""
+
+    async def index_of(self, node: NodeClient) -> int:
+        return 0
 
 
 class Liar(httpx.AsyncBaseTransport):

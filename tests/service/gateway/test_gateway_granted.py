@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tests.service.running import DAY_MS, LIAR, Liar, ManualClock, OneNode, opened_owner
+from tests.service.running import DAY_MS, LIAR, Liar, ManualClock, OneNode, TwoFaces, opened_owner
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
@@ -17,7 +17,6 @@ from hce.service.gateway import granted
 from hce.service.gateway.granted import FIRST_PAUSE_MS, MAX_TRIES, collect
 from hce.service.gateway.practice import Practice
 from hce.service.sdk.mail import Mail
-from hce.service.sdk.network import Network
 from hce.service.sdk.owner import OfferedGrant, Owner
 from hce.service.terms.grants import AccessRequest, inbox_address
 from hce.service.terms.mailbox import MailItem, MailPage
@@ -203,7 +202,7 @@ async def test_a_nodes_own_numbers_hide_no_offer_of_another_node(practice: Pract
 
     honest = practice.network
     transport = Liar(node.url, high_numbers)
-    async with await Network.join([LIAR, node.url], node.home.genesis(), transport=transport) as network:
+    async with await TwoFaces.join([LIAR, node.url], node.home.genesis(), transport=transport) as network:
         practice.network = network
         found = await collect(practice)
         practice.network = honest

@@ -19,7 +19,15 @@ from hce.service.sdk.mail import Mail
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.owner import OfferedGrant, decode_offer
 from hce.service.sdk.reader import Reader, ReadResult
-from hce.service.terms.grants import AccessRequest, GrantBody, GrantParcel, Purpose, grant_id_of, public_grant
+from hce.service.terms.grants import (
+    MAX_RECORDS_PER_ENTRY,
+    AccessRequest,
+    GrantBody,
+    GrantParcel,
+    Purpose,
+    grant_id_of,
+    public_grant,
+)
 from hce.service.terms.mailbox import MailItem
 from hce.service.terms.states import key_grant
 from hce.service.terms.transactions import HealthTx, add_signature, check_signatures, parse
@@ -212,7 +220,7 @@ def held_grants(practice: Practice) -> list[HeldGrant]:
     return found
 
 
-def reader_for(practice: Practice, grant_id: bytes) -> Reader:
+def reader_for(practice: Practice, grant_id: bytes, records_per_entry: int = MAX_RECORDS_PER_ENTRY) -> Reader:
     """The reader of a held grant. Raises `NotFound`, `KeyNotFound`."""
     held = practice.index.held_grant(grant_id)
     if held is None:
@@ -227,11 +235,12 @@ def reader_for(practice: Practice, grant_id: bytes) -> Reader:
         credential_id,
         practice.keyring.clinician(credential_id),
         practice.payer,
+        records_per_entry,
     )
 
 
 async def read(practice: Practice, grant_id: bytes, records: Sequence[bytes], reason: str) -> ReadResult:
-    """Opens these records (all that are granted, when none is named) under one new access entry."""
+    """Opens these records (all that are granted, when none is named) under new access entries, each for up to 1,000 records."""
     reader = reader_for(practice, grant_id)
     wanted = list(records) or sorted(await reader.listing())
     if not wanted:

@@ -1,0 +1,209 @@
+"""Owner and grantee find everything and believe nothing, though the first node they ask hides, forges or cuts short."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from msgspec import structs
+from tests.service.running import DAY_MS, LIAR, Change, Liar, OneNode, TwoFaces, bundle_of
+
+from hce.foundation.codec.dagcbor import decode, decode_as, encode
+from hce.service.gateway import granted
+from hce.service.gateway.granted import collect
+from hce.service.gateway.importing import Finished, import_bundle
+from hce.service.gateway.practice import Practice
+from hce.service.sdk.owner import CARD_RENEW_MS, Owner
+from hce.service.sdk.reader import Reader
+from hce.service.terms.mailbox import HeldRecord, MailItem, MailPage, RecordsPage
+from hce.service.vault.granting import MadeGrant
+
+FIRST_DAY, LAST_DAY = "1900-01-01", "2100-12-31"
+NOTES = ["a", "b", "c"]
+
+
+class Patient:
+    """A custodial patient with records, and a grant to the practice."""
+
+    def __init__(self, owner: Owner, made: MadeGrant, records: list[bytes]) -> None:
+        self.owner = owner
+        self.made = made
+        self.records = records
+
+
+async def written(practice: Practice) -> tuple[Owner, list[bytes]]:
+    events = [event async for event in import_bundle(practice, bundle_of(os.urandom(6).hex(), NOTES))]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    patient = practice.index.patient(last.patient_id)
+    assert patient is not None
+    assert patient.custodial_id is not None
+    keys = practice.keyring.custodial_keys(bytes.fromhex(patient.custodial_id))
+    return Owner(practice.network, practice.clock, keys), [bytes.fromhex(name) for name in last.records]
+
+
+@pytest.fixture
+async def patient(practice: Practice) -> Patient:
+    owner, records = await written(practice)
+    credential_id = await practice.writer()
+    request = await granted.ask(practice, credential_id, "treatment", "read", FIRST_DAY, LAST_DAY)
+    made = await owner.grant(request, lasts_ms=DAY_MS, date_from=FIRST_DAY, date_to=LAST_DAY)
+    assert (await collect(practice)).grants == [made.grant_id.hex()]
+    return Patient(owner, made, records)
+
+
+def mailbox(lie: Callable[[object], object]) -> Change:
+    """Changes what a mailbox read answers: a page of items or of records."""
+
+    def change(request: httpx.Request, answer: bytes) -> bytes | None:
+        if request.url.path != "/v1/mailbox/read":
+            return None
+        said = decode(answer)
+        page: object = decode_as(RecordsPage, answer) if isinstance(said[1], list) else decode_as(MailPage, answer)
+        return encode(lie(page))
+
+    return change
+
+
+def hide(page: object) -> object:
+    return RecordsPage([], []) if isinstance(page, RecordsPage) else MailPage([], False)
+
+
+def swap(page: object) -> object:
+    """Envelopes of one record under the name of another, and junk in the feed."""
+    if isinstance(page, RecordsPage):
+        names = [one.record_id for one in page.found]
+        return RecordsPage(
+            [structs.replace(one, record_id=name) for one, name in zip(page.found, names[1:] + names[:1], strict=True)], []
+        )
+    assert isinstance(page, MailPage)
+    return MailPage([MailItem(item.seq, item.time_ms, os.urandom(99)) for item in page.items], False)
+
+
+def repeat(page: object) -> object:
+    """Never an end: the same items as if more came."""
+    return MailPage(page.items, True) if isinstance(page, MailPage) else page
+
+
+def forge(page: object) -> object:
+    if isinstance(page, RecordsPage):
+        forged = [
+            HeldRecord(
+                one.record_id, structs.replace(one.envelope, wrapped_dek=bytes(len(one.envelope.wrapped_dek))), one.owner_wrap
+            )
+            for one in page.found
+        ]
+        return RecordsPage(forged, [])
+    return page
+
+
+@asynccontextmanager
+async def behind(node: OneNode, change: Change) -> AsyncIterator[TwoFaces]:
+    liar = Liar(node.url, change)
+    async with await TwoFaces.join([LIAR, node.url], node.home.genesis(), transport=liar) as network:
+        yield network
+
+
+def reader_through(network: TwoFaces, practice: Practice, patient: Patient, records_per_entry: int = 1_000) -> Reader:
+    honest, practice.network = practice.network, network
+    try:
+        return granted.reader_for(practice, patient.made.grant_id, records_per_entry)
+    finally:
+        practice.network = honest
+
+
+@pytest.mark.parametrize("lie", [hide, swap, repeat, forge])
+async def test_a_lying_mailbox_hides_nothing_from_owner_or_grantee(
+    node: OneNode, practice: Practice, patient: Patient, lie: Callable[[object], object]
+) -> None:
+    async with behind(node, mailbox(lie)) as network:
+        own = await Owner(network, practice.clock, patient.owner.keys).read_own()
+        assert set(own.opened) == set(patient.records)
+        assert own.both_locks_checked == len(patient.records)
+        result = await reader_through(network, practice, patient).read(patient.records, "treatment", "visit")
+        assert (set(result.opened), result.refused) == (set(patient.records), {})
+
+
+async def test_locks_that_were_not_compared_are_not_counted(practice: Practice, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner, records = await written(practice)
+
+    def broken(*_: object) -> None:
+        raise granted.NotFound("owner wrap")
+
+    monkeypatch.setattr("hce.service.sdk.owner.owner_checks_both_locks", broken)
+    own = await owner.read_own()
+    assert own.both_locks_checked == 0
+    assert set(own.refused) == set(records)
+
+
+async def test_a_read_of_more_than_an_entry_holds_makes_several(node: OneNode, practice: Practice, patient: Patient) -> None:
+    async with behind(node, lambda request, answer: None) as network:
+        reader = reader_through(network, practice, patient, records_per_entry=3)
+        result = await reader.read(patient.records, "treatment", "everything")
+    assert len(patient.records) == 4
+    assert len(result.entry_ids) == 2
+    assert set(result.opened) == set(patient.records)
+    report = await patient.owner.audit([patient.made])
+    assert (report.entries_on_chain, report.entries_opened, report.findings) == (2, 2, [])
+
+
+def one_a_page(request: httpx.Request, answer: bytes) -> bytes | None:
+    return encode(decode(answer)[:1]) if request.url.path.endswith("/entries") else None
+
+
+def no_entries(request: httpx.Request, answer: bytes) -> bytes | None:
+    return encode([]) if request.url.path.endswith("/entries") else None
+
+
+def invented_entries(request: httpx.Request, answer: bytes) -> bytes | None:
+    return encode([os.urandom(32)]) if request.url.path.endswith("/entries") and "start=0" in str(request.url) else None
+
+
+@pytest.mark.parametrize("change", [one_a_page, no_entries, invented_entries, mailbox(hide)])
+async def test_the_log_is_complete_whatever_the_first_node_keeps_back(
+    node: OneNode, practice: Practice, patient: Patient, change: Change
+) -> None:
+    reader = granted.reader_for(practice, patient.made.grant_id)
+    for _ in range(3):
+        await reader.read(patient.records[:1], "treatment", "visit")
+    async with behind(node, change) as network:
+        report = await Owner(network, practice.clock, patient.owner.keys).audit([patient.made])
+    assert (report.entries_on_chain, report.entries_opened, report.findings) == (3, 3, [])
+
+
+async def test_entries_that_no_node_lists_are_named(node: OneNode, practice: Practice, patient: Patient) -> None:
+    await granted.reader_for(practice, patient.made.grant_id).read(patient.records[:1], "treatment", "visit")
+    liar = Liar(node.url, no_entries)
+    async with await TwoFaces.join([LIAR], node.home.genesis(), transport=liar) as network:
+        report = await Owner(network, practice.clock, patient.owner.keys).audit([patient.made])
+    assert "log.entries_missing" in [finding.code for finding in report.findings]
+
+
+async def test_an_entry_made_while_the_owner_looks_is_part_of_the_look(node: OneNode, practice: Practice, patient: Patient) -> None:
+    """The grant counts an entry that came after the list: the rest of the list is fetched, no finding is made of it."""
+    reader = granted.reader_for(practice, patient.made.grant_id)
+    await reader.read(patient.records[:1], "treatment", "first")
+    looks = 0
+
+    async with behind(node, lambda request, answer: None) as network:
+        owner = Owner(network, practice.clock, patient.owner.keys)
+        honest = network.nodes[0].entries
+
+        async def entries(grant_id: bytes, start: int = 0) -> list[bytes]:
+            nonlocal looks
+            found = await honest(grant_id, start)
+            looks += 1
+            if looks == 2:
+                await reader.read(patient.records[:1], "treatment", "meanwhile")
+            return found
+
+        network.nodes[0].entries = entries  # type: ignore[method-assign]  # the moment in between is what this is about
+        report = await owner.audit([patient.made])
+    assert (report.entries_on_chain, report.entries_opened, report.findings) == (2, 2, [])
+
+
+def test_a_card_is_replaced_well_before_it_ends() -> None:
+    assert DAY_MS < CARD_RENEW_MS < 30 * DAY_MS
