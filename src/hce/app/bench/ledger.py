@@ -106,7 +106,7 @@ def ledger_figures(
     usages: list[tuple[float, list[Usage]]],
     sent: tuple[float, float],
 ) -> Figures:
-    """Pure. Rates count blocks that arrived while sending went on, after the first of them: its interval began before."""
+    """Rates count blocks that arrived while sending went on, after the first of them: its interval began before."""
     start, ended = sent
     during = [place for place, block in enumerate(blocks) if start < block.seen_s <= ended]
     counted = [blocks[place] for place in during[1:]]
