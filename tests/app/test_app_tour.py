@@ -11,17 +11,37 @@ from hce.app.tour.canary import canaries_of, find_in_files
 from hce.app.tour.patient import choose_bundle, patient_of, resources_of
 from hce.app.tour.story import EXPECTED, percentile, promises_broken
 
-KEPT = EXPECTED | {"records_written": 3, "log_entries_on_chain": 2, "log_entries_opened": 2}
+KEPT = {key: min(value) if isinstance(value, frozenset) else value for key, value in EXPECTED.items()} | {
+    "nodes": 1,
+    "records_written": 3,
+    "log_entries_on_chain": 2,
+    "log_entries_opened": 2,
+    "finality_ms": {"p50": 900, "p95": 1_000},
+}
 
 
 def test_a_result_with_every_promise_is_kept() -> None:
     assert promises_broken(KEPT) == []
 
 
-@pytest.mark.parametrize("key", sorted(KEPT))
+@pytest.mark.parametrize("key", sorted(KEPT.keys() - {"nodes"}))
 def test_each_promise_alone_breaks_the_tour(key: str) -> None:
     assert promises_broken(KEPT | {key: "accepted"}) != []
     assert promises_broken({name: value for name, value in KEPT.items() if name != key}) != []
+    assert promises_broken(KEPT | {key: None}) != []
+
+
+def test_either_way_of_refusing_after_a_revocation_is_kept() -> None:
+    for code in ("release.grant_revoked", "release.revoke_seen"):
+        assert promises_broken(KEPT | {"release_after_revoke": code}) == []
+
+
+def test_a_tour_that_timed_nothing_is_broken() -> None:
+    assert promises_broken(KEPT | {"finality_ms": {"p50": None, "p95": None}}) == ["finality_ms"]
+
+
+def test_a_finding_in_the_log_breaks_the_tour_though_all_entries_are_explained() -> None:
+    assert promises_broken(KEPT | {"log_complete": False}) == ["log_complete"]
 
 
 def test_an_empty_log_is_not_a_complete_one() -> None:

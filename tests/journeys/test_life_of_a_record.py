@@ -45,7 +45,7 @@ def test_the_tour_keeps_every_promise_on_a_network_of_its_own() -> None:
     result = json.loads(told.stdout)
     assert result["nodes"] == 1
     assert result["records_written"] >= 10
-    assert result["log_entries_on_chain"] == result["log_entries_opened"] == 2
+    assert result["log_entries_on_chain"] == result["log_entries_opened"] == 3
     assert result["plaintext_found_on_nodes"] == 0
     assert set(result["finality_ms"]) == {"p50", "p95"}
 

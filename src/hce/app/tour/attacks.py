@@ -6,9 +6,9 @@ import asyncio
 import os
 import time
 
-from msgspec import structs
+from msgspec import Struct, structs
 
-from hce.app.tour.stage import DAY_MS, FIRST_DAY, LAST_DAY, Person, Practice, Result, Stage, Tell, new_person, refusal
+from hce.app.tour.stage import DAY_MS, FIRST_DAY, LAST_DAY, Language, Person, Practice, Result, Stage, Tell, new_person, refusal
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.service.sdk.author import Author
@@ -17,7 +17,7 @@ from hce.service.sdk.reading import CheckedRecord
 from hce.service.terms.grants import release_message
 from hce.service.terms.records import ContentItem
 from hce.service.vault.compartments import make_card
-from hce.service.vault.granting import PreparedAccess, make_access, make_grant
+from hce.service.vault.granting import PreparedAccess, make_access, make_grant, make_release_request
 from hce.service.vault.sealing import AuthoringSession, make_batch
 
 EXPIRY_POLL_S = 0.5
@@ -61,20 +61,76 @@ async def read_without_grant(stage: Stage, practice: Practice, tell: Tell) -> st
     return code
 
 
-async def at_the_keyholders(practice: Practice, reader: Reader, tell: Tell) -> Result:
+class Entered(Struct, frozen=True):
+    """A final access entry with everything the keyholders were shown for it."""
+
+    reader: Reader
+    prepared: PreparedAccess
+    checked: list[CheckedRecord]
+
+
+async def enter(practice: Practice, reader: Reader) -> Entered:
+    """An access entry that is final and for which the keyholders have released."""
+    entered = await _prepare(practice, reader)
+    await reader.enter(entered.prepared)
+    await ask_again(entered)
+    return entered
+
+
+async def ask_again(entered: Entered) -> None:
+    """Asks the keyholders themselves, with an entry that was final and good before."""
+    await entered.reader.ask_keyholders(entered.prepared, entered.reader.release_request(entered.prepared, entered.checked))
+
+
+async def at_the_keyholders(practice: Practice, reader: Reader, tell: Tell) -> tuple[Result, Entered]:
     """Under a real grant: asking before the entry is final, and replaying a final opening towards another key."""
+    early = await _prepare(practice, reader)
+    result: Result = {"release_before_final": await refusal(lambda: ask_again(early))}
+    tell("tour.before_final", code=result["release_before_final"])
+    await reader.enter(early.prepared)
+    await ask_again(early)
+    thief = structs.replace(early.prepared, response_key=OpeningKey.from_seed(os.urandom(32)))
+    result["replayed_opening"] = await refusal(lambda: _replay(practice.person, reader, thief, early.checked))
+    tell("tour.replayed", code=result["replayed_opening"])
+    return result, early
+
+
+async def uncertified_author(stage: Stage, practice: Practice, language: Language, tell: Tell) -> Result:
+    """A certified organisation commits a record whose author nobody certified. The chain cannot see authors; owner and keyholders do."""
+    network = stage.network
+    person = new_person(network, language)
+    keys = person.owner.keys
+    digests = {"owner_digest": keys.owner_digest.hex(), "recovery_digest": keys.recovery_digest.hex()}
+    await stage.hospital.post("/v1/compartments", digests)
+    card, token = (await person.owner.card()).card, person.owner.token(practice.org_id, 1)
+    quack = SigningKey(os.urandom(32))
+    session = AuthoringSession(network.chain, practice.org_id, os.urandom(32), quack, card, network.genesis.keyholders)
+    record = session.seal([ContentItem("note", "text/plain", b"trust me")], "document", "2026-01-01", _now_ms())
+    batch = make_batch([session], len(network.genesis.nodes))
+    await Author(network, practice.org_id, practice.key).publish(batch, {token.token.feed: token})
+
+    refused = (await person.owner.read_own()).refused.get(record.record_id)
+    made = await person.owner.grant(practice.ask(), lasts_ms=DAY_MS, date_from=FIRST_DAY, date_to=LAST_DAY)
+    reader = await practice.accept(made)
+    (listed,) = (await reader.listing())[record.record_id]
+    prepared = make_access(made.body, practice.credential_id, [record.record_id], "treatment", "who wrote this")
+    await reader.enter(prepared)
+    wanted = {record.record_id: (listed.opening, record.envelope)}
+    request = make_release_request(prepared, made.body, made.owner_signature, wanted, practice.person)
+    result: Result = {
+        "read_of_uncertified_author": "opened" if refused is None else refused.code,
+        "release_of_uncertified_author": await refusal(lambda: reader.ask_keyholders(prepared, request)),
+    }
+    tell("tour.uncertified_author", owner=result["read_of_uncertified_author"], nodes=result["release_of_uncertified_author"])
+    return result
+
+
+async def _prepare(practice: Practice, reader: Reader) -> Entered:
     listing = await reader.listing()
     names = sorted(listing)[:3]
     prepared = make_access(reader.parcel.body, practice.credential_id, names, "treatment", "second look")
     checked, _ = await reader.check(names, listing)
-    result: Result = {"release_before_final": await refusal(lambda: _ask(reader, prepared, checked))}
-    tell("tour.before_final", code=result["release_before_final"])
-    await reader.enter(prepared)
-    await _ask(reader, prepared, checked)
-    thief = structs.replace(prepared, response_key=OpeningKey.from_seed(os.urandom(32)))
-    result["replayed_opening"] = await refusal(lambda: _replay(practice.person, reader, thief, checked))
-    tell("tour.replayed", code=result["replayed_opening"])
-    return result
+    return Entered(reader, prepared, checked)
 
 
 async def read_after_expiry(reader: Reader, tell: Tell) -> str:
@@ -86,10 +142,6 @@ async def read_after_expiry(reader: Reader, tell: Tell) -> str:
     code = await refusal(lambda: reader.read(names, "treatment", "too late"))
     tell("tour.after_expiry", code=code)
     return code
-
-
-async def _ask(reader: Reader, prepared: PreparedAccess, checked: list[CheckedRecord]) -> None:
-    await reader.ask_keyholders(prepared, reader.release_request(prepared, checked))
 
 
 async def _replay(person: SigningKey, reader: Reader, thief: PreparedAccess, checked: list[CheckedRecord]) -> None:
