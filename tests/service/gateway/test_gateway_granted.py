@@ -18,7 +18,7 @@ from hce.service.gateway.granted import FIRST_PAUSE_MS, MAX_TRIES, collect
 from hce.service.gateway.practice import Practice
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.owner import OfferedGrant, Owner
-from hce.service.terms.grants import AccessRequest, inbox_address
+from hce.service.terms.grants import AccessRequest
 from hce.service.terms.mailbox import MailItem, MailPage
 from hce.service.terms.payloads import CompartmentOpen
 from hce.service.terms.states import key_grant
@@ -110,12 +110,13 @@ def with_another_payer(body: HealthBody, practice: Practice) -> HealthBody:
 async def test_a_transaction_that_does_something_else_is_not_countersigned(
     practice: Practice, changed: Callable[[HealthBody, Practice], HealthBody], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = await offered(await opened_owner(practice), await asked(practice))
+    owner = await opened_owner(practice)
+    made = await offered(owner, await asked(practice))
     (item,) = await inbox_of(practice)
     offer = decode_as(OfferedGrant, item.data)
     body = changed(decode_as(HealthBody, decode_as(SignedHealthTx, offer.grant_tx).body_bytes), practice)
     signers = [] if body.kind == "compartment.open" else [("revoke_key", made.revoke_key)]
-    await leave(practice, OfferedGrant(sign_tx(body, signers), offer.parcel))
+    await owner.leave(practice.org_id, OfferedGrant(sign_tx(body, signers), offer.parcel))
     submitted: list[bytes] = []
 
     async def submit(raw: bytes, name: bytes) -> None:
@@ -127,16 +128,13 @@ async def test_a_transaction_that_does_something_else_is_not_countersigned(
     assert len(submitted) == 1, "the honest offer alone"
 
 
-async def leave(practice: Practice, offer: OfferedGrant) -> None:
-    await practice.network.nodes[0].mailbox("post", [inbox_address(practice.org_id), encode(offer)])
-
-
 async def test_somebody_elses_revoke_key_is_not_paid_for(practice: Practice) -> None:
-    made = await offered(await opened_owner(practice), await asked(practice))
+    owner = await opened_owner(practice)
+    made = await offered(owner, await asked(practice))
     (item,) = await inbox_of(practice)
     offer = decode_as(OfferedGrant, item.data)
     body = decode_as(HealthBody, decode_as(SignedHealthTx, offer.grant_tx).body_bytes)
-    await leave(practice, OfferedGrant(sign_tx(body, [("revoke_key", SigningKey(os.urandom(32)))]), offer.parcel))
+    await owner.leave(practice.org_id, OfferedGrant(sign_tx(body, [("revoke_key", SigningKey(os.urandom(32)))]), offer.parcel))
     found = await collect(practice)
     assert found.grants == [made.grant_id.hex()]
     assert list(found.refused.values()) == ["grant.not_as_asked"]

@@ -153,8 +153,12 @@ class Owner:
         valid_until = await self._network.head() + self._network.genesis.params.replay_window
         body = make_body(self._network.chain, "grant.open", made.public, org_id, valid_until)
         offer = OfferedGrant(sign_tx(body, [("revoke_key", made.revoke_key)]), made.parcel)
-        _require_one(await self._network.every_node(lambda node: self._post(node, org_id, encode(offer))))
+        await self.leave(org_id, offer)
         return made
+
+    async def leave(self, org_id: bytes, offer: OfferedGrant) -> None:
+        """Puts an offer into the inbox of a certified organisation at every node; at least one took it."""
+        _require_one(await self._network.every_node(lambda node: self._post(node, org_id, encode(offer))))
 
     async def wait_granted(self, made: MadeGrant, wait_s: float = GRANT_WAIT_S) -> GrantState:
         """The proven grant, once it is final."""
