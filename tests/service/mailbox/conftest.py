@@ -115,6 +115,19 @@ class Post:
         read = mailbox.MailboxRead(**(fields | changes))
         return mailbox.SignedRead(read, signer.sign(mailbox.read_message(read)))
 
+    def card(self, signer: SigningKey | None = None, **changes: Any) -> grants.SignedCard:
+        now_ms = self.clock.value_ms
+        fields: dict[str, Any] = {
+            "chain": CHAIN,
+            "compartment_id": self.compartment_id,
+            "version": 0,
+            "owner_key": self.owner.public,
+        }
+        fields |= {"reading_epoch": 0, "reading_key": bytes(1216), "root_key": bytes(1216)}
+        fields |= {"feed_read_key": self.feed_reader.public, "issued_ms": now_ms, "expires_ms": now_ms + grants.CARD_LIFE_MS}
+        card = grants.ContactCard(**(fields | changes))
+        return grants.SignedCard(card, (signer or self.owner).sign(grants.card_message(card)))
+
     def post(self, data: bytes, signer: SigningKey | None = None, **changes: Any) -> mailbox.SignedPost:
         fields: dict[str, Any] = {"chain": CHAIN, "node": 0, "org_id": self.org_id, "data": data, "time_ms": self.clock.value_ms}
         fields |= {"owner": mailbox.Ownership(self.compartment_id, self.owner.public), "nonce": self.nonce()}

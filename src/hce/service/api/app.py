@@ -40,6 +40,7 @@ def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
         ("GET", "/v1/shards/{cid}", records.shard),
         ("POST", "/v1/shards", records.shards),
         ("POST", "/v1/mailbox/{operation}", records.mailbox),
+        ("GET", "/v1/cards/{address}", records.card),
         ("POST", "/v1/release", records.release),
     ]
 

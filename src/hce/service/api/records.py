@@ -10,7 +10,7 @@ from hce.foundation.types.errors import NotFound
 from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
 from hce.service.http import cbor, encoded, hex_param, read_body
-from hce.service.terms.grants import ReleaseRequest
+from hce.service.terms.grants import ReleaseRequest, SignedCard
 from hce.service.terms.intake import IntakeBatch
 from hce.service.terms.mailbox import SignedAct, SignedPost, SignedRead
 
@@ -21,6 +21,7 @@ MAX_MAIL_BYTES = 64 << 10
 MAX_RELEASE_BYTES = 1 << 20
 """A release request of 1,000 records has about 600 KiB."""
 CID_BYTES = 36
+DIGEST_BYTES = 32
 MAX_SHARDS_REQUEST_BYTES = 16 + MAX_ASKED * (CID_BYTES + 8)
 
 
@@ -55,7 +56,16 @@ class RecordsFace:
                 return cbor(await self._node.worker(lambda: mailbox.act(decode_as(SignedAct, body))))
             case "post":
                 return cbor(await self._node.worker(lambda: mailbox.post(decode_as(SignedPost, body))))
+            case "card":
+                return cbor(await self._node.worker(lambda: mailbox.put_card(decode_as(SignedCard, body))))
         raise NotFound("mailbox operation")
+
+    async def card(self, request: Request) -> Response:
+        address = hex_param(request, "address", DIGEST_BYTES)
+        found = await self._node.worker(self._node.mailbox.card, address)
+        if found is None:
+            raise NotFound("card", address=address.hex())
+        return cbor(found)
 
     async def release(self, request: Request) -> Response:
         body = await read_body(request, MAX_RELEASE_BYTES)

@@ -23,10 +23,10 @@ from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
 from hce.service.terms import payloads
 from hce.service.terms.certification import CredentialNotCertified, require_credential, require_organisation
-from hce.service.terms.grants import ContactCard, SignedCard, SignedToken, feed_address
+from hce.service.terms.grants import CLOCK_SKEW_MS, ContactCard, SignedCard, SignedToken, feed_address
 from hce.service.terms.payloads import CompartmentOpen, CredentialBody, OrganisationCertificate, Power
 from hce.service.terms.states import CredentialState, key_compartment, key_credential, key_organisation
-from hce.service.vault.compartments import CLOCK_SKEW_MS, verify_card, verify_token
+from hce.service.vault.compartments import verify_card, verify_token
 from hce.service.vault.errors import CardInvalid
 
 STAFF_LIFE_MS = 365 * 24 * 3_600_000

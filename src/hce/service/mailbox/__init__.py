@@ -1,6 +1,7 @@
 """The node's mailbox: everything of people that must be deletable, addressed by opaque ids, bounded in size and age.
 
     places.py    which compartment a feed or log belongs to: only its current owner key acts as owner
+    cards.py     the newest contact card of each feed
     inbox.py     organisations' inboxes: the oldest makes room, nobody fills one alone
     nonces.py    signed requests seen, by asker
     rules.py     pure: who may read, write and erase what; which lane a feed entry takes

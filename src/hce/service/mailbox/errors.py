@@ -17,6 +17,19 @@ class WrongNode(Refused):
     code = "mailbox.wrong_node"
 
 
+class CardOutsideDates(Refused):
+    """A contact card from another time, or with a longer life than cards have."""
+
+    code = "mailbox.card_outside_dates"
+
+
+class CardOlder(Refused):
+    """A newer card is kept for that feed."""
+
+    code = "mailbox.card_older"
+    status = 409
+
+
 class NotCurrentOwner(Refused):
     """The key that asks as owner is not the owner key of the compartment it names, or the place does not belong to it."""
 

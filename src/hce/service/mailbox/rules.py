@@ -111,12 +111,16 @@ def lane_of(
 
 def check_moment(chain: bytes, node: int, time_ms: int, here: Here) -> None:
     """Signed for this network and node, and now."""
-    if chain != here.chain:
-        raise WrongChain(expected=here.chain.hex(), actual=chain.hex())
+    require_chain(chain, here)
     if node != here.node:
         raise WrongNode(expected=here.node, actual=node)
     if abs(here.now_ms - time_ms) > here.fresh_ms:
         raise Stale(now_ms=here.now_ms, time_ms=time_ms, fresh_ms=here.fresh_ms)
+
+
+def require_chain(chain: bytes, here: Here) -> None:
+    if chain != here.chain:
+        raise WrongChain(expected=here.chain.hex(), actual=chain.hex())
 
 
 def _check_signature(

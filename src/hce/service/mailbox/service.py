@@ -17,7 +17,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import inbox, places, records, replica, streams
+from hce.service.mailbox import cards, inbox, places, records, replica, streams
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.mailbox.nonces import SeenNonces
@@ -25,7 +25,7 @@ from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
 from hce.service.mailbox.records import Content, Delivered
 from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_post, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
-from hce.service.terms.grants import SignedToken
+from hce.service.terms.grants import SignedCard, SignedToken
 from hce.service.terms.intake import FeedPost
 from hce.service.terms.mailbox import (
     DeletionReceipt,
@@ -42,7 +42,7 @@ from hce.service.terms.mailbox import (
 )
 
 _DEPOSITS, _SERIALS = "deposits", "serials"
-TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, *places.TABLES, *inbox.TABLES, _DEPOSITS, _SERIALS)
+TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, *places.TABLES, *inbox.TABLES, *cards.TABLES, _DEPOSITS, _SERIALS)
 DEPOSIT_AGE_MS = 7 * DAY_MS
 """How long the answer to a deposit is remembered for a sender who repeats it."""
 SWEEP_ADDRESSES = 1_000
@@ -178,6 +178,21 @@ class Mailbox:
         with self._store.write() as batch:
             _drop_old(batch, "inbox", address, self._quotas.inbox, here.now_ms)
             inbox.put(batch, address, post.owner.compartment_id, post.data, here.now_ms, self._quotas.inbox)
+
+    def put_card(self, signed: SignedCard) -> None:
+        """Keep a card for authors to fetch, if no newer one is kept. Refusals: `cards.check`, `cards.put`."""
+        here = self._here()
+        with self._state() as final:
+            cards.check(final, signed, here)
+        with self._store.write() as batch:
+            cards.put(batch, signed, self._quotas.places)
+
+    def card(self, address: bytes) -> SignedCard | None:
+        """The newest card of a feed while it is alive and its owner key is the compartment's."""
+        with self._store.read() as snapshot:
+            kept = cards.get(snapshot, address)
+        with self._state() as final:
+            return kept if kept is not None and cards.in_force(final, kept, self._clock.now_ms()) else None
 
     def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
         """A sealed receipt into a compartment's log, durable on return; False when that item was there."""

@@ -27,6 +27,10 @@ from hce.service.terms.payloads import GrantOpen, grant_id
 from hce.service.terms.records import PolicyBody
 
 MAX_RECORDS_PER_ENTRY = 1_000
+CARD_LIFE_MS = 30 * 24 * 3_600_000
+"""A card is dead after 30 days (protocol section 4), so that an author never seals to a key long given up."""
+CLOCK_SKEW_MS = 5 * 60_000
+"""How far ahead the clock of the owner's phone may be."""
 Purpose = Literal["treatment", "payment", "research", "second-opinion", "own-use"]
 
 

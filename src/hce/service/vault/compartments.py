@@ -24,6 +24,8 @@ from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey, verify
 from hce.service.terms import payloads
 from hce.service.terms.grants import (
+    CARD_LIFE_MS,
+    CLOCK_SKEW_MS,
     ContactCard,
     SignedCard,
     SignedToken,
@@ -39,11 +41,6 @@ from hce.service.vault.errors import CardInvalid, TokenInvalid
 Random: TypeAlias = Callable[[int], bytes]
 """n -> n random bytes. `os.urandom` except where vectors are made."""
 SYSTEM_RANDOM: Random = os.urandom
-
-CARD_LIFE_MS = 30 * 24 * 3_600_000
-"""A card is dead after 30 days (protocol section 4), so that an author never seals to a key long given up."""
-CLOCK_SKEW_MS = 5 * 60_000
-"""How far ahead the clock of the owner's phone may be."""
 
 
 class CompartmentKeys:
