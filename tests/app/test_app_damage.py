@@ -47,6 +47,18 @@ def test_each_way_damages_shards(home: Home, way: str) -> None:
     assert whole(home) < 5
 
 
+def test_shards_written_behind_a_hole_are_found_too(home: Home) -> None:
+    """A pack that is deleted under a running store is written on where it stood: the file begins with a hole."""
+    with PackStore.open(home.node(2) / "data" / "packs") as packs:
+        damage_shards(home, 2, "delete")
+        late = b"late" * 100
+        packs.put_many([(cid_of_raw(late), late)])
+        assert shards_of(home, 2) == {cid_of_raw(late): late}
+        assert damage_shards(home, 2, "flip") == 1
+        with pytest.raises(HceError):
+            packs.get(cid_of_raw(late))
+
+
 def test_one_shard_can_be_damaged_and_put_back(home: Home) -> None:
     originals = shards_of(home, 2)
     assert damage_shards(home, 2, "flip", frozenset({cid_of_raw(SHARDS[3])})) == 1

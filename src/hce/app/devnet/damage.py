@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from hce.app.devnet.home import Home
-from hce.foundation.codec.cid import RAW
+from hce.foundation.codec.cid import RAW, cid_of_raw
 from hce.foundation.store.packs import PackRecord, walk_pack
 
 Way = Literal["flip", "truncate", "delete", "swap"]
@@ -33,7 +33,8 @@ def damage_shards(home: Home, index: int, way: Way, only: frozenset[bytes] | Non
     found = [(path, record) for path, record, _ in _shards(home, index) if only is None or record.cid in only]
     if only is not None or way == "flip":
         for path, record in found:
-            _write(path, record.offset + record.length // 2, _flipped(path, record))
+            if cid_of_raw(_read(path, record)) == record.cid:
+                _write(path, record.offset + record.length // 2, _flipped(path, record))
     elif way == "truncate":
         for path in packs_of(home, index):
             os.truncate(path, path.stat().st_size // 2)

@@ -251,16 +251,18 @@ class PackRecord(NamedTuple):
 
 
 def walk_pack(path: Path) -> Iterator[PackRecord]:
-    """The records of one pack file from its beginning up to the first damaged header. For tools; verifies no payload."""
-    with path.open("rb") as file:
-        offset = 0
-        while len(header := file.read(HEADER_BYTES)) == HEADER_BYTES:
+    """The records of one pack file, past damage and holes too. For tools; reads the whole file and verifies no payload."""
+    content = path.read_bytes()
+    offset = content.find(MAGIC)
+    while offset >= 0:
+        header = content[offset : offset + HEADER_BYTES]
+        start = offset + 1
+        if len(header) == HEADER_BYTES:
             _, length, cid = _HEADER.unpack(header[: _HEADER.size])
-            if header != _header(cid, length):
-                return
-            yield PackRecord(cid, offset + HEADER_BYTES, length)
-            offset += HEADER_BYTES + length
-            file.seek(offset)
+            if header == _header(cid, length):
+                yield PackRecord(cid, offset + HEADER_BYTES, length)
+                start = offset + HEADER_BYTES + length
+        offset = content.find(MAGIC, start)
 
 
 def _plan(blobs: dict[Cid, bytes], pack: int, end: int, max_pack_bytes: int) -> dict[Cid, _Place]:
