@@ -19,7 +19,7 @@ from tests.service.contracts.world import CHAIN, World, bytes32, key
 from hce.foundation.store.journal import HEALTH
 from hce.service.contracts.health import apply, check_stateless
 from hce.service.contracts.health.steps import count_steps
-from hce.service.terms.payloads import CompartmentRotate, CredentialRevoke, owner_digest
+from hce.service.terms.payloads import AnchorPost, CompartmentRotate, CredentialRevoke, owner_digest
 from hce.service.terms.transactions import HealthTx, parse
 
 
@@ -37,6 +37,7 @@ def main() -> None:
 
 def transactions(world: World) -> list[tuple[str, HealthTx]]:
     """One of each kind on its most expensive way to success, in a network of nine; batches of three sizes."""
+    world.next_block(blocks=world.params.anchor_blocks)
     world.certify("clinic")
     world.certify("lab")
     for voter in range(5):
@@ -58,6 +59,7 @@ def transactions(world: World) -> list[tuple[str, HealthTx]]:
         ("grant.open", world.open_grant("new", world.grant("new"), "clinic")),
         ("grant.revoke", world.revoke_grant("g", granted)),
         ("access.open", world.access("g", granted, bytes32("access"), "clinic")),
+        ("anchor.post", world.tx("anchor.post", AnchorPost(0, 1, bytes32("anchor")), [("node", "node 8 service")])),
     ]
 
 

@@ -20,6 +20,7 @@ from tests.service.contracts.world import ALL_POWERS, CHAIN, World, bytes32, key
 from hce.foundation.codec.dagcbor import decode_as
 from hce.service.contracts.health import CONTRACTS, steps_of
 from hce.service.terms.payloads import (
+    AnchorPost,
     CompartmentRotate,
     CredentialRevoke,
     RecordBatch,
@@ -67,6 +68,8 @@ def story(world: World) -> Any:
     revoke = CredentialRevoke(made_by(world, b"cred/"), "left")
     yield "revoke the credential", world.tx("credential.revoke", revoke, [("organisation", "clinic")])
     yield "revoke the organisation", world.vote_revoke("clinic", 0)
+    world.next_block(blocks=world.params.anchor_blocks)
+    yield "anchor the first period", world.tx("anchor.post", AnchorPost(0, 2, bytes32("anchor")), [("node", "node 0 service")])
 
 
 def made_by(world: World, prefix: bytes) -> bytes:

@@ -68,16 +68,29 @@ def sealed_root(count: int, head: Digest) -> Digest:
 
 def proof_of_hashes(hashes: Sequence[Digest], index: int) -> ListProof:
     """Proof for the leaf hash at `index`; IndexError outside of the list."""
-    if not 0 <= index < len(hashes):
+    return proof_from_levels(tree_levels(hashes), index)
+
+
+def tree_levels(hashes: Sequence[Digest]) -> list[list[Digest]]:
+    """The whole tree over leaf hashes, leaves first: for many proofs of one list."""
+    levels = [list(hashes)]
+    while len(levels[-1]) > 1:
+        levels.append(_level_above(levels[-1]))
+    return levels
+
+
+def proof_from_levels(levels: list[list[Digest]], index: int) -> ListProof:
+    """Proof for the leaf hash at `index` of `tree_levels`; IndexError outside of the list."""
+    if not 0 <= index < len(levels[0]):
         raise IndexError("no such item in the list")
     path: list[Digest] = []
-    level, position = list(hashes), index
-    while len(level) > 1:
+    position = index
+    for level in levels[:-1]:
         sibling = position ^ 1
         if sibling < len(level):
             path.append(level[sibling])
-        level, position = _level_above(level), position >> 1
-    return ListProof(index=index, count=len(hashes), path=tuple(path))
+        position >>= 1
+    return ListProof(index=index, count=len(levels[0]), path=tuple(path))
 
 
 def head_from_path(leaf: Digest, proof: ListProof) -> Digest | None:

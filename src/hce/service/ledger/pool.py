@@ -2,7 +2,7 @@
 
     revoke    revocations: no payer; stays open whatever the others do
     rotate    rotations of compartments: no payer
-    node      votes of super nodes: no payer, so many of each node
+    node      votes and anchors of super nodes: no payer, so many of each node
     paid      everything an organisation's tank pays for
     value     signed Ethereum transfers
 
@@ -34,6 +34,7 @@ LANE_OF_UNPAID = {
     "compartment.rotate": "rotate",
     "organisation.vote": "node",
     "organisation.revoke": "node",
+    "anchor.post": "node",
 }
 """Exactly the kinds of `terms.transactions.UNPAID_KINDS`."""
 

@@ -10,7 +10,7 @@ from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import signing_bytes
 from hce.foundation.crypto.threshold import Capsule, Partial
-from hce.foundation.proofs.listhash import list_root
+from hce.foundation.proofs.listhash import ListProof, list_root
 from hce.foundation.types.scalars import (
     Bytes32,
     ChainId,
@@ -192,6 +192,14 @@ class SignedReceipt(Struct, frozen=True, array_like=True):
     signature: Signature
 
 
+class AnchorProof(Struct, frozen=True, array_like=True):
+    """Where a receipt stands among those its node wrote in one period."""
+
+    period: Height
+    proof: ListProof
+    """Under the root of the node's `AnchorState` for that period."""
+
+
 def card_message(card: ContactCard) -> bytes:
     return signing_bytes("card", card.chain, card)
 
@@ -206,6 +214,11 @@ def grant_message(body: GrantBody) -> bytes:
 
 def receipt_message(receipt: ReleaseReceipt) -> bytes:
     return signing_bytes("receipt", receipt.chain, receipt)
+
+
+def receipt_leaf(signed: SignedReceipt) -> bytes:
+    """What an anchor's list holds of a receipt. The salt of its access body keeps everybody else from guessing it."""
+    return digest("hce/receipt-leaf/1", signed)
 
 
 def grant_commitment(body: GrantBody) -> bytes:

@@ -10,7 +10,18 @@ from msgspec import Meta, Struct
 from hce.foundation.crypto.hashing import digest, keccak256
 from hce.foundation.crypto.sign import signing_bytes
 from hce.foundation.proofs.listhash import list_root
-from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, NodeIndex, PublicKey, SealKey, Signature, TimeMs
+from hce.foundation.types.scalars import (
+    MAX_SAFE_INT,
+    Bytes32,
+    Cid,
+    Digest,
+    Height,
+    NodeIndex,
+    PublicKey,
+    SealKey,
+    Signature,
+    TimeMs,
+)
 
 Power = Literal["claims", "emergency", "read", "research", "write"]
 Powers = Annotated[list[Power], Meta(max_length=5)]
@@ -21,6 +32,8 @@ Reason = Annotated[str, Meta(max_length=200)]
 
 MAX_RECORDS_PER_BATCH = 600
 """Records one `record.commit` may carry."""
+ANCHOR_LATE_PERIODS = 144
+"""How many periods after the one that has just ended an anchor is still taken: a day of ten-minute periods, for a node that was down."""
 
 
 class OrganisationCertificate(Struct, frozen=True, array_like=True):
@@ -118,6 +131,15 @@ class GrantRevoke(Struct, frozen=True, array_like=True):
 class AccessOpen(Struct, frozen=True, array_like=True):
     grant_id: Bytes32
     commitment: Digest
+
+
+class AnchorPost(Struct, frozen=True, array_like=True):
+    """A node's word on all release receipts it wrote in one period of `Params.anchor_blocks` heights: how many, and their list hash."""
+
+    period: Height
+    """Height of a receipt, divided by `anchor_blocks` without remainder."""
+    count: Annotated[int, Meta(ge=1, le=MAX_SAFE_INT)]
+    root: Digest
 
 
 def org_id(chain: bytes, org_key: bytes) -> bytes:

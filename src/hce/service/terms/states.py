@@ -86,6 +86,15 @@ class EntryState(Struct, frozen=True, array_like=True):
     ordinal: int
 
 
+class AnchorState(Struct, frozen=True, array_like=True):
+    """What a node said of the release receipts it wrote in one period."""
+
+    count: int
+    root: Digest
+    height: Height
+    """Block the anchor stands in."""
+
+
 class KeyholderState(Struct, frozen=True, array_like=True):
     """The keyholders' public half of lock B."""
 
@@ -137,6 +146,11 @@ def key_grant(grant_id: bytes) -> bytes:
 
 def key_entry(entry_id: bytes) -> bytes:
     return b"entry/" + entry_id
+
+
+def key_anchor(service_key: bytes, period: int) -> bytes:
+    """By the node's key, as votes are: one for each node and period, for ever."""
+    return b"anchor/" + service_key + period.to_bytes(8, "big")
 
 
 KEY_KEYHOLDERS = b"keyholders"
@@ -207,6 +221,10 @@ class HealthReader:
 
     def entry(self, entry_id: bytes) -> EntryState | None:
         return self._read(EntryState, key_entry(entry_id))
+
+    def anchor(self, service_key: bytes, period: int) -> AnchorState | None:
+        """Of the node with this service key."""
+        return self._read(AnchorState, key_anchor(service_key, period))
 
     def keyholders(self) -> KeyholderState | None:
         return self._read(KeyholderState, KEY_KEYHOLDERS)

@@ -29,11 +29,12 @@ ROLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "grant.open": (("revoke_key", "payer"),),
     "grant.revoke": (("revoke_key",),),
     "access.open": (("reader", "payer"),),
+    "anchor.post": (("node",),),
 }
 """Kind -> the allowed role lists. A kind that is not here is refused."""
 
 UNPAID_KINDS = frozenset(kind for kind, lists in ROLES.items() if "payer" not in lists[0])
-"""Kinds that need no payer: revoking and recovering were prepaid, nodes' votes are bounded by subject."""
+"""Kinds that need no payer: revoking and recovering were prepaid, nodes' votes and anchors are bounded by subject."""
 
 
 class BadTransactionSignature(Refused):

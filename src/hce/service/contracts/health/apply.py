@@ -14,7 +14,7 @@ from msgspec import Struct
 from hce.foundation.codec.dagcbor import convert, encode
 from hce.foundation.store.journal import HEALTH, Journal
 from hce.foundation.types.errors import Malformed
-from hce.service.contracts.health import access, compartments, credentials, grants, records
+from hce.service.contracts.health import access, anchors, compartments, credentials, grants, records
 from hce.service.contracts.health.env import BlockEnv, HealthState
 from hce.service.contracts.health.errors import PayerMismatch, StepsExceeded
 from hce.service.contracts.health.steps import count_steps
@@ -47,6 +47,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = {
     "grant.open": Contract(payloads.GrantOpen, grants.check_grant, grants.open_grant),
     "grant.revoke": Contract(payloads.GrantRevoke, _nothing_more, grants.revoke_grant),
     "access.open": Contract(payloads.AccessOpen, _nothing_more, access.open_access),
+    "anchor.post": Contract(payloads.AnchorPost, _nothing_more, anchors.post_anchor),
 }
 """Exactly the kinds of `terms.transactions.ROLES`."""
 

@@ -203,3 +203,22 @@ class EntryExists(Refused):
 
     code = "entry.exists"
     status = 409
+
+
+class AnchorTooEarly(Refused):
+    """The period is not over: more receipts may come."""
+
+    code = "anchor.too_early"
+
+
+class AnchorTooLate(Refused):
+    """The period ended too long ago to be anchored."""
+
+    code = "anchor.too_late"
+
+
+class AnchorExists(Refused):
+    """This node has anchored this period: a list is said once."""
+
+    code = "anchor.exists"
+    status = 409

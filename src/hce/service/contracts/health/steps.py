@@ -7,7 +7,8 @@ The weights are measured by `bench/steps.py` (parsing, checks, execution, the st
 3.11, nine nodes, and set so that every kind is charged about two to three times its median. They bound the worst case, they do
 not price the average; a weight changes only with the rules version.
 
-    median us   vote 480, revoke 360, issue 176, revoke 119, compartment 116, rotate 112, grant 165, revoke 113, access 219
+    median us   vote 480, revoke 360, issue 176, revoke 119, compartment 116, rotate 112, grant 165, revoke 113, access 219,
+                anchor 99
     batches     1 record 629, 100 records 10,496, 600 records 63,829 (each record 106, each receipt 50)
 
 Votes are charged more than their median: a vote that takes effect rewrites the open votes of every node.
@@ -31,6 +32,7 @@ STEPS_OF_KIND: Final = {
     "grant.open": 200,
     "grant.revoke": 150,
     "access.open": 250,
+    "anchor.post": 150,
 }
 """Parsing, the contract itself, and writing its own keys."""
 STEPS_OF_SIGNATURE: Final = 150
