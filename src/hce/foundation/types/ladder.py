@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from hce.foundation.types.quorum import quorum
+
 MAX_NODES = 9
 """Super nodes of the network (white paper 6.1); the ladder knows no more."""
 
@@ -16,14 +18,15 @@ class Dispersal(NamedTuple):
 
 
 def ladder(n: int) -> Dispersal:
-    """Shards for n nodes: the content itself for 1, replicas for 2 and 3, then 2+2, 4+2 and 6+3. ValueError outside of 1..9."""
+    """Shards for n nodes: the content itself for 1, replicas for 2 and 3, then one shard on every node with k = quorum(n) - 1.
+
+    That is 2+2, 3+2, 4+2, 4+3, 5+3 and 6+3 for 4 to 9 nodes. A quorum then always holds one shard more than is needed, so whatever can
+    become final can also be admitted (docs/adr/0012). ValueError outside of 1..9.
+    """
     if not 1 <= n <= MAX_NODES:
         raise ValueError(f"the ladder knows 1 to {MAX_NODES} nodes")
-    if n <= 3:
-        return Dispersal(1, n - 1)
-    if n <= 5:
-        return Dispersal(2, 2)
-    return Dispersal(4, 2) if n <= 8 else Dispersal(6, 3)
+    k = 1 if n <= 3 else quorum(n) - 1
+    return Dispersal(k, n - k)
 
 
 def shards_to_admit(n: int) -> int:
