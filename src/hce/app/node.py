@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -310,8 +309,3 @@ class PortTaken(Refused):
 
     code = "port.taken"
     status = 409
-
-
-def data_folder(home: Path, index: int) -> Path:
-    """Where a node keeps what it writes; for tests that search it."""
-    return Home(home).node(index) / "data"
