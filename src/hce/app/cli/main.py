@@ -48,3 +48,6 @@ def main() -> None:
         if error.detail or shown:
             print(say("cli.detail", detail=" ".join(part for part in (error.detail, shown) if part)), file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a folder that cannot be read or written: the system says which and why
+        print(say("cli.system", reason=error.strerror or str(error), path=error.filename or "-"), file=sys.stderr)
+        sys.exit(1)
