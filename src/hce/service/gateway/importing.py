@@ -131,8 +131,8 @@ async def settle(practice: Practice, patient_id: str | None = None) -> int:
     written: list[tuple[WrittenRecord, list[bytes]]] = []
     dropped: list[bytes] = []
     if waiting:
+        height = await practice.network.head()  # before the states, which then are of this block or a later one
         reader = await practice.network.reader(*(key_record(one.record_id) for one in waiting))
-        height = practice.network.light.height
         for one in waiting:
             state = reader.record(one.record_id)
             if state is not None:
