@@ -20,6 +20,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 
+from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
 from hce.app.gossip import feed_pool
 from hce.foundation.crypto.sign import SigningKey
@@ -46,6 +47,7 @@ from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
 from hce.service.intake.arrivals import MARK_BLOCKS, Arrivals
 from hce.service.intake.service import Intake
+from hce.service.keyholders.anchoring import Anchoring
 from hce.service.keyholders.keyshare import load_share
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.keyholders.service import Keyholder
@@ -138,6 +140,10 @@ class RunningNode:
             revoked=revoked,
             **shared,
         )
+        anchoring = Anchoring(
+            chain=genesis.chain, service_key=service_key, params=genesis.params, state=final, periods=mailbox.periods
+        )
+        self._anchors = AnchorPosting(anchoring, self.ledger.check_tx, self._gossip, self._work)
         self._mailbox = mailbox
         self.finality = Finality()
         self.runtime = ConsensusRuntime(
@@ -200,6 +206,7 @@ class RunningNode:
 
     async def _block_is_final(self, block: Block, commit: Commit) -> None:
         self.finality.block_is_final()
+        self._anchors.block_is_final(block.header.height)
         if block.ledger.health_txs or block.header.height % MARK_BLOCKS == 0:
             await self._work(self._arrivals.look, block.header.height)
         revoked = revokes_of(parse_kind(block.ledger.health_txs, self._chain, "grant.revoke"))
@@ -220,9 +227,9 @@ class RunningNode:
                 feeding.cancel()
 
     async def tend(self) -> None:
-        """What a node does unasked, for as long as it runs: it scrubs its shards, fetches what it missed, drops old mail."""
+        """What a node does unasked, for as long as it runs: it scrubs shards, fetches what it missed, anchors receipts, drops old mail."""
         await self._work(self._arrivals.look, self.ledger.height)
-        await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._sweep())
+        await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep())
 
     async def _sweep(self) -> None:
         while True:

@@ -19,6 +19,7 @@ from hce.service.keyholders import errors
 from hce.service.keyholders.keyshare import load_share, write_share
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.keyholders.service import Keyholder
+from hce.service.mailbox.anchors import ReceiptLeaf
 from hce.service.mailbox.errors import AddressFull
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.quotas import Bounds, Quotas
@@ -227,7 +228,7 @@ def test_a_seen_revocation_stops_the_next_read_until_the_chain_itself_does(scene
 
 def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene) -> None:
     class RevokedMeanwhile:
-        def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
+        def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes, entered: ReceiptLeaf) -> bool:
             scene.revoked.add([scene.request.access.grant_id])
             return True
 
@@ -237,7 +238,7 @@ def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene)
 
 def test_a_revocation_that_became_final_and_was_forgotten_meanwhile_stops_it_too(scene: Scene) -> None:
     class FinalMeanwhile:
-        def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
+        def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes, entered: ReceiptLeaf) -> bool:
             scene.revoke_on_chain()
             return True
 

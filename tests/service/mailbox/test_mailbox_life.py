@@ -11,6 +11,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import verify
 from hce.service.mailbox import errors, inbox
+from hce.service.mailbox.anchors import ReceiptLeaf
 from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
 from hce.service.mailbox.service import Mailbox
 from hce.service.mailbox.slots import SLOT_BYTES
@@ -19,6 +20,7 @@ from hce.service.terms.certification import OrganisationNotCertified
 from hce.service.terms.grants import feed_address, log_address
 
 NAME = b"\x01" * 32
+LEAF = ReceiptLeaf(0, b"\x02" * 32)
 SMALL = Bounds(item_bytes=4_000, items=2, address_bytes=9_000, total_bytes=12_000, age_ms=DAY_MS)
 
 
@@ -276,8 +278,8 @@ def test_a_captured_post_does_not_come_back_after_it_was_dropped(people: Any, bo
 
 def test_a_log_item_is_kept_once(people: Any, box: Mailbox) -> None:
     address = log_address(*people.log_place)
-    assert box.append_log(address, people.compartment_id, b"\x03" * 32, b"sealed receipt")
-    assert not box.append_log(address, people.compartment_id, b"\x03" * 32, b"sealed again")
+    assert box.append_log(address, people.compartment_id, b"\x03" * 32, b"sealed receipt", LEAF)
+    assert not box.append_log(address, people.compartment_id, b"\x03" * 32, b"sealed again", LEAF)
     page = box.read(people.read("log", people.log_place, people.log_reader))
     assert isinstance(page, mailbox.MailPage)
     assert [item.data for item in page.items] == [b"sealed receipt"]
@@ -287,15 +289,15 @@ def test_a_full_log_takes_receipts_again_when_its_owner_drops_the_oldest(people:
     address, log = log_address(*people.log_place), Bounds(4_000, 2, 9_000, 12_000, None)
     with people.open(tmp_path / "m", quotas=Quotas(log=log)) as box:
         for number in (1, 2):
-            box.append_log(address, people.compartment_id, bytes([number]) * 32, b"receipt %d" % number)
+            box.append_log(address, people.compartment_id, bytes([number]) * 32, b"receipt %d" % number, LEAF)
         with pytest.raises(errors.AddressFull):
-            box.append_log(address, people.compartment_id, b"\x03" * 32, b"receipt 3")
+            box.append_log(address, people.compartment_id, b"\x03" * 32, b"receipt 3", LEAF)
         page = box.read(people.read("log", people.log_place, people.log_reader))
         assert isinstance(page, mailbox.MailPage)
         with pytest.raises(errors.BadSignature):
             box.act(people.act("drop-log", people.log_reader, place=people.log_place, number=page.items[0].seq))
         box.act(people.act("drop-log", place=people.log_place, number=page.items[0].seq))
-        assert box.append_log(address, people.compartment_id, b"\x03" * 32, b"receipt 3")
+        assert box.append_log(address, people.compartment_id, b"\x03" * 32, b"receipt 3", LEAF)
         page = box.read(people.read("log", people.log_place, people.log_reader))
         assert isinstance(page, mailbox.MailPage)
         assert [item.data for item in page.items] == [b"receipt 2", b"receipt 3"]
@@ -304,7 +306,7 @@ def test_a_full_log_takes_receipts_again_when_its_owner_drops_the_oldest(people:
 def test_bounds_are_named_and_hold_for_items_addresses_and_kinds(people: Any, tmp_path: Path) -> None:
     with people.open(tmp_path / "m", quotas=Quotas(log=SMALL)) as box:
         put = [
-            lambda data, at=at: box.append_log(at * 32, people.compartment_id, digest("item", data), data)
+            lambda data, at=at: box.append_log(at * 32, people.compartment_id, digest("item", data), data, LEAF)
             for at in (b"1", b"2", b"3")
         ]
         with pytest.raises(errors.ItemTooLarge):

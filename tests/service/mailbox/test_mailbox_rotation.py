@@ -8,6 +8,7 @@ import pytest
 
 from hce.foundation.crypto.sign import SigningKey
 from hce.service.mailbox import errors
+from hce.service.mailbox.anchors import ReceiptLeaf
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.grants import log_address
 from hce.service.terms.mailbox import MailPage, Ownership, RecordsPage
@@ -41,7 +42,7 @@ def test_a_key_that_was_rotated_out_acts_no_more(what: str, people: Any, box: Ma
 
 def test_a_key_that_was_rotated_out_reads_no_wraps_no_quarantine_and_drops_no_receipts(people: Any, box: Mailbox) -> None:
     deposit(box, people, "a", people.token())
-    box.append_log(log_address(*people.log_place), people.compartment_id, b"\x03" * 32, b"receipt")
+    box.append_log(log_address(*people.log_place), people.compartment_id, b"\x03" * 32, b"receipt", ReceiptLeaf(0, bytes(32)))
     rotate(people)
     for what in ("owner", "quarantine"):
         with pytest.raises(errors.NotCurrentOwner):

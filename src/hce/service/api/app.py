@@ -42,6 +42,7 @@ def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
         ("POST", "/v1/mailbox/{operation}", records.mailbox),
         ("GET", "/v1/cards/{address}", records.card),
         ("POST", "/v1/release", records.release),
+        ("POST", "/v1/anchors", records.anchors),
     ]
 
 

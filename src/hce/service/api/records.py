@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.errors import NotFound
+from hce.foundation.types.scalars import Digest
 from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
 from hce.service.http import cbor, encoded, hex_param, read_body
-from hce.service.terms.grants import ReleaseRequest, SignedCard
+from hce.service.terms.grants import MAX_LEAVES_ASKED, ReleaseRequest, SignedCard
 from hce.service.terms.intake import IntakeBatch
 from hce.service.terms.mailbox import SignedAct, SignedPost, SignedRead
 
@@ -23,6 +27,8 @@ MAX_RELEASE_BYTES = 1 << 20
 CID_BYTES = 36
 DIGEST_BYTES = 32
 MAX_SHARDS_REQUEST_BYTES = 16 + MAX_ASKED * (CID_BYTES + 8)
+MAX_ANCHORS_REQUEST_BYTES = 16 + MAX_LEAVES_ASKED * (DIGEST_BYTES + 8)
+Leaves = Annotated[list[Digest], Meta(max_length=MAX_LEAVES_ASKED)]
 
 
 class RecordsFace:
@@ -70,3 +76,8 @@ class RecordsFace:
     async def release(self, request: Request) -> Response:
         body = await read_body(request, MAX_RELEASE_BYTES)
         return encoded(await self._node.worker(lambda: self._node.keyholder.release(decode_as(ReleaseRequest, body))))
+
+    async def anchors(self, request: Request) -> Response:
+        """Only who has a receipt knows its leaf, so the leaf is all that is asked for."""
+        leaves = decode_as(Leaves, await read_body(request, MAX_ANCHORS_REQUEST_BYTES))
+        return cbor(await self._node.worker(self._node.mailbox.periods.proofs, leaves))

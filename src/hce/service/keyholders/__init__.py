@@ -5,6 +5,7 @@
     revoked.py   grants seen revoked before the chain says so, durable
     partials.py  the answer: partial decryptions with proofs, and the receipt
     keyshare.py  this node's share of lock B's key on disk
+    anchoring.py the lists of receipts, posted on chain period by period
     service.py   decide, write the receipt, answer
 
 In: release requests, the final health state, revocations the ledger is about to precommit. Out: sealed replies, and sealed receipts

@@ -25,11 +25,17 @@ def receipt_item_id(approved: Approved) -> bytes:
     return digest("hce/receipt-item/1", approved.entry_id)
 
 
-def sealed_receipt(chain: bytes, approved: Approved, node: int, height: int, time_ms: int, service_key: SigningKey) -> bytes:
-    """What the owner's log keeps: who gets key parts of which records at most, signed by this node, sealed to the owner's log key."""
+def signed_receipt(
+    chain: bytes, approved: Approved, node: int, height: int, time_ms: int, service_key: SigningKey
+) -> SignedReceipt:
+    """Who gets key parts of which records at most, signed by this node."""
     records = list(approved.entry_records)
     receipt = ReleaseReceipt(chain, approved.entry_id, approved.access, records, node, height, time_ms)
-    signed = SignedReceipt(receipt, service_key.sign(receipt_message(receipt)))
+    return SignedReceipt(receipt, service_key.sign(receipt_message(receipt)))
+
+
+def sealed_receipt(chain: bytes, approved: Approved, signed: SignedReceipt) -> bytes:
+    """What the owner's log keeps: only the owner's log key opens it."""
     return seal(approved.log_key, receipt_info(chain), encode(signed))
 
 

@@ -20,19 +20,21 @@ from hce.foundation.crypto.threshold import KeyShare
 from hce.foundation.types.clock import Clock
 from hce.service.keyholders.case import ReleaseMoment
 from hce.service.keyholders.errors import GrantRevoked, NoKeyholders, RevokeSeen
-from hce.service.keyholders.partials import receipt_item_id, sealed_receipt, sealed_reply
+from hce.service.keyholders.partials import receipt_item_id, sealed_receipt, sealed_reply, signed_receipt
 from hce.service.keyholders.release import Approved, may_release
 from hce.service.keyholders.revoked import RevokedSet
+from hce.service.mailbox.anchors import ReceiptLeaf
+from hce.service.mailbox.errors import PeriodClosed
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.terms.genesis import Params
-from hce.service.terms.grants import ReleaseRequest
+from hce.service.terms.grants import ReleaseRequest, receipt_leaf
 
 
 class ReceiptLog(Protocol):
     """Where receipts go; the mailbox."""
 
-    def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
-        """Durable on return; False when an item of that id was there already."""
+    def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes, entered: ReceiptLeaf) -> bool:
+        """Durable on return, with its leaf; False when an item of that id was there already. `PeriodClosed`."""
         ...
 
 
@@ -65,7 +67,16 @@ class Keyholder:
         self._revoked = revoked
 
     def release(self, request: ReleaseRequest) -> bytes:
-        """A `ReleaseReply` sealed to the response key; raises as `may_release`, or why no receipt could be written."""
+        """A `ReleaseReply` sealed to the response key; raises as `may_release`, or why no receipt could be written.
+
+        A period that is closed between the decision and the receipt has a newer final block behind it: the decision is made anew.
+        """
+        try:
+            return self._release(request)
+        except PeriodClosed:
+            return self._release(request)
+
+    def _release(self, request: ReleaseRequest) -> bytes:
         with self._state() as final:
             local_ms = self._clock.now_ms()
             approved = may_release(final.health, request, self._moment(final, local_ms), self._params)
@@ -99,5 +110,7 @@ class Keyholder:
             raise GrantRevoked
 
     def _write_receipt(self, approved: Approved, height: int, time_ms: int) -> None:
-        sealed = sealed_receipt(self._chain, approved, self._node, height, time_ms, self._service_key)
-        self._mailbox.append_log(approved.log_address, approved.compartment_id, receipt_item_id(approved), sealed)
+        signed = signed_receipt(self._chain, approved, self._node, height, time_ms, self._service_key)
+        entered = ReceiptLeaf(height // self._params.anchor_blocks, receipt_leaf(signed))
+        sealed = sealed_receipt(self._chain, approved, signed)
+        self._mailbox.append_log(approved.log_address, approved.compartment_id, receipt_item_id(approved), sealed, entered)

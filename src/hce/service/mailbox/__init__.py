@@ -9,6 +9,7 @@
     slots.py     per-record keys in a file that is overwritten, so that erasing is real
     records.py   envelopes and owner wraps under those keys, tombstones
     streams.py   numbered items: feeds, quarantine, inboxes, logs
+    anchors.py   leaves of release receipts by period, for the node's anchors on chain
     replica.py   what peers are told and what is taken over from them
     catchup.py   a node that was away asks its peers
     service.py   one mailbox: check, store, answer

@@ -113,6 +113,19 @@ class KindFull(Unavailable):
     status = 507
 
 
+class PeriodClosed(Unavailable):
+    """The period of this receipt was closed for its anchor meanwhile; a newer final block gives it another."""
+
+    code = "mailbox.period_closed"
+
+
+class PeriodFull(Unavailable):
+    """As many receipts as one period takes."""
+
+    code = "mailbox.period_full"
+    status = 507
+
+
 class EnvelopeCorrupt(Corrupt):
     """A stored envelope does not open under its slot's key."""
 

@@ -17,7 +17,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import cards, inbox, places, records, replica, streams
+from hce.service.mailbox import anchors, cards, inbox, places, records, replica, streams
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.mailbox.nonces import SeenNonces
@@ -42,7 +42,27 @@ from hce.service.terms.mailbox import (
 )
 
 _DEPOSITS, _SERIALS = "deposits", "serials"
-TABLES = (*streams.TABLES, *records.TABLES, *replica.TABLES, *places.TABLES, *inbox.TABLES, *cards.TABLES, _DEPOSITS, _SERIALS)
+TABLES = (
+    *streams.TABLES,
+    *records.TABLES,
+    *replica.TABLES,
+    *places.TABLES,
+    *inbox.TABLES,
+    *cards.TABLES,
+    *anchors.TABLES,
+    _DEPOSITS,
+    _SERIALS,
+)
+    *streams.TABLES,
+    *records.TABLES,
+    *replica.TABLES,
+    *places.TABLES,
+    *inbox.TABLES,
+    *cards.TABLES,
+    *anchors.TABLES,
+    _DEPOSITS,
+    _SERIALS,
+)
 DEPOSIT_AGE_MS = 7 * DAY_MS
 """How long the answer to a deposit is remembered for a sender who repeats it."""
 SWEEP_ADDRESSES = 1_000
@@ -96,6 +116,7 @@ class Mailbox:
         self._quotas = quotas
         self._fresh_ms = fresh_ms
         self.replica = replica.Replica(store, slots, chain, quotas, state)
+        self.periods = anchors.Periods(store)
         self._nonces = SeenNonces(2 * fresh_ms)
 
     @classmethod
@@ -194,11 +215,13 @@ class Mailbox:
         with self._state() as final:
             return kept if kept is not None and cards.in_force(final, kept, self._clock.now_ms()) else None
 
-    def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes) -> bool:
-        """A sealed receipt into a compartment's log, durable on return; False when that item was there."""
+    def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes, entered: anchors.ReceiptLeaf) -> bool:
+        """A sealed receipt into a compartment's log and its leaf into its period, durable on return; False when that item was there."""
         with self._store.write() as batch:
             places.bind(batch, address, compartment_id, self._quotas.places)
             seq = streams.append(batch, "log", address, item_id, data, [], self._clock.now_ms(), self._quotas.log)
+            if seq is not None:
+                anchors.enter(batch, entered)
         return seq is not None
 
     def require_takeable(self, deliveries: list[Delivery]) -> None:

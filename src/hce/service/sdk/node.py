@@ -17,7 +17,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.types.errors import Malformed
 from hce.service.sdk.errors import BadAnswer, NodeUnreachable, remote
 from hce.service.terms.genesis import Genesis
-from hce.service.terms.grants import SignedCard
+from hce.service.terms.grants import AnchorProof, SignedCard
 from hce.service.terms.proofs import FinalHeader, StateProof, TxProof, WholeBlock
 from hce.service.terms.transactions import Submitted
 
@@ -125,6 +125,13 @@ class NodeClient:
     async def release(self, request: Any) -> bytes:
         """A sealed `ReleaseReply`."""
         return await self._bytes("POST", "/v1/release", content=encode(request))
+
+    async def anchors(self, leaves: list[bytes]) -> list[AnchorProof | None]:
+        """Where these receipts (at most MAX_LEAVES_ASKED) stand in the node's lists, in order; None for what it does not know."""
+        found = await self._cbor(list[AnchorProof | None], "POST", "/v1/anchors", content=encode(leaves))
+        if len(found) != len(leaves):
+            raise BadAnswer("not one proof for each receipt", url=self.url)
+        return found
 
     async def _json(self, type_: type[T], method: str, path: str, **options: Any) -> T:
         raw = await self._bytes(method, path, **options)

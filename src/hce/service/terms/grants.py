@@ -27,6 +27,8 @@ from hce.service.terms.payloads import GrantOpen, grant_id
 from hce.service.terms.records import PolicyBody
 
 MAX_RECORDS_PER_ENTRY = 1_000
+MAX_LEAVES_ASKED = 500
+"""Receipts whose place under an anchor one request asks for."""
 CARD_LIFE_MS = 30 * 24 * 3_600_000
 """A card is dead after 30 days (protocol section 4), so that an author never seals to a key long given up."""
 CLOCK_SKEW_MS = 5 * 60_000
