@@ -53,16 +53,6 @@ TABLES = (
     _DEPOSITS,
     _SERIALS,
 )
-    *streams.TABLES,
-    *records.TABLES,
-    *replica.TABLES,
-    *places.TABLES,
-    *inbox.TABLES,
-    *cards.TABLES,
-    *anchors.TABLES,
-    _DEPOSITS,
-    _SERIALS,
-)
 DEPOSIT_AGE_MS = 7 * DAY_MS
 """How long the answer to a deposit is remembered for a sender who repeats it."""
 SWEEP_ADDRESSES = 1_000
