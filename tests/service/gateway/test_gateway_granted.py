@@ -16,11 +16,12 @@ from hce.foundation.types.errors import Unavailable
 from hce.service.gateway import granted
 from hce.service.gateway.granted import FIRST_PAUSE_MS, MAX_TRIES, collect
 from hce.service.gateway.practice import Practice
+from hce.service.index.store import Held
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.owner import OfferedGrant, Owner
 from hce.service.terms.grants import AccessRequest
 from hce.service.terms.mailbox import MailItem, MailPage
-from hce.service.terms.payloads import CompartmentOpen
+from hce.service.terms.payloads import CompartmentOpen, tank_address
 from hce.service.terms.states import key_grant
 from hce.service.terms.transactions import HealthBody, SignedHealthTx, make_body, sign_tx
 from hce.service.vault.granting import MadeGrant
@@ -63,6 +64,30 @@ async def test_one_request_is_paid_for_once(practice: Practice) -> None:
     assert set(found.refused.values()) == {"grant.already_answered"}
     assert [await is_on_chain(practice, one) for one in made].count(True) == 1
     assert await inbox_of(practice) == []
+
+
+async def test_one_grant_in_several_transactions_is_paid_for_once(practice: Practice) -> None:
+    """Each has another end and so another id; all but the first would be final, fail, and keep their fee."""
+    owner = await opened_owner(practice)
+    made = await offered(owner, await asked(practice))
+    (item,) = await inbox_of(practice)
+    offer = decode_as(OfferedGrant, item.data)
+    body = decode_as(HealthBody, decode_as(SignedHealthTx, offer.grant_tx).body_bytes)
+    for less in range(1, 4):
+        variant = structs.replace(body, valid_until=body.valid_until - less)
+        await owner.leave(practice.org_id, OfferedGrant(sign_tx(variant, [("revoke_key", made.revoke_key)]), offer.parcel))
+    before = await tank(practice)
+    found = await collect(practice)
+    paid = before - await tank(practice)
+    assert (found.grants, set(found.refused.values())) == ([made.grant_id.hex()], {"grant.already_answered"})
+    before = await tank(practice)
+    await offered(owner, await asked(practice))
+    await collect(practice)
+    assert paid == before - await tank(practice), "as much as any one grant costs"
+
+
+async def tank(practice: Practice) -> int:
+    return int((await practice.network.nodes[0].account(tank_address(practice.org_id)))["balance_ahce"])
 
 
 @pytest.mark.parametrize(
@@ -161,7 +186,8 @@ async def test_a_failing_offer_holds_up_no_other_and_is_tried_again(practice: Pr
 
 
 async def test_an_offer_that_fails_for_ever_is_given_up(practice: Practice, monkeypatch: pytest.MonkeyPatch) -> None:
-    await offered(await opened_owner(practice), await asked(practice))
+    request = await asked(practice)
+    await offered(await opened_owner(practice), request)
     tries = 0
 
     async def submit(raw: bytes, name: bytes) -> Any:
@@ -178,6 +204,9 @@ async def test_an_offer_that_fails_for_ever_is_given_up(practice: Practice, monk
             break
     assert list(found.refused.values()) == ["unavailable"]
     assert tries == MAX_TRIES
+    assert practice.index.claim(Held(os.urandom(32), request.reader_key, b"parcel", b"tx", final=False)), (
+        "the request is free again"
+    )
     later(practice, -(MAX_TRIES * DAY_MS // 24))
     await collect(practice)
     assert await inbox_of(practice) == []

@@ -20,7 +20,7 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     index.put_patient(ADA)
     index.settle([(LABS, [b"d1", b"d2"])])
     index.put_asked(Asked(b"n" * 32, b"a" * 32, b"request"))
-    assert index.claim(Held(b"g" * 32, b"n" * 32, b"parcel", final=False))
+    assert index.claim(Held(b"g" * 32, b"n" * 32, b"parcel", b"t" * 36, final=False))
     index.claim_is_final(b"g" * 32)
     index.close()
 
@@ -31,7 +31,7 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     assert again.written("p1") == [LABS]
     assert again.known_resources("p1") == {b"d1", b"d2"}
     assert again.asked(b"n" * 32) == Asked(b"n" * 32, b"a" * 32, b"request")
-    assert again.held() == [Held(b"g" * 32, b"n" * 32, b"parcel", final=True)] == [again.held_grant(b"g" * 32)]
+    assert again.held() == [Held(b"g" * 32, b"n" * 32, b"parcel", b"t" * 36, final=True)] == [again.held_grant(b"g" * 32)]
     assert again.held_grant(b"x" * 32) is None
     again.close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -49,10 +49,11 @@ def test_the_same_resource_is_indexed_once(tmp_path: Path) -> None:
 def test_a_request_is_answered_with_one_grant_until_that_is_known_to_be_dead(tmp_path: Path) -> None:
     index = Index(tmp_path / "index.sqlite")
     index.put_asked(Asked(b"n" * 32, b"a" * 32, b"request"))
-    first, second = (Held(name * 32, b"n" * 32, b"parcel", final=False) for name in (b"g", b"h"))
+    first, second = (Held(name * 32, b"n" * 32, b"parcel", b"t" * 36, final=False) for name in (b"g", b"h"))
     assert index.claim(first)
     assert index.claim(first)
     assert not index.claim(second)
+    assert not index.claim(Held(first.grant_id, b"n" * 32, b"parcel", b"u" * 36, final=False)), "nor with a second transaction"
     assert index.held() == []
     assert index.held_grant(first.grant_id) is None
     index.drop_claim(first.grant_id)

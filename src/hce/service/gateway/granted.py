@@ -138,10 +138,20 @@ async def _take_all(practice: Practice, offers: Mapping[bytes, bytes], now_ms: i
                 code, done = error.code, error.status < 500 or tries >= MAX_TRIES
                 if done:
                     refused[name.hex()] = code
+                if done and error.status >= 500:
+                    _give_up(practice, raw)
         practice.index.put_offer(SeenOffer(name, code, tries, now_ms + (FIRST_PAUSE_MS << tries), done))
 
     await asyncio.gather(*(take(name, raw) for name, raw in offers.items()))
     return Collected(grants, refused)
+
+
+def _give_up(practice: Practice, raw: bytes) -> None:
+    """The offer's transaction is long dead: its request may be answered with another."""
+    with suppress(HceError):
+        sealed = decode_offer(raw).parcel
+        parcel = open_parcel(practice.keys.inbox, sealed, practice.network.chain, practice.keyring.reader_keys())
+        practice.index.drop_claim(grant_id_of(parcel.body))
 
 
 async def _drop_handled(practice: Practice, inbox: Mail, node: NodeClient, items: Sequence[MailItem]) -> None:
@@ -172,7 +182,7 @@ async def _take(practice: Practice, offer: OfferedGrant) -> bytes:
     tx = parse(countersigned, practice.network.chain)
     require_only_this_grant(tx, parcel.body, practice.org_id)
     name = grant_id_of(parcel.body)
-    if not practice.index.claim(Held(name, parcel.body.reader_key, encode(parcel), final=False)):
+    if not practice.index.claim(Held(name, parcel.body.reader_key, encode(parcel), tx.id, final=False)):
         raise AlreadyAnswered(grant_id=name.hex())
     if (await practice.network.reader(key_grant(name))).grant(name) is None:
         try:

@@ -47,6 +47,7 @@ CREATE TABLE held (
     grant_id BLOB PRIMARY KEY,
     reader_key BLOB NOT NULL UNIQUE REFERENCES asked,
     parcel BLOB NOT NULL,
+    tx_id BLOB NOT NULL,
     final INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE pending (
@@ -110,6 +111,8 @@ class Held(Struct, frozen=True):
     grant_id: bytes
     reader_key: bytes
     parcel: bytes
+    tx_id: bytes
+    """The transaction this organisation pays for it, the only one."""
     final: bool
     """False while the grant is being made final."""
 
@@ -213,13 +216,14 @@ class Index:
         return None if row is None else Asked(*row)
 
     def claim(self, held: Held) -> bool:
-        """Notes which grant a request is answered with, before anything is paid; False when it is another one already."""
+        """Notes which grant and transaction a request is answered with, before anything is paid; False when it is another already."""
         with self._transaction():
             self._db.execute(
-                "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?)", (held.grant_id, held.reader_key, held.parcel, held.final)
+                "INSERT OR IGNORE INTO held VALUES (?, ?, ?, ?, ?)",
+                (held.grant_id, held.reader_key, held.parcel, held.tx_id, held.final),
             )
-            row = self._db.execute("SELECT grant_id FROM held WHERE reader_key = ?", (held.reader_key,)).fetchone()
-        return row is not None and row[0] == held.grant_id
+            row = self._db.execute("SELECT grant_id, tx_id FROM held WHERE reader_key = ?", (held.reader_key,)).fetchone()
+        return row == (held.grant_id, held.tx_id)
 
     def claim_is_final(self, grant_id: bytes) -> None:
         with self._transaction():
@@ -283,5 +287,5 @@ class Index:
             self._db.execute("DELETE FROM offer WHERE next_try_ms < ?", (before_ms,))
 
 
-def _held(row: tuple[bytes, bytes, bytes, int]) -> Held:
-    return Held(row[0], row[1], row[2], bool(row[3]))
+def _held(row: tuple[bytes, bytes, bytes, bytes, int]) -> Held:
+    return Held(row[0], row[1], row[2], row[3], bool(row[4]))
