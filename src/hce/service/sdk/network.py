@@ -226,7 +226,7 @@ class Network:
         return receipt
 
     async def state(self, keys: Sequence[bytes]) -> dict[bytes, bytes | None]:
-        """Proven values of health keys, no older than anything this client has seen; up to 1,000 keys come from one block."""
+        """Proven values of health keys, no older than anything this client has seen; up to MAX_STATE_KEYS keys come from one block."""
         values: dict[bytes, bytes | None] = {}
         for start in range(0, len(keys), MAX_STATE_KEYS):
             part = list(keys[start : start + MAX_STATE_KEYS])
