@@ -23,7 +23,7 @@ from hce.service.terms.states import HealthReader
 CHAIN = b"hce test chain 1"
 START_MS = 1_800_000_000_000
 MAP_BYTES = 8 << 20
-OWNERS = {"owner", "quarantine", "accept", "reject", "erase", "revoke-token", "drop-log"}
+OWNERS = {"owner", "quarantine", "own-reads", "accept", "reject", "erase", "revoke-token", "drop-log"}
 
 
 def seed(name: str) -> bytes:

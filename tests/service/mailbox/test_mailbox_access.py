@@ -23,6 +23,7 @@ PLACES = {
     "envelopes": ("place", "feed_reader"),
     "owner": ("place", "owner"),
     "quarantine": ("place", "owner"),
+    "own-reads": ("place", "owner"),
     "log": ("log_place", "log_reader"),
     "inbox": ("org_id", "org_key"),
 }

@@ -15,7 +15,7 @@ from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import DealtKey, deal
 from hce.service.keyholders.case import ReleaseMoment
-from hce.service.keyholders.partials import sealed_receipt, sealed_reply
+from hce.service.keyholders.partials import sealed_receipt, sealed_reply, signed_receipt
 from hce.service.keyholders.release import may_release
 from hce.service.terms import states
 from hce.service.terms.genesis import Params
@@ -80,7 +80,8 @@ class Network:
         """One keyholder's answer; its receipt is written first."""
         moment = ReleaseMoment(self.chain, HEIGHT + 1, NOW_MS, NOW_MS, False, set())
         approved = may_release(self.health, request, moment, Params())
-        self.receipts.append(sealed_receipt(self.chain, approved, node, HEIGHT + 1, NOW_MS, self.service_keys[node]))
+        signed = signed_receipt(self.chain, approved, node, HEIGHT + 1, NOW_MS, self.service_keys[node])
+        self.receipts.append(sealed_receipt(self.chain, approved, signed))
         return sealed_reply(self.chain, approved, node, self.dealt.shares[node])
 
 

@@ -5,6 +5,8 @@
     inbox.py     organisations' inboxes: the oldest makes room, nobody fills one alone
     nonces.py    signed requests seen, by asker
     rules.py     pure: who may read, write and erase what; which lane a feed entry takes
+    tokens.py    write tokens that hold no more
+    ownreads.py  receipts of the owner's own reading
     quotas.py    the bounds
     slots.py     per-record keys in a file that is overwritten, so that erasing is real
     records.py   envelopes and owner wraps under those keys, tombstones

@@ -5,7 +5,7 @@ A place is opened to the node as the keys that make its address; who may ask fol
     kind                                            place                       signed by
     feed, envelopes                                 feed_read_key, owner_key    feed_read_key (owner and grantees)
     log                                             log_read_key, owner_key     log_read_key
-    owner, quarantine                               feed_read_key, owner_key    the compartment's current owner key
+    owner, quarantine, own-reads                    feed_read_key, owner_key    the compartment's current owner key
     accept, reject, erase, revoke-token             feed_read_key, owner_key    the compartment's current owner key
     drop-log                                        log_read_key, owner_key     the compartment's current owner key
     inbox, drop                                     org_id                      the organisation's key in the final state

@@ -17,7 +17,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import anchors, cards, inbox, places, records, replica, streams
+from hce.service.mailbox import anchors, cards, inbox, ownreads, places, records, replica, streams, tokens
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.mailbox.nonces import SeenNonces
@@ -25,7 +25,7 @@ from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
 from hce.service.mailbox.records import Content, Delivered
 from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_post, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
-from hce.service.terms.grants import SignedCard, SignedToken
+from hce.service.terms.grants import SignedCard
 from hce.service.terms.intake import FeedPost
 from hce.service.terms.mailbox import (
     DeletionReceipt,
@@ -41,23 +41,13 @@ from hce.service.terms.mailbox import (
     deletion_message,
 )
 
-_DEPOSITS, _SERIALS = "deposits", "serials"
-TABLES = (
-    *streams.TABLES,
-    *records.TABLES,
-    *replica.TABLES,
-    *places.TABLES,
-    *inbox.TABLES,
-    *cards.TABLES,
-    *anchors.TABLES,
-    _DEPOSITS,
-    _SERIALS,
-)
+_DEPOSITS = "deposits"
+_PARTS = (streams, records, replica, places, inbox, cards, tokens, ownreads, anchors)
+TABLES = (*(table for part in _PARTS for table in part.TABLES), _DEPOSITS)
 DEPOSIT_AGE_MS = 7 * DAY_MS
 """How long the answer to a deposit is remembered for a sender who repeats it."""
 SWEEP_ADDRESSES = 1_000
 """Addresses one sweep cleans for each kind."""
-_SERIAL_BYTES = 8
 
 
 class Delivery(NamedTuple):
@@ -166,8 +156,12 @@ class Mailbox:
         if not self._enter_place(address, read, here.now_ms):
             return RecordsPage([], []) if read.what in ("envelopes", "owner") else MailPage([], False)
         if read.what == "envelopes" or read.what == "owner":
-            return self._records_page(address, read, for_owner=read.what == "owner")
+            found = self._records_page(address, read, for_owner=read.what == "owner")
+            self._note_own_read(address, read, len(found.found), here.now_ms)
+            return found
         with self._store.read() as snapshot:
+            if read.what == "own-reads":
+                return ownreads.page(snapshot, address, read.after, read.limit)
             return streams.page(snapshot, read.what, address, read.after, read.limit)
 
     def act(self, signed: SignedAct) -> SignedDeletion | None:
@@ -271,7 +265,7 @@ class Mailbox:
     def _enter(self, batch: WriteTxn, org_id: bytes, delivery: Delivery, now_ms: int, final: FinalState) -> list[_Deposit]:
         """Append a session entry in its lane; its records that need a key."""
         post = delivery.post
-        lane = lane_of(post.feed, post.token, self._chain, org_id, now_ms, lambda token: _is_void(batch, final, token))
+        lane = lane_of(post.feed, post.token, self._chain, org_id, now_ms, lambda token: tokens.is_void(batch, final, token))
         if lane == "feed" and post.token is not None and final.health.compartment(post.token.token.compartment_id) is not None:
             places.bind(batch, post.feed, post.token.token.compartment_id, self._quotas.places)
         fresh = records.fresh_of(batch, post.feed, lane, delivery.records, self._quotas)
@@ -300,7 +294,7 @@ class Mailbox:
                 inbox.forget(batch, address, dropped)
                 return None, []
             if act.what == "revoke-token":
-                self._revoke_token(batch, address, act.number)
+                tokens.revoke(batch, address, act.number, self._quotas.serials)
                 return None, []
             item = streams.get(batch, "quarantine", address, act.number)
             if item is None:
@@ -313,11 +307,6 @@ class Mailbox:
             streams.append(batch, "feed", address, item.item_id, item.data, [], now_ms, self._quotas.feed)
             return None, []
 
-    def _revoke_token(self, batch: WriteTxn, feed: bytes, serial: int) -> None:
-        if not _is_revoked(batch, feed, serial):
-            streams.charge(batch, "serials", feed, 1, len(_serial_key(feed, serial)), self._quotas.serials)
-            batch.put(_SERIALS, _serial_key(feed, serial), b"")
-
     def _records_page(self, feed: bytes, read: MailboxRead, for_owner: bool) -> RecordsPage:
         found, erased = [], []
         for record_id in read.records:
@@ -328,6 +317,12 @@ class Mailbox:
                 with self._store.read() as snapshot:
                     erased += [record_id] if records.is_erased(snapshot, feed, record_id) else []
         return RecordsPage(found, erased)
+
+    def _note_own_read(self, feed: bytes, read: MailboxRead, count: int, now_ms: int) -> None:
+        """Durable before owner wraps leave."""
+        if read.owner is not None and count:
+            with self._store.write() as batch:
+                ownreads.note(batch, feed, read.owner.owner_key, count, now_ms, self._chain, self._node, self._service_key)
 
     def _content(self, feed: bytes, record_id: bytes, for_owner: bool) -> Content | None:
         with self._store.read() as snapshot:
@@ -378,21 +373,3 @@ def _drop_old(batch: WriteTxn, kind: streams.Kind, address: bytes, bounds: Bound
 
 def _asker(address: bytes, owner: Ownership | None) -> bytes:
     return address if owner is None else owner.compartment_id
-
-
-def _is_void(batch: WriteTxn, final: FinalState, signed: SignedToken) -> bool:
-    """Revoked, of another compartment's feed, or signed by a key that was rotated out. A compartment this node does not know yet has
-    had no rotation."""
-    token = signed.token
-    rotated = final.health.compartment(token.compartment_id) is not None and not places.is_current(
-        final.health, token.compartment_id, signed.owner_key
-    )
-    return rotated or not places.may_be_of(batch, token.feed, token.compartment_id) or _is_revoked(batch, token.feed, token.serial)
-
-
-def _is_revoked(batch: WriteTxn, feed: bytes, serial: int) -> bool:
-    return batch.get(_SERIALS, _serial_key(feed, serial)) is not None
-
-
-def _serial_key(feed: bytes, serial: int) -> bytes:
-    return feed + serial.to_bytes(_SERIAL_BYTES, "big")

@@ -33,7 +33,7 @@ from hce.service.terms.states import (
     key_organisation,
 )
 from hce.service.terms.transactions import make_body, sign_tx, tx_id
-from hce.service.vault.auditing import AuditReport, GrantOnChain, ReadLog, audit, read_receipts
+from hce.service.vault.auditing import AuditReport, GrantOnChain, OwnReadLog, ReadLog, audit, read_own_receipts, read_receipts
 from hce.service.vault.compartments import CompartmentKeys, make_card, make_token
 from hce.service.vault.granting import MadeGrant, check_request, make_grant, require_same_grant
 from hce.service.vault.opening import owner_checks_both_locks, owner_open
@@ -219,20 +219,30 @@ class Owner:
         return mine.dek
 
     async def audit(self, grants: Sequence[MadeGrant]) -> AuditReport:
-        """The log of these grants, checked against the chain's counters."""
+        """The log of these grants, checked against the chain's counters, and what was read with the owner key itself."""
         on_chain = [await self._grant_on_chain(made) for made in grants]
         log = await self.receipts()
         readers = {signed.receipt.access.credential_id for signed in log.receipts}
         people = await self._network.reader(*(key_credential(reader) for reader in sorted(readers)))
         report = audit(on_chain, log.receipts, people)
-        return AuditReport(report.reads, report.findings + log.findings, report.entries_on_chain, report.entries_opened)
+        own = await self.own_reads()
+        findings = report.findings + log.findings + own.findings
+        return AuditReport(report.reads, findings, report.entries_on_chain, report.entries_opened, own.receipts)
 
     async def receipts(self) -> ReadLog:
         """Every receipt of every node that answers, decrypted and its signature checked: each node keeps those it signed."""
         place = [self.keys.log_read.public, self.keys.owner.public]
         items = await Mail(self._network, self._clock, place, self.keys.log_read).items("log")
-        service_keys = {index: node.service_key for index, node in enumerate(self._network.genesis.node_list)}
-        return read_receipts(self.keys.log, items, self._network.chain, service_keys)
+        return read_receipts(self.keys.log, items, self._network.chain, self._service_keys())
+
+    async def own_reads(self) -> OwnReadLog:
+        """Receipts of this feed's reading with the owner key, by this device or by whoever else has the key."""
+        items = await self._own_feed().items("own-reads")
+        feed = self.keys.feed_address(self.reading_epoch)
+        return read_own_receipts(items, self._network.chain, feed, self._service_keys())
+
+    def _service_keys(self) -> dict[int, bytes]:
+        return {index: node.service_key for index, node in enumerate(self._network.genesis.node_list)}
 
     async def _grant_on_chain(self, made: MadeGrant) -> GrantOnChain:
         """Grant and entries as of one height. When no node gives all entries the audit names what is missing."""

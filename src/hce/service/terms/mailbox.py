@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from hce.foundation.crypto.sign import signing_bytes
 from hce.foundation.types.errors import Malformed
-from hce.foundation.types.scalars import Bytes32, ChainId, Digest, NodeIndex, PublicKey, Signature, TimeMs
+from hce.foundation.types.scalars import Bytes32, ChainId, Digest, IsoDate, NodeIndex, PublicKey, Signature, TimeMs
 from hce.service.terms.grants import feed_address, inbox_address, log_address
 from hce.service.terms.records import Envelope
 
@@ -25,7 +25,7 @@ MAX_POST_BYTES = 60 << 10
 
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 OwnerWrap = Annotated[bytes, Meta(min_length=80, max_length=80)]
-ReadKind = Literal["feed", "envelopes", "owner", "quarantine", "log", "inbox"]
+ReadKind = Literal["feed", "envelopes", "owner", "quarantine", "log", "inbox", "own-reads"]
 ActKind = Literal["accept", "reject", "erase", "revoke-token", "drop", "drop-log"]
 Place = Annotated[list[Bytes32], Meta(min_length=1, max_length=2)]
 
@@ -136,6 +136,34 @@ class DeletionReceipt(Struct, frozen=True, array_like=True):
     time_ms: TimeMs
 
 
+class OwnRead(Struct, frozen=True, array_like=True):
+    """What one owner key read in a day, at one node."""
+
+    owner_key: PublicKey
+    reads: Count
+    """Requests that were answered with something."""
+    records: Count
+    """Records in the answers together; one that was read twice counts twice."""
+
+
+class OwnReadReceipt(Struct, frozen=True, array_like=True):
+    """A node's signed note that it gave owner wraps out. Written before they leave, one for each feed and day."""
+
+    chain: ChainId
+    feed: Digest
+    day: IsoDate
+    """By the node's clock, UTC."""
+    by: list[OwnRead]
+    node: NodeIndex
+    time_ms: TimeMs
+    """Of the last read."""
+
+
+class SignedOwnRead(Struct, frozen=True, array_like=True):
+    receipt: OwnReadReceipt
+    signature: Signature
+
+
 class SignedDeletion(Struct, frozen=True, array_like=True):
     receipt: DeletionReceipt
     signature: Signature
@@ -151,6 +179,10 @@ def act_message(act: MailboxAct) -> bytes:
 
 def post_message(post: InboxPost) -> bytes:
     return signing_bytes("mailbox-post", post.chain, post)
+
+
+def own_read_message(receipt: OwnReadReceipt) -> bytes:
+    return signing_bytes("own-read", receipt.chain, receipt)
 
 
 def deletion_message(receipt: DeletionReceipt) -> bytes:

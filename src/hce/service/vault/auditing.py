@@ -28,6 +28,7 @@ from hce.service.terms.grants import (
     receipt_message,
     records_root,
 )
+from hce.service.terms.mailbox import OwnReadReceipt, SignedOwnRead, own_read_message
 from hce.service.terms.payloads import entries_hash, entry_id
 from hce.service.terms.states import EntryState, GrantState, HealthReader
 from hce.service.vault.granting import require_same_grant
@@ -73,6 +74,13 @@ class ReadLog(Struct, frozen=True):
     findings: list[Finding]
 
 
+class OwnReadLog(Struct, frozen=True):
+    """Receipts of the owner's own reading, as `ReadLog`."""
+
+    receipts: list[OwnReadReceipt]
+    findings: list[Finding]
+
+
 class GrantOnChain(Struct, frozen=True):
     """One of the owner's grants with what the chain proves about it; entries in any order."""
 
@@ -105,6 +113,8 @@ class AuditReport(Struct, frozen=True):
     findings: list[Finding]
     entries_on_chain: int
     entries_opened: int
+    own_reads: list[OwnReadReceipt] = []
+    """What was read with the owner key itself, without a grant: one receipt for each feed, day and node."""
 
     @property
     def complete(self) -> bool:
@@ -127,6 +137,25 @@ def read_receipts(log_key: OpeningKey, sealed_items: Sequence[bytes], chain: byt
         else:
             findings.append(Finding("log.item_forged", str(position), f"node {signed.receipt.node}"))
     return ReadLog(receipts, findings)
+
+
+def read_own_receipts(items: Sequence[bytes], chain: bytes, feed: bytes, service_keys: Mapping[int, bytes]) -> OwnReadLog:
+    """Receipts of the owner's own reading of a feed that are signed by the node they name, oldest first."""
+    receipts: list[OwnReadReceipt] = []
+    findings: list[Finding] = []
+    for position, item in enumerate(items):
+        try:
+            signed = decode_as(SignedOwnRead, item, max_bytes=MAX_RECEIPT_BYTES)
+        except Malformed as error:
+            findings.append(Finding("log.item_unreadable", str(position), error.code))
+            continue
+        receipt, key = signed.receipt, service_keys.get(signed.receipt.node)
+        ours = (receipt.chain, receipt.feed) == (chain, feed)
+        if ours and key is not None and verify(key, own_read_message(receipt), signed.signature):
+            receipts.append(receipt)
+        else:
+            findings.append(Finding("log.item_forged", str(position), f"node {receipt.node}"))
+    return OwnReadLog(sorted(receipts, key=lambda receipt: (receipt.day, receipt.node)), findings)
 
 
 def audit(grants: Sequence[GrantOnChain], receipts: Sequence[SignedReceipt], people: HealthReader | None = None) -> AuditReport:
