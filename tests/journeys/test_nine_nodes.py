@@ -142,8 +142,9 @@ def any_vote(nodes: Nodes, index: int, height: int) -> bytes:
     now_ms = time.time_ns() // 1_000_000
     key = SigningKey(os.urandom(32)).public
     certificate = OrganisationCertificate(key, bytes(1216), "Harbour", "CN", "hospital", ["read"], now_ms - DAY_MS, now_ms + DAY_MS)
-    body = make_body(nodes.home.genesis().chain, "organisation.vote", OrganisationVote(certificate, True), None, height + 100)
-    return sign_tx(body, [("node", SigningKey(nodes.home.node_keys(index).service))])
+    voter = SigningKey(nodes.home.node_keys(index).service)
+    vote = OrganisationVote(certificate, True, voter.public)
+    return sign_tx(make_body(nodes.home.genesis().chain, "organisation.vote", vote, None, height + 100), [("node", voter)])
 
 
 @pytest.mark.slow

@@ -57,10 +57,21 @@ def test_only_the_service_key_of_a_node_in_force_votes() -> None:
     certificate = world.certificate("clinic")
     assert world.refused(world.vote(certificate, 7)) == "vote.not_a_node"
     for use in ("link", "consensus"):
-        vote = world.vote(certificate, 0)
-        signed = world.tx("organisation.vote", OrganisationVote(certificate, True), [("node", f"node 0 {use}")])
-        assert signed.id == vote.id
+        signer = f"node 0 {use}"
+        signed = world.tx("organisation.vote", OrganisationVote(certificate, True, key(signer).public), [("node", signer)])
         assert world.refused(signed) == "vote.not_a_node"
+
+
+def test_equal_votes_of_two_nodes_are_two_transactions() -> None:
+    world = World(4)
+    certificate = world.certificate("clinic")
+    assert world.vote(certificate, 0).id != world.vote(certificate, 1).id
+
+
+def test_nobody_votes_in_anothers_name() -> None:
+    world = World(4)
+    vote = OrganisationVote(world.certificate("clinic"), True, key("node 1 service").public)
+    assert world.refused(world.tx("organisation.vote", vote, [("node", "node 0 service")])) == "vote.not_own"
 
 
 def test_a_node_that_left_the_set_votes_no_more() -> None:

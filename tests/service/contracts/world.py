@@ -132,11 +132,11 @@ class World:
         )
 
     def vote(self, certificate: OrganisationCertificate, voter: int, approve: bool = True) -> HealthTx:
-        payload = OrganisationVote(certificate, approve)
+        payload = OrganisationVote(certificate, approve, key(f"node {voter} service").public)
         return self.tx("organisation.vote", payload, [("node", f"node {voter} service")])
 
     def vote_revoke(self, name: str, voter: int, reason: str = "closed") -> HealthTx:
-        payload = OrganisationRevoke(self.org(name), reason)
+        payload = OrganisationRevoke(self.org(name), reason, key(f"node {voter} service").public)
         return self.tx("organisation.revoke", payload, [("node", f"node {voter} service")])
 
     def certify(self, name: str, powers: Sequence[str] = ALL_POWERS, days: int = 365) -> bytes:

@@ -113,7 +113,7 @@ def health_tx(
 
 
 def vote(name: str, valid_until: int) -> bytes:
-    payload = OrganisationVote(certificate(name), True)
+    payload = OrganisationVote(certificate(name), True, key("node service").public)
     return health_tx("organisation.vote", payload, [("node", "node service")], None, valid_until)
 
 

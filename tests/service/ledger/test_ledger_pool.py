@@ -299,7 +299,7 @@ def test_what_expired_or_was_included_leaves(chain: Chain) -> None:
 def test_what_went_stale_is_thrown_out_when_a_block_is_filled(chain: Chain) -> None:
     chain.found("clinic")
     chain.ledger.check_tx(enrol("ann", "clinic", UNTIL))
-    revoke = OrganisationRevoke(org("clinic"), "closed")
+    revoke = OrganisationRevoke(org("clinic"), "closed", key("node service").public)
     chain.add([health_tx("organisation.revoke", revoke, [("node", "node service")], None, UNTIL)])
     assert len(chain.ledger.pool) == 1, "a block looks only at what it touched"
     assert chain.propose().health_txs == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from importlib.resources import files
@@ -79,9 +80,9 @@ async def certify(home: Home, network: Network, name: str) -> bytes:
 
 async def vote(home: Home, network: Network, certificate: OrganisationCertificate) -> None:
     """Two thirds of the operators say yes. Only a demo network holds all their keys in one place."""
-    for index in range(two_thirds(len(network.genesis.nodes))):
-        key = SigningKey(home.node_keys(index).service)
-        await network.transact("organisation.vote", OrganisationVote(certificate, True), None, [("node", key)])
+    keys = [SigningKey(home.node_keys(index).service) for index in range(two_thirds(len(network.genesis.nodes)))]
+    votes = [(key, OrganisationVote(certificate, True, key.public)) for key in keys]
+    await asyncio.gather(*(network.transact("organisation.vote", vote, None, [("node", key)]) for key, vote in votes))
 
 
 async def fill_tank(home: Home, network: Network, organisation: bytes, amount_ahce: int) -> None:

@@ -107,9 +107,10 @@ async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
     await start_all(supervisor, nodes)
     async with await Network.join([plan.url for plan in nodes], home.genesis()) as network:
         await network.started()
-        for name in home.network()["gateways"]:
+        names = list(home.network()["gateways"])
+        await asyncio.gather(*(certify(home, network, name) for name in names))
+        for name in names:
             tell("up.organisation", name=ORGANISATIONS[name].name if name in ORGANISATIONS else name)
-            await certify(home, network, name)
     for plan in gateways:
         tell("up.gateway_starting", name=plan.name)
         await supervisor.start(plan)

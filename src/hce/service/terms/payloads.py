@@ -54,11 +54,15 @@ class OrganisationCertificate(Struct, frozen=True, array_like=True):
 class OrganisationVote(Struct, frozen=True, array_like=True):
     certificate: OrganisationCertificate
     approve: bool
+    voter: PublicKey
+    """Service key of the voting node: without it two nodes' equal votes would be one transaction, and one of them lost."""
 
 
 class OrganisationRevoke(Struct, frozen=True, array_like=True):
     org_id: Bytes32
     reason: Reason
+    voter: PublicKey
+    """As in `OrganisationVote`."""
 
 
 class CredentialBody(Struct, frozen=True, array_like=True):

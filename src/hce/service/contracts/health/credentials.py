@@ -24,6 +24,7 @@ from hce.service.contracts.health.errors import (
     PayerMismatch,
     PowersNotSorted,
     PowersWidened,
+    VoteNotOwn,
     VoteRepeated,
     VotesTooManyOpen,
 )
@@ -68,7 +69,7 @@ def check_credential(body: CredentialBody) -> None:
 
 def vote_organisation(tx: HealthTx, vote: OrganisationVote, state: HealthState, env: BlockEnv) -> list[bytes]:
     """Record one node's vote; the vote that completes two_thirds(n) certifies. Produces the org_id then, else nothing."""
-    voter = node_of(env.nodes, tx.signer("node"))
+    voter = _voter(tx, vote, env)
     certificate = vote.certificate
     organisation = org_id(env.chain, certificate.org_key)
     _check_certificate(certificate, state.organisation(organisation), env)
@@ -85,7 +86,7 @@ def vote_organisation(tx: HealthTx, vote: OrganisationVote, state: HealthState, 
 
 def revoke_organisation(tx: HealthTx, revoke: OrganisationRevoke, state: HealthState, env: BlockEnv) -> list[bytes]:
     """Record one node's vote to revoke this certification; the vote that completes two_thirds(n) revokes, in this block."""
-    voter = node_of(env.nodes, tx.signer("node"))
+    voter = _voter(tx, revoke, env)
     found = state.organisation(revoke.org_id)
     if found is None:
         raise OrganisationUnknown(org_id=revoke.org_id.hex())
@@ -136,6 +137,14 @@ def require_signer(tx: HealthTx, org_key: bytes) -> None:
     """The `organisation` signature is by this key, the organisation's current one."""
     if tx.signer("organisation") != org_key:
         raise OrganisationWrongKey(expected=org_key.hex())
+
+
+def _voter(tx: HealthTx, vote: OrganisationVote | OrganisationRevoke, env: BlockEnv) -> int:
+    """Index of the node that signed, which must be the one the vote names."""
+    signer = tx.signer("node")
+    if signer != vote.voter:
+        raise VoteNotOwn(voter=vote.voter.hex())
+    return node_of(env.nodes, signer)
 
 
 def node_of(nodes: list[Node], service_key: bytes | None) -> int:

@@ -27,6 +27,12 @@ class NotANode(Refused):
     code = "vote.not_a_node"
 
 
+class VoteNotOwn(Refused):
+    """A vote in another node's name."""
+
+    code = "vote.not_own"
+
+
 class VoteRepeated(Refused):
     """This node has voted on this subject."""
 
