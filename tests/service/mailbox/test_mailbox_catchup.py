@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from hce.foundation.codec.dagcbor import decode, encode
+from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import Unavailable
 from hce.service.mailbox.catchup import MailCatchUp, serve, witnesses_needed
 from hce.service.mailbox.errors import RecordErased
+from hce.service.mailbox.replica import ErasedSince
 from hce.service.mailbox.service import Mailbox
+from hce.service.terms.mailbox import Ownership
 from hce.service.terms.records import digest_of_envelope
 
 NAME = b"\x01" * 32
@@ -166,6 +169,39 @@ async def test_an_erasure_somebody_else_signed_changes_nothing(people: Any, netw
     network.lies[2, "mailbox.erasures"] = lambda _: decode(encode([[forged], b""]))
     await catch_up.round()
     assert len(envelopes(network.boxes[0], people, "a")) == 1
+
+
+async def test_a_key_that_was_rotated_out_erases_nothing_through_a_peer_either(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=9, token=people.token())
+    backdated = people.act("erase", records=[people.record_id("a")])
+    new = SigningKey(b"\x31" * 32)
+    people.compartment(new, people.compartment_id)
+    network.lies[2, "mailbox.erasures"] = lambda _: decode(encode([[backdated], b""]))
+    assert await catch_up.round()
+    ownership = Ownership(people.compartment_id, new.public)
+    page = network.boxes[0].read(people.read("owner", people.place, new, owner=ownership, records=[people.record_id("a")]))
+    assert len(page.found) == 1
+
+
+async def test_an_erasure_of_a_compartment_this_node_does_not_know_yet_is_asked_for_again(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=9, token=people.token())
+    for box in network.boxes[1:]:
+        box.act(people.act("erase", records=[people.record_id("a")]))
+    known = people.table.copy()
+    del people.table[b"comp/" + people.compartment_id]
+    assert not await catch_up.round()
+    people.table.update(known)
+    assert await catch_up.round()
+    assert envelopes(network.boxes[0], people, "a") == []
+
+
+async def test_an_erasure_signed_twice_over_is_kept_for_peers_once(people: Any, network: Network) -> None:
+    network.deposit("a", without=9, token=people.token())
+    for _ in range(3):
+        network.boxes[1].act(people.act("erase", records=[people.record_id("a")]))
+    assert len(network.boxes[1].replica.erasures(ErasedSince(0, b"")).acts) == 1
 
 
 async def test_an_item_one_peer_alone_names_is_not_believed(people: Any, network: Network) -> None:
