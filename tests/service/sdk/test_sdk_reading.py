@@ -174,6 +174,15 @@ async def test_the_log_is_complete_whatever_the_first_node_keeps_back(
     assert (report.entries_on_chain, report.entries_opened, report.findings) == (3, 3, [])
 
 
+async def test_a_list_of_entries_in_many_pages_is_read_to_its_end(node: OneNode, practice: Practice, patient: Patient) -> None:
+    reader = granted.reader_for(practice, patient.made.grant_id)
+    for _ in range(4):
+        await reader.read(patient.records[:1], "treatment", "visit")
+    async with await TwoFaces.join([LIAR], node.home.genesis(), transport=Liar(node.url, one_a_page)) as network:
+        report = await Owner(network, practice.clock, patient.owner.keys).audit([patient.made])
+    assert (report.entries_on_chain, report.entries_opened, report.findings) == (4, 4, [])
+
+
 async def test_entries_that_no_node_lists_are_named(node: OneNode, practice: Practice, patient: Patient) -> None:
     await granted.reader_for(practice, patient.made.grant_id).read(patient.records[:1], "treatment", "visit")
     liar = Liar(node.url, no_entries)
