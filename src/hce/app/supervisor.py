@@ -23,6 +23,7 @@ STOP_PATIENCE_S = 10.0
 READY_PATIENCE_S = 45.0
 """A child that has not answered by then has failed to start."""
 POLL_S = 0.05
+MAX_SAID_CHARS = 300
 
 
 class ProcessFailed(Unavailable):
@@ -85,7 +86,7 @@ class Supervisor:
                     if (await http.get(plan.url + "/v1/status", timeout=2)).status_code == 200:
                         return
                 await asyncio.sleep(POLL_S)
-        raise ProcessFailed(name=plan.name, log=str(self.log_of(plan.name)))
+        raise ProcessFailed(name=plan.name, log=str(self.log_of(plan.name)), said=self._last_line(plan.name))
 
     def log_of(self, name: str) -> Path:
         return self._logs / f"{name}.log"
@@ -104,7 +105,12 @@ class Supervisor:
         how = signal.strsignal(-returncode) if returncode < 0 else None
         if how is not None:
             return ProcessKilled(name=name, signal=how)
-        return ProcessFailed(name=name, log=str(self.log_of(name)))
+        return ProcessFailed(name=name, log=str(self.log_of(name)), said=self._last_line(name))
+
+    def _last_line(self, name: str) -> str:
+        """What the process said last, for those who will not find the log again."""
+        lines = self.log_of(name).read_text("utf-8", "replace").strip().splitlines()
+        return lines[-1][:MAX_SAID_CHARS] if lines else ""
 
     async def stop(self, name: str) -> None:
         """Asks, waits, and only then kills."""
