@@ -59,7 +59,12 @@ def transactions(world: World) -> list[tuple[str, HealthTx]]:
         ("grant.open", world.open_grant("new", world.grant("new"), "clinic")),
         ("grant.revoke", world.revoke_grant("g", granted)),
         ("access.open", world.access("g", granted, bytes32("access"), "clinic")),
-        ("anchor.post", world.tx("anchor.post", AnchorPost(0, 1, bytes32("anchor")), [("node", "node 8 service")])),
+        (
+            "anchor.post",
+            world.tx(
+                "anchor.post", AnchorPost(0, 1, bytes32("anchor"), key("node 8 service").public), [("node", "node 8 service")]
+            ),
+        ),
     ]
 
 

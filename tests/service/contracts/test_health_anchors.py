@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.service.contracts.world import World, bytes32
+from tests.service.contracts.world import World, bytes32, key
 
 from hce.service.contracts.health.steps import count_steps
 from hce.service.terms.genesis import Params
@@ -23,7 +23,8 @@ def world() -> World:
 
 
 def anchor(world: World, period: int, signer: str = "node 0 service", root: str = "root", count: int = 3) -> HealthTx:
-    return world.tx("anchor.post", AnchorPost(period, count, bytes32(root)), [("node", signer)])
+    post = AnchorPost(period, count, bytes32(root), key(signer).public)
+    return world.tx("anchor.post", post, [("node", signer)])
 
 
 def test_a_node_anchors_a_period_that_is_over_and_everybody_sees_it(world: World) -> None:
@@ -58,6 +59,8 @@ def test_a_node_that_was_down_may_still_anchor_for_a_while(world: World) -> None
 def test_only_the_nodes_service_key_anchors(world: World) -> None:
     for stranger in ("node 0 consensus", "node 2 service", "clinic"):
         assert world.refused(anchor(world, 2, stranger)) == "vote.not_a_node"
+    named = AnchorPost(2, 3, bytes32("root"), key("node 0 service").public)
+    assert world.refused(world.tx("anchor.post", named, [("node", "node 1 service")])) == "anchor.not_own"
 
 
 def test_an_empty_list_is_not_anchored(world: World) -> None:

@@ -69,7 +69,10 @@ def story(world: World) -> Any:
     yield "revoke the credential", world.tx("credential.revoke", revoke, [("organisation", "clinic")])
     yield "revoke the organisation", world.vote_revoke("clinic", 0)
     world.next_block(blocks=world.params.anchor_blocks)
-    yield "anchor the first period", world.tx("anchor.post", AnchorPost(0, 2, bytes32("anchor")), [("node", "node 0 service")])
+    yield (
+        "anchor the first period",
+        world.tx("anchor.post", AnchorPost(0, 2, bytes32("anchor"), key("node 0 service").public), [("node", "node 0 service")]),
+    )
 
 
 def made_by(world: World, prefix: bytes) -> bytes:

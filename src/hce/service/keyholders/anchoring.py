@@ -32,7 +32,7 @@ class ReceiptPeriods(Protocol):
 
     def due(self, limit: int) -> list[int]: ...
 
-    def anchor(self, period: int) -> AnchorPost: ...
+    def listed(self, period: int) -> tuple[int, bytes]: ...
 
     def settled(self, period: int) -> None: ...
 
@@ -65,7 +65,7 @@ class Anchoring:
             waiting = [period for period in due if self._is_open(period, final)]
             for period in set(due) - set(waiting):
                 self._periods.settled(period)
-            self._due = bool(due)
+            self._due = bool(waiting) or len(due) == MAX_AT_A_TIME
             self._signed = {period: self._transaction(period, final.height) for period in waiting}
             return [raw for _, raw in self._signed.values()]
 
@@ -83,7 +83,8 @@ class Anchoring:
         if known is not None and known[0] > height:
             return known
         valid_until = height + self._params.replay_window // 2
-        body = make_body(self._chain, KIND, self._periods.anchor(period), None, valid_until)
+        post = AnchorPost(period, *self._periods.listed(period), self._service_key.public)
+        body = make_body(self._chain, KIND, post, None, valid_until)
         return valid_until, sign_tx(body, [("node", self._service_key)])
 
     def _period_of(self, height: int) -> int:

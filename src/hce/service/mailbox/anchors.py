@@ -19,7 +19,6 @@ from hce.foundation.proofs.listhash import leaf_hash, list_root, proof_from_leve
 from hce.foundation.store.kv import KeyValueStore, ReadTxn, WriteTxn
 from hce.service.mailbox.errors import PeriodClosed, PeriodFull
 from hce.service.terms.grants import AnchorProof
-from hce.service.terms.payloads import AnchorPost
 
 _LEAVES, _PLACES, _DUE, _CLOSED = "anchor-leaves", "anchor-places", "anchor-due", "anchor-closed"
 TABLES = (_LEAVES, _PLACES, _DUE, _CLOSED)
@@ -73,11 +72,11 @@ class Periods:
             found = [int.from_bytes(key, "big") for key, _ in snapshot.scan(_DUE, limit=limit)]
         return [period for period in found if period < self.first_open]
 
-    def anchor(self, period: int) -> AnchorPost:
-        """What is said of a closed period with receipts: the same for ever."""
+    def listed(self, period: int) -> tuple[int, bytes]:
+        """Number and list hash of a closed period's leaves: the same for ever."""
         with self._store.read() as snapshot:
             leaves = _leaves(snapshot, _number(period))
-        return AnchorPost(period, len(leaves), list_root(leaves))
+        return len(leaves), list_root(leaves)
 
     def settled(self, period: int) -> None:
         """Its anchor is final, or can no longer be."""

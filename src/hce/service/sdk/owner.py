@@ -13,6 +13,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
+from hce.service.sdk.anchors import check_receipts
 from hce.service.sdk.errors import Remote
 from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
@@ -33,6 +34,7 @@ from hce.service.terms.states import (
     key_organisation,
 )
 from hce.service.terms.transactions import make_body, sign_tx, tx_id
+from hce.service.vault.anchors import AnchorReport
 from hce.service.vault.auditing import AuditReport, GrantOnChain, OwnReadLog, ReadLog, audit, read_own_receipts, read_receipts
 from hce.service.vault.compartments import CompartmentKeys, make_card, make_token
 from hce.service.vault.granting import MadeGrant, check_request, make_grant, require_same_grant
@@ -228,6 +230,10 @@ class Owner:
         own = await self.own_reads()
         findings = report.findings + log.findings + own.findings
         return AuditReport(report.reads, findings, report.entries_on_chain, report.entries_opened, own.receipts)
+
+    async def check_anchors(self) -> AnchorReport:
+        """Whether each receipt of the log stands in the list its node put on chain. A node that gives no answer is counted."""
+        return await check_receipts(self._network, (await self.receipts()).receipts)
 
     async def receipts(self) -> ReadLog:
         """Every receipt of every node that answers, decrypted and its signature checked: each node keeps those it signed."""

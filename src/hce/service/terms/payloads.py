@@ -144,6 +144,8 @@ class AnchorPost(Struct, frozen=True, array_like=True):
     """Height of a receipt, divided by `anchor_blocks` without remainder."""
     count: Annotated[int, Meta(ge=1, le=MAX_SAFE_INT)]
     root: Digest
+    node: PublicKey
+    """Service key of the node: nobody makes another's anchor his own transaction by signing the same body."""
 
 
 def org_id(chain: bytes, org_key: bytes) -> bytes:

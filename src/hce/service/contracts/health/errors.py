@@ -211,6 +211,12 @@ class EntryExists(Refused):
     status = 409
 
 
+class AnchorNotOwn(Refused):
+    """An anchor in another node's name."""
+
+    code = "anchor.not_own"
+
+
 class AnchorTooEarly(Refused):
     """The period is not over: more receipts may come."""
 
