@@ -100,7 +100,7 @@ def test_commands_without_a_network_say_how_to_get_one(tmp_path: Path) -> None:
 
 @contextmanager
 def running_up(home: Path, base: int) -> Iterator[subprocess.Popen[str]]:
-    arguments = hce("up", "--home", str(home), "--port-base", str(base))
+    arguments = hce("up", "--home", str(home), "--port-base", str(base), "--nodes", "1")
     process = subprocess.Popen(
         arguments, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )

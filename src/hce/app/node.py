@@ -81,6 +81,7 @@ class RunningNode:
     def __init__(self, home: Home, index: int, stack: ExitStack) -> None:
         genesis, keys = home.genesis(), home.node_keys(index)
         data, clock = home.node(index) / "data", SystemClock()
+        self._clock = clock
         service_key, consensus_key = SigningKey(keys.service), SigningKey(keys.consensus)
 
         self.link = make_link(home, genesis, index, keys.link, clock) if len(genesis.nodes) > 1 else None
@@ -205,7 +206,7 @@ class RunningNode:
         return self.blocklog.head.block.header.epoch
 
     async def _block_is_final(self, block: Block, commit: Commit) -> None:
-        self.finality.block_is_final()
+        self.finality.block_is_final(self._clock.now_ms() - block.header.time_ms)
         self._anchors.block_is_final(block.header.height)
         if block.ledger.health_txs or block.header.height % MARK_BLOCKS == 0:
             await self._work(self._arrivals.look, block.header.height)

@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,8 @@ READY_PATIENCE_S = 45.0
 """A child that has not answered by then has failed to start."""
 POLL_S = 0.05
 MAX_SAID_CHARS = 300
+MAX_MENDED = 3
+"""A process that ended by itself is started again this often; then something is wrong with it."""
 
 
 class ProcessFailed(Unavailable):
@@ -55,6 +58,7 @@ class Supervisor:
         self._logs = logs
         self._plans: dict[str, ProcessPlan] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._mended: dict[str, int] = {}
 
     async def start(self, plan: ProcessPlan) -> None:
         """Starts and waits until it answers; `ProcessFailed` names the log."""
@@ -94,11 +98,18 @@ class Supervisor:
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
-    def require_all(self) -> None:
-        """Raises `ProcessFailed` when a process is gone without having been asked to."""
-        for name, process in self._running.items():
-            if process.returncode is not None:
-                raise self._failed(name, process.returncode)
+    async def mend(self, told: Callable[[str, ProcessFailed], None]) -> None:
+        """Starts again whatever is gone without having been asked to; raises its `ProcessFailed` when that happens too often."""
+        for name, process in list(self._running.items()):
+            if process.returncode is None:
+                continue
+            failure = self._failed(name, process.returncode)
+            self._mended[name] = self._mended.get(name, 0) + 1
+            if self._mended[name] > MAX_MENDED:
+                raise failure
+            told(name, failure)
+            del self._running[name]
+            await self.start(self._plans[name])
 
     def _failed(self, name: str, returncode: int) -> ProcessFailed:
         """How it ended, in the words of the system; a signal leaves nothing in the log."""

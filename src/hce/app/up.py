@@ -13,6 +13,7 @@ import httpx
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from hce.app.control import answering, socket_path
 from hce.app.devnet import run
@@ -20,9 +21,10 @@ from hce.app.devnet.home import Home
 from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
 from hce.app.gateway_client import GatewayClient
+from hce.app.liveview import view
 from hce.app.preflight import Finding, judge, port_fix, read_machine
 from hce.app.supervisor import Supervisor
-from hce.app.words import say
+from hce.app.words import explain, say
 from hce.foundation.types.errors import Refused
 from hce.service.terms.genesis import Params
 
@@ -138,14 +140,15 @@ def _print_addresses(home: Home, console: Console) -> None:
 
 
 async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: asyncio.Event) -> None:
-    """The live view on a terminal; without one, silence until stopped. A process that ends by itself ends everything."""
+    """The live view on a terminal; without one, silence until stopped. A process that ends by itself is started again."""
     urls = home.network()["nodes"]
     async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
-        with Live(_view([]), console=console, refresh_per_second=4, transient=True, auto_refresh=False) as live:
+        with Live(Text(""), console=console, transient=True, auto_refresh=False) as live:
             while not stopping.is_set():
-                supervisor.require_all()
+                await supervisor.mend(lambda name, failure: console.print(say("up.mended", name=name, reason=explain(failure))))
                 if console.is_terminal:
-                    live.update(_view([await _status(http, url) for url in urls]), refresh=True)
+                    statuses = await asyncio.gather(*(_status(http, url) for url in urls))
+                    live.update(view(statuses, console.width, time.time_ns() // 1_000_000), refresh=True)
                 try:
                     await asyncio.wait_for(stopping.wait(), REFRESH_S)
                 except TimeoutError:
@@ -158,19 +161,3 @@ async def _status(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
         return found
     except (httpx.HTTPError, ValueError):
         return {}
-
-
-def _view(statuses: list[dict[str, Any]]) -> Table:
-    """One line for each node: what it last made final and how long ago."""
-    table = Table(box=None, padding=(0, 2))
-    for key in ("node", "height", "turn", "slot", "producer", "age", "waiting"):
-        table.add_column(say(f"up.column_{key}"), justify="right")
-    now_ms = time.time_ns() // 1_000_000
-    for index, status in enumerate(statuses):
-        if not status:
-            table.add_row(str(index), say("up.silent"))
-            continue
-        age = f"{(now_ms - status['time_ms']) / 1_000:.1f} s"
-        shown = (status["node"], status["height"], status["turn"], status["slot"], status["producer"], age, status["waiting"])
-        table.add_row(*map(str, shown))
-    return table

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, JsonOption, make_console
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_NODES, DEFAULT_PORT_BASE, HomeOption, JsonOption, make_console
 from hce.app.devnet import run
 from hce.app.devnet.genesis import home_at
 from hce.app.preflight import Finding, judge, port_fix, read_machine
@@ -24,8 +24,8 @@ def doctor(
 ) -> None:
     """Check this machine; exit code 1 when something stands in the way."""
     place = home_at(home)
-    ports = run.ports_in(place) if place.exists else run.ports_of(1, port_base)
-    processes = run.process_count(len(place.network()["nodes"]) if place.exists else 1)
+    ports = run.ports_in(place) if place.exists else run.ports_of(DEFAULT_NODES, port_base)
+    processes = run.process_count(len(place.network()["nodes"]) if place.exists else DEFAULT_NODES)
     findings = judge(read_machine(place.root, ports), processes, port_fix(place, port_base))
     if as_json:
         print(json.dumps([msgspec.to_builtins(finding) for finding in findings]))

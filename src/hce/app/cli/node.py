@@ -1,4 +1,6 @@
-"""`hce node run`: one node process, as `hce up` starts it. `hce node kill|restart`: asks the running supervisor, for rehearsals."""
+"""`hce node run`: one node process, as `hce up` starts it. `kill` and `restart` ask the running supervisor, `damage` spoils a
+node's shards on disk: rehearsals of what machines do.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,14 @@ import typer
 
 from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
+from hce.app.devnet.damage import WAYS, damage_shards
 from hce.app.devnet.genesis import home_at
 from hce.app.lifeline import with_lifeline
 from hce.app.node import run_node
 from hce.app.words import say
+from hce.foundation.types.errors import NotFound
 
-node = typer.Typer(help="One node: run it, or ask `hce up` to kill or restart it.", no_args_is_help=True)
+node = typer.Typer(help="One node: run it, kill it, restart it, damage its shards.", no_args_is_help=True)
 IndexArgument = Annotated[int, typer.Argument(min=0, max=8, help="place in the node list")]
 
 
@@ -40,3 +44,19 @@ def restart(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Stop a node if it runs, and start it."""
     asyncio.run(control.ask(home_at(home), "restart", f"node-{index}"))
     typer.echo(say("node.restarted", index=index))
+
+
+@node.command("damage")
+def damage(
+    index: IndexArgument,
+    way: Annotated[str, typer.Option("--way", help=" | ".join(WAYS))] = WAYS[0],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Damage a node's shards on disk, to watch them being repaired."""
+    place = home_at(home)
+    if index >= len(place.network()["nodes"]):
+        raise NotFound("node", index=index)
+    chosen = next((one for one in WAYS if one == way), None)
+    if chosen is None:
+        raise typer.BadParameter(" | ".join(WAYS), param_hint="--way")
+    typer.echo(say("node.damaged", index=index, shards=damage_shards(place, index, chosen)))

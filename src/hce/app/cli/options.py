@@ -13,6 +13,8 @@ from hce.app.devnet.home import DEFAULT_FOLDER
 
 DEFAULT_HOME = Path(DEFAULT_FOLDER)
 DEFAULT_PORT_BASE = 7100
+DEFAULT_NODES = 9
+"""Super nodes of the white paper's network (6.4)."""
 
 HomeOption = Annotated[Path, typer.Option("--home", help="folder of the network")]
 JsonOption = Annotated[bool, typer.Option("--json", help="one JSON object instead of words")]

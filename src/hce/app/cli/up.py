@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hce.app.cli.doctor import print_findings
-from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption, make_console
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_NODES, DEFAULT_PORT_BASE, HomeOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.up import MachineUnfit, run_up
 from hce.app.words import explain
@@ -18,7 +18,7 @@ from hce.service.terms.genesis import Params
 def up(
     context: typer.Context,
     home: HomeOption = DEFAULT_HOME,
-    nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of a new network")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of a new network")] = DEFAULT_NODES,
     port_base: Annotated[
         int, typer.Option("--port-base", min=1024, max=65_000, help="first port of a new network")
     ] = DEFAULT_PORT_BASE,

@@ -152,7 +152,7 @@ async def _enrol(stage: Stage, bundle: bytes, language: Language, tell: Tell) ->
     digests = {"owner_digest": keys.owner_digest.hex(), "recovery_digest": keys.recovery_digest.hex()}
     opened = await stage.hospital.post("/v1/compartments", digests)
     hospital = bytes.fromhex((await stage.hospital.get("/v1/status"))["org_id"])
-    card, token = await person.owner.card(), person.owner.token(hospital, 1)
+    card, token = await person.owner.publish_card(), person.owner.token(hospital, 1)
     enrolment = {"patient": patient_of(bundle), "card": encode(card).hex(), "token": encode(token).hex()}
     patient = await stage.hospital.post("/v1/patients", enrolment)
     tell("tour.enrolled", compartment=opened["compartment_id"][:12])

@@ -70,6 +70,7 @@ class ChainFace:
                 "producer": producer,
                 "time_ms": header.time_ms,
                 "started_ms": node.started_ms,
+                "finality_ms": node.finality.typical_ms,
                 "waiting": len(node.ledger.pool),
                 "syncing": node.syncing(),
                 "peers": [to_builtins(peer) for peer in node.peers()],

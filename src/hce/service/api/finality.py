@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
 
+REMEMBERED_BLOCKS = 21
+"""Blocks the typical finality is taken over."""
 MAX_WAITERS = 20_000
 """Requests waiting at one time; beyond it a caller gets its answer at once and may ask again."""
 
@@ -18,9 +21,16 @@ class Finality:
     def __init__(self) -> None:
         self._next = asyncio.Event()
         self._waiting = 0
+        self._latest_ms: deque[int] = deque(maxlen=REMEMBERED_BLOCKS)
 
-    def block_is_final(self) -> None:
-        """Called on the loop after each commit."""
+    @property
+    def typical_ms(self) -> int | None:
+        """Median time from a block's own time to its finality here, over the last blocks; None before the first."""
+        return sorted(self._latest_ms)[len(self._latest_ms) // 2] if self._latest_ms else None
+
+    def block_is_final(self, took_ms: int) -> None:
+        """Called on the loop after each commit, with the time since the block was made."""
+        self._latest_ms.append(max(took_ms, 0))
         woken, self._next = self._next, asyncio.Event()
         woken.set()
 
