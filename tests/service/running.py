@@ -29,6 +29,7 @@ from hce.service.terms.genesis import Params
 from hce.service.vault.compartments import CompartmentKeys
 
 BLOCK_MS = 100
+ANCHOR_BLOCKS = 10
 START_S = 30.0
 """Only a node that does not start reaches this."""
 DAY_MS = 24 * 3_600_000
@@ -50,7 +51,7 @@ class OneNode:
     def __init__(self, root: Path, stack: ExitStack) -> None:
         self.home = Home(root)
         ports = free_ports(run.port_count(1))
-        run.create(self.home, ports, 1, Params(block_interval_ms=BLOCK_MS))
+        run.create(self.home, ports, 1, Params(block_interval_ms=BLOCK_MS, anchor_blocks=ANCHOR_BLOCKS))
         self.url = self.home.network()["nodes"][0]
         self._process: subprocess.Popen[bytes] | None = None
         stack.callback(self.kill)

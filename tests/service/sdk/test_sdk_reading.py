@@ -9,50 +9,15 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 from msgspec import structs
-from tests.service.running import DAY_MS, LIAR, Change, Liar, OneNode, TwoFaces, bundle_of
+from tests.service.running import DAY_MS, LIAR, Change, Liar, OneNode, TwoFaces
+from tests.service.sdk.patients import Patient, written
 
 from hce.foundation.codec.dagcbor import decode, decode_as, encode
 from hce.service.gateway import granted
-from hce.service.gateway.granted import collect
-from hce.service.gateway.importing import Finished, import_bundle
 from hce.service.gateway.practice import Practice
 from hce.service.sdk.owner import CARD_RENEW_MS, Owner
 from hce.service.sdk.reader import Reader
 from hce.service.terms.mailbox import HeldRecord, MailItem, MailPage, RecordsPage
-from hce.service.vault.granting import MadeGrant
-
-FIRST_DAY, LAST_DAY = "1900-01-01", "2100-12-31"
-NOTES = ["a", "b", "c"]
-
-
-class Patient:
-    """A custodial patient with records, and a grant to the practice."""
-
-    def __init__(self, owner: Owner, made: MadeGrant, records: list[bytes]) -> None:
-        self.owner = owner
-        self.made = made
-        self.records = records
-
-
-async def written(practice: Practice) -> tuple[Owner, list[bytes]]:
-    events = [event async for event in import_bundle(practice, bundle_of(os.urandom(6).hex(), NOTES))]
-    last = events[-1]
-    assert isinstance(last, Finished)
-    patient = practice.index.patient(last.patient_id)
-    assert patient is not None
-    assert patient.custodial_id is not None
-    keys = practice.keyring.custodial_keys(bytes.fromhex(patient.custodial_id))
-    return Owner(practice.network, practice.clock, keys), [bytes.fromhex(name) for name in last.records]
-
-
-@pytest.fixture
-async def patient(practice: Practice) -> Patient:
-    owner, records = await written(practice)
-    credential_id = await practice.writer()
-    request = await granted.ask(practice, credential_id, "treatment", "read", FIRST_DAY, LAST_DAY)
-    made = await owner.grant(request, lasts_ms=DAY_MS, date_from=FIRST_DAY, date_to=LAST_DAY)
-    assert (await collect(practice)).grants == [made.grant_id.hex()]
-    return Patient(owner, made, records)
 
 
 def mailbox(lie: Callable[[object], object]) -> Change:
