@@ -110,3 +110,15 @@ async def test_what_another_signed_or_for_another_feed_is_not_sealed_to(
     for lie in (encode(forged), encode(await stranger.card()), b"\xff"):
         board.cards = dict.fromkeys(board.cards, lie)
         assert await practice.card_to_seal(patient) == enrolled
+
+
+async def test_a_card_published_at_a_real_node_is_fetched_from_it(practice: Practice) -> None:
+    owner = await opened_owner(practice)
+    enrolled = await owner.card()
+    resource = {"resourceType": "Patient", "id": "p", "name": [{"family": "Published"}], "birthDate": "1981-01-01"}
+    identity = identify(Entry(0, "Patient", "p", "", b"", resource))
+    patient = await practice.enrol(identity, enrolled, owner.token(practice.org_id, 1))
+    published = await owner.publish_card()
+    assert published.card.issued_ms > enrolled.card.issued_ms
+    assert await practice.card_to_seal(patient) == published.card
+    assert await owner.publish_card() == published, "it lives long enough: nothing new was published"

@@ -223,7 +223,7 @@ class Index:
                 (held.grant_id, held.reader_key, held.parcel, held.tx_id, held.final),
             )
             row = self._db.execute("SELECT grant_id, tx_id FROM held WHERE reader_key = ?", (held.reader_key,)).fetchone()
-        return row == (held.grant_id, held.tx_id)
+        return bool(row == (held.grant_id, held.tx_id))
 
     def claim_is_final(self, grant_id: bytes) -> None:
         with self._transaction():

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.crypto.sign import verify
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
 from hce.service.sdk.anchors import check_receipts
@@ -19,7 +20,7 @@ from hce.service.sdk.mail import Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_all
-from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken
+from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, card_message
 from hce.service.terms.mailbox import HeldRecord, InboxPost, Ownership, SignedPost, post_message
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.proofs import HealthReceipt
@@ -102,18 +103,21 @@ class Owner:
         card = await self.card()
         due_ms = self._clock.now_ms() + CARD_RENEW_MS
 
-        async def ask(node: NodeClient) -> None:
+        async def ask(node: NodeClient) -> SignedCard:
             try:
                 held = await node.card(self.keys.feed_address(self.reading_epoch))
-                if held.card.version == card.card.version and held.card.expires_ms >= due_ms:
-                    return
+                ours = verify(self.keys.owner.public, card_message(held.card), held.signature)
+                if ours and held.card.version == card.card.version and held.card.expires_ms >= due_ms:
+                    return held
             except Remote as error:
                 if error.status != 404:
                     raise
             await node.publish_card(card)
+            return card
 
-        _require_one(await self._network.every_node(ask))
-        return card
+        answers = await self._network.every_node(ask)
+        _require_one(answers)
+        return max((one for one in answers if isinstance(one, SignedCard)), key=lambda one: one.card.issued_ms)
 
     def token(self, org_id: bytes, serial: int) -> SignedToken:
         """Lets an organisation write without quarantine, for a year or until revoked."""
