@@ -85,7 +85,8 @@ class Home:
     @property
     def option(self) -> str:
         """What to add to a printed command so that it finds this network: nothing in the usual place."""
-        return "" if self.root == Path.cwd() / DEFAULT_FOLDER else f" --home {shlex.quote(os.path.relpath(self.root))}"
+        shorter = min(str(self.root), os.path.relpath(self.root), key=len)
+        return "" if self.root == Path.cwd() / DEFAULT_FOLDER else f" --home {shlex.quote(shorter)}"
 
     @property
     def exists(self) -> bool:
