@@ -57,7 +57,7 @@ async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Re
     def tell(key: str, **fields: Any) -> None:
         nonlocal number
         number += 1
-        console.print(f"{number:3}. " + say(key, **fields))
+        console.print(f"{number:3}. " + say(key, **{name: _worded(name, value) for name, value in fields.items()}))
 
     name, bundle = choose_bundle(PROJECT)
     if ephemeral:
@@ -101,3 +101,14 @@ async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home
 
 def _language() -> Any:
     return language()
+
+
+def _worded(name: str, value: Any) -> Any:
+    """What the story calls by a code, in the person's words."""
+    if isinstance(value, bool):
+        return say("yes" if value else "no")
+    if name == "purpose":
+        return say(f"purpose.{value}")
+    if name == "ways":
+        return ", ".join(say(f"way.{way}") for way in value)
+    return value

@@ -69,7 +69,7 @@ async def _damage(stage: Stage, person: Person, originals: Mapping[str, bytes], 
     whole = {index: shards_of(stage.home, index) for index in victims}
     ways = [WAYS[place % len(WAYS)] for place in range(len(victims))]
     damaged = sum(damage_shards(stage.home, index, way) for index, way in zip(victims, ways, strict=True))
-    tell("tour.damaged", shards=damaged, nodes=len(victims), ways=", ".join(ways))
+    tell("tour.damaged", shards=damaged, nodes=len(victims), ways=ways)
     read = contents_of((await person.owner.read_own()).opened.values()) == originals
     restored = sum([await _heal(stage, index, shards) for index, shards in whole.items()])
     identical = read and restored == sum(map(len, whole.values()))
