@@ -18,8 +18,8 @@ from hce.service.terms.transactions import HealthTx, parse
 
 AnyTx: TypeAlias = HealthTx | ValueTx
 
-MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
-"""Raw bytes of remembered transactions; the oldest are forgotten first."""
+MAX_REMEMBERED_BYTES = 6 * 1024 * 1024
+"""Raw bytes of remembered transactions, some ten thousand; the oldest are forgotten first. Parsed they take about five times as much."""
 HEALTH_FIRST_BYTE = 0x82
 """A signed health transaction is a CBOR list of two; no Ethereum transaction begins so."""
 
