@@ -51,6 +51,18 @@ def test_the_tour_keeps_every_promise_on_a_network_of_its_own() -> None:
 
 
 @pytest.mark.slow
+def test_nine_nodes_keep_every_promise_through_damage_and_deaths() -> None:
+    told = call("tour", "--ephemeral", "--json", "--nodes", "9")
+    assert told.returncode == 0, told.stderr[-3_000:]
+    result = json.loads(told.stdout)
+    assert result["nodes"] == 9
+    assert result["nodes_killed"] == 2
+    assert result["shards_damaged"] == result["shards_restored"] > 0
+    assert result["opened_while_halted"] is True
+    assert result["anchored"] is True
+
+
+@pytest.mark.slow
 def test_up_stops_cleanly_and_continues_the_same_chain(tmp_path: Path) -> None:
     home = tmp_path / "run"
     base = _free_base()

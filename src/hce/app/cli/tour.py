@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
-from hce.app.devnet.genesis import home_at
+from hce.app.devnet.genesis import DEMO_PARAMS, home_at
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count
 from hce.app.gateway_client import GatewayClient
@@ -26,7 +26,6 @@ from hce.app.tour.story import play, promises_broken
 from hce.app.up import running
 from hce.app.words import language, say
 from hce.service.sdk.network import Network
-from hce.service.terms.genesis import Params
 
 PROJECT = Path(__file__).parents[4]
 
@@ -95,7 +94,7 @@ async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home
     with tempfile.TemporaryDirectory(prefix="hce-") as folder:
         home = Home(Path(folder) / "home")
         ports = free_ports(port_count(nodes))
-        async with running(home, Params(), nodes, ports, tell) as supervisor:
+        async with running(home, DEMO_PARAMS, nodes, ports, tell) as supervisor:
             yield home, supervisor.restart, supervisor.kill
 
 

@@ -9,10 +9,9 @@ import typer
 
 from hce.app.cli.doctor import print_findings
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_NODES, DEFAULT_PORT_BASE, HomeOption, make_console
-from hce.app.devnet.genesis import home_at
+from hce.app.devnet.genesis import DEMO_PARAMS, home_at
 from hce.app.up import MachineUnfit, run_up
 from hce.app.words import explain
-from hce.service.terms.genesis import Params
 
 
 def up(
@@ -27,7 +26,7 @@ def up(
     console = make_console()
     chosen = [f"--{name.replace('_', '-')}" for name in ("nodes", "port_base") if _was_given(context, name)]
     try:
-        asyncio.run(run_up(home_at(home), Params(), nodes, port_base, console, chosen))
+        asyncio.run(run_up(home_at(home), DEMO_PARAMS, nodes, port_base, console, chosen))
     except MachineUnfit as error:
         console.print(explain(error))
         print_findings(console, error.findings)

@@ -31,6 +31,8 @@ REWARD_POOL = keccak256(b"hce/reward-pool")[-20:]
 """146,000,000 HCET for mining (white paper 5.1); nobody holds its key."""
 REWARD_POOL_AHCE = 146_000_000 * HCET
 DEMO_EIP155_ID = 182_500
+DEMO_PARAMS = Params(anchor_blocks=20)
+"""As a real network, but receipts are anchored often enough for somebody to watch."""
 PUBLIC_FILE = 0o644
 
 Random = Callable[[int], bytes]

@@ -42,6 +42,8 @@ from hce.service.vault.granting import MadeGrant
 SHORT_GRANT_MS = 12_000
 """Life of the grant whose end the story waits for: long enough for the scenes under it on a slow machine."""
 TANK_TOP_UP_AHCE = HCET
+ANCHOR_PERIODS_WAITED = 3
+"""How long anchors are waited for, in periods: the one that runs, and some for a slow machine."""
 MIN_NODES_OF_A_NETWORK = 4
 """Fewer nodes bear no fault at all and are for development."""
 PROBE_PAUSES_S = (0.0, 0.35, 0.7)
@@ -66,6 +68,7 @@ EXPECTED: Result = {
     "plaintext_found_on_nodes": 0,
     "restart_same_chain": True,
     "log_complete": True,
+    "anchored": True,
 }
 """What exit code 0 means, besides records written, a log that is not empty and transactions that were timed. A set: one of these."""
 
@@ -89,6 +92,7 @@ async def play(stage: Stage, bundle: bytes, language: Language, tell: Tell) -> R
             await probing
     if result["nodes"] >= MIN_NODES_OF_A_NETWORK:
         result |= await play_quorum(stage, person, originals, tell)
+    result["anchored"] = await attempt(lambda: _is_anchored(stage, person, tell))
     result["finality_ms"] = {"p50": percentile(stage.finality_ms, 50), "p95": percentile(stage.finality_ms, 95)}
     canaries = canaries_of(originals.values())
     hits = [hit for folder in (stage.home.root / "nodes", stage.home.logs) for hit in find_in_files(folder, canaries)]
@@ -246,6 +250,18 @@ def _told_log(report: AuditReport, tell: Tell) -> Result:
         "log_entries_on_chain": report.entries_on_chain,
         "log_entries_opened": report.entries_opened,
     }
+
+
+async def _is_anchored(stage: Stage, person: Person, tell: Tell) -> bool:
+    """Waits until every node has put the root of its receipts on chain, and checks that each receipt stands under one."""
+    params = stage.network.genesis.params
+    deadline = time.monotonic() + ANCHOR_PERIODS_WAITED * params.anchor_blocks * params.block_interval_ms / 1_000
+    report = await person.owner.check_anchors()
+    while report.waiting and time.monotonic() < deadline:
+        await asyncio.sleep(params.block_interval_ms / 1_000)
+        report = await person.owner.check_anchors()
+    tell("tour.anchored", receipts=report.anchored, complete=report.complete)
+    return report.complete and not report.waiting and report.anchored > 0
 
 
 async def _restart(stage: Stage, person: Person, originals: dict[str, bytes], tell: Tell) -> bool:
