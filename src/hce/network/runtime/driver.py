@@ -21,7 +21,7 @@ from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import Bug, Malformed, PeerFault, Refused, TooLarge
 from hce.foundation.types.scalars import ChainId, Cid, Height, NodeIndex, Round, TimeMs
 from hce.network.consensus.application import Application, BlockContext
-from hce.network.consensus.blockrules import Tip, assemble, check_block, context_of, nodes_cid, tip_of
+from hce.network.consensus.blockrules import Tip, assemble, check_block, context_of, tip_of
 from hce.network.consensus.commit import verify_commit
 from hce.network.consensus.events import (
     NO_ROUND,
@@ -35,7 +35,6 @@ from hce.network.consensus.events import (
     MakeBlock,
     ProposalArrived,
     Rebroadcast,
-    Recovered,
     ReportEvidence,
     ScheduleTimeout,
     SignAndBroadcastProposal,
@@ -61,16 +60,18 @@ from hce.network.consensus.messages import (
     encode_message,
 )
 from hce.network.consensus.state import State, Step, votes_to_share
-from hce.network.consensus.turns import SLOTS_PER_TURN, base, position_of
+from hce.network.consensus.turns import SLOTS_PER_TURN, position_of
+from hce.network.runtime.alarms import Alarms
 from hce.network.runtime.blocklog import BlockLog
 from hce.network.runtime.catchup import CatchUp
 from hce.network.runtime.early import EarlyMessages
-from hce.network.runtime.errors import ChainMismatch, SignRefused, SignStateCorrupt
+from hce.network.runtime.errors import ChainMismatch, SignRefused
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
+from hce.network.runtime.recovery import kept_blocks, load_tip, require_own_sign_state
 from hce.network.runtime.signer import Signer
 from hce.network.runtime.signstate import SignState
-from hce.network.runtime.world import Network, Timer, Timers
+from hce.network.runtime.world import Network, Timers
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +108,6 @@ class Driver:
         self._signstate = signstate
         self._signer = None if my_index is None or key is None or signstate is None else Signer(chain, my_index, key, signstate)
         self._clock = clock
-        self._timers = timers
         self._network = network
         self._pace = pace
         self._on_final = on_final
@@ -119,13 +119,12 @@ class Driver:
         self._proposal: Proposal | None = None
         self._early = EarlyMessages()
         self._catch_up = CatchUp(blocklog, network, clock, pace.rebroadcast_ms)
-        self._armed: dict[int, Timer] = {}
-        self._timers_made = 0
+        self._alarms = Alarms(timers, clock)
         self._inputs: deque[Input] = deque()
         self._stepping = False
         self._stopped = False
         self._due_ms: TimeMs = 0
-        self._tip = self._load_tip()
+        self._tip = load_tip(blocklog, chain, self._nodes, slots_per_turn)
 
     # Life
 
@@ -141,11 +140,11 @@ class Driver:
 
     def start(self) -> None:
         """Replay what the application has not, then enter the next height where the sign state left it."""
-        self._check_sign_state()
+        require_own_sign_state(self._signstate, self._blocklog, self._me)
         self._replay()
         self._due_ms = max(self._tip.header.time_ms + self._pace.block_interval_ms, self._clock.now_ms())
         recovered = None if self._signstate is None else self._signstate.recovered(self._tip.next_height)
-        self._load_kept_block(recovered)
+        self._blocks |= kept_blocks(self._signstate, recovered)
         self._feed(StartHeight(self._tip.next_height, self._tip.base, len(self._nodes), self._me, recovered))
         self._broadcast(Status(self._tip.next_height))
 
@@ -157,7 +156,7 @@ class Driver:
     def stop(self) -> None:
         """Nothing is signed, sent or executed after this. The sign state needs no goodbye."""
         self._stopped = True
-        self._cancel_timers()
+        self._alarms.close()
 
     def on_message(self, peer: int, raw: bytes) -> None:
         """One message of a peer. A wrong one is the peer's fault and changes nothing."""
@@ -168,37 +167,11 @@ class Driver:
         except (PeerFault, Malformed, TooLarge) as fault:
             self._network.blame(peer, fault)
 
-    def _load_tip(self) -> Tip:
-        head = self._blocklog.head
-        own_base = None
-        if self._blocklog.height > self._blocklog.base_height:
-            before = self._blocklog.read(self._blocklog.height - 1).block
-            own_base = base(before.header, before.ledger.header.next_epoch, self._slots_per_turn)
-        if head.block.header.chain != self._chain or head.block.ledger.header.next_validators != nodes_cid(self._nodes):
-            raise ChainMismatch("the log is of another chain or node list")
-        return tip_of(head.block, head.commit, self._slots_per_turn, own_base)
-
-    def _check_sign_state(self) -> None:
-        """A key whose precommits are in the log, but whose sign state is new, has lost it: it must not sign."""
-        commit = self._blocklog.head.commit
-        if self._signstate is None or self._signstate.last is not None or commit is None:
-            return
-        if any(signed.index == self._me for signed in commit.signatures):
-            raise SignStateCorrupt("missing, but this node has signed before", height=self._blocklog.height)
-
     def _replay(self) -> None:
         if self._app.height > self._blocklog.height:
             raise ChainMismatch("the application is ahead of the log", expected=self._blocklog.height, actual=self._app.height)
         for height in range(self._app.height + 1, self._blocklog.height + 1):
             self._execute(self._blocklog.read(height).block)
-
-    def _load_kept_block(self, recovered: Recovered | None) -> None:
-        if recovered is None or self._signstate is None:
-            return
-        for block_id in (recovered.block_id, recovered.lock.valid_id):
-            block = None if block_id is None else self._signstate.kept_block(block_id)
-            if block_id is not None and block is not None:
-                self._blocks[block_id] = block
 
     # Messages
 
@@ -293,7 +266,7 @@ class Driver:
                 self._propose(effect)
             case MakeBlock():
                 due_ms = self._due_ms if effect.round == 0 else 0
-                self._call_at(due_ms, lambda: self._make_block(effect))
+                self._alarms.at(due_ms, lambda: self._make_block(effect))
             case ValidateBlock():
                 self._feed(BlockValidated(effect.height, effect.block_id, self._is_valid(self._blocks[effect.block_id])))
             case ScheduleTimeout():
@@ -405,11 +378,11 @@ class Driver:
         self._app.commit(block.header.height)
 
     def _enter_next_height(self) -> None:
-        self._cancel_timers()
+        self._alarms.cancel_all()
         self._blocks, self._proposal = {}, None
         self._due_ms = self._pace.next_due_ms(self._due_ms, self._clock.now_ms())
         self._feed(StartHeight(self._tip.next_height, self._tip.base, len(self._nodes), self._me))
-        self._call_at(0, self._deliver_early)
+        self._alarms.at(0, self._deliver_early)
 
     # Time
 
@@ -419,21 +392,4 @@ class Driver:
         if effect.round == 0 and effect.kind in (TimeoutKind.PROPOSE, TimeoutKind.REBROADCAST):
             starts_ms = max(starts_ms, self._due_ms)
         fired = TimeoutFired(effect.kind, effect.height, effect.round)
-        self._call_at(starts_ms + self._pace.timeout_ms(effect.kind, effect.round), lambda: self._feed(fired))
-
-    def _call_at(self, at_ms: TimeMs, callback: Callable[[], None]) -> None:
-        """Always through a timer, so that one block never leads to the next within one call."""
-        self._timers_made += 1
-        name = self._timers_made
-
-        def fire() -> None:
-            self._armed.pop(name, None)
-            if not self._stopped:
-                callback()
-
-        self._armed[name] = self._timers.call_later(max(0, at_ms - self._clock.now_ms()), fire)
-
-    def _cancel_timers(self) -> None:
-        for timer in self._armed.values():
-            timer.cancel()
-        self._armed.clear()
+        self._alarms.at(starts_ms + self._pace.timeout_ms(effect.kind, effect.round), lambda: self._feed(fired))
