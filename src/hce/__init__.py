@@ -9,3 +9,6 @@ Four floors, each importing only from the floors below it:
 
 `docs/life-of-a-record.md` follows one medical record through all of them.
 """
+
+VERSION = "0.1.0"
+"""As in pyproject.toml; a test compares."""

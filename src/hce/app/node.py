@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -42,6 +43,7 @@ from hce.network.runtime.pace import Pace
 from hce.network.runtime.signstate import SignState
 from hce.service.api.app import make_api
 from hce.service.api.finality import Finality
+from hce.service.api.meters import NodeMeters
 from hce.service.api.services import NodeServices
 from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
@@ -80,7 +82,7 @@ class RunningNode:
 
     def __init__(self, home: Home, index: int, stack: ExitStack) -> None:
         genesis, keys = home.genesis(), home.node_keys(index)
-        data, clock = home.node(index) / "data", SystemClock()
+        data, clock, began_s = home.node(index) / "data", SystemClock(), time.monotonic()
         self._clock = clock
         service_key, consensus_key = SigningKey(keys.service), SigningKey(keys.consensus)
 
@@ -146,7 +148,7 @@ class RunningNode:
         )
         self._anchors = AnchorPosting(anchoring, self.ledger.check_tx, self._gossip, self._work)
         self._mailbox = mailbox
-        self.finality = Finality()
+        self.finality, self._meters = Finality(), NodeMeters()
         self.runtime = ConsensusRuntime(
             chain=genesis.chain,
             nodes=genesis.node_list,
@@ -176,9 +178,13 @@ class RunningNode:
                 files=self.files,
                 worker=Workers(self._pool),
                 started_ms=clock.now_ms(),
+                uptime_s=lambda: time.monotonic() - began_s,
                 gossip=self._gossip,
                 peers=self._peers,
                 syncing=lambda: self.runtime.driver.syncing,
+                voting=lambda: True,
+                meters=self._meters,
+                disk_bytes=lambda: disk_bytes(data),
             )
         )
         self._chain = genesis.chain
@@ -206,7 +212,9 @@ class RunningNode:
         return self.blocklog.head.block.header.epoch
 
     async def _block_is_final(self, block: Block, commit: Commit) -> None:
-        self.finality.block_is_final(self._clock.now_ms() - block.header.time_ms)
+        took_ms, ledger = self._clock.now_ms() - block.header.time_ms, block.ledger
+        self._meters.block_is_final(took_ms, commit.round, len(ledger.health_txs), len(ledger.value_txs))
+        self.finality.block_is_final(took_ms)
         self._anchors.block_is_final(block.header.height)
         if block.ledger.health_txs or block.header.height % MARK_BLOCKS == 0:
             await self._work(self._arrivals.look, block.header.height)
@@ -310,6 +318,17 @@ async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
     finally:
         server.should_exit = True
         await task
+
+
+def disk_bytes(data: Path) -> dict[str, int]:
+    """Bytes on disk by part of a node's data folder, whatever the process holds open."""
+    found: dict[str, int] = {}
+    for part in sorted(data.iterdir()):
+        found[part.name] = 0
+        for file in [part] if part.is_file() else part.rglob("*"):
+            with suppress(FileNotFoundError):  # a file that was being replaced
+                found[part.name] += file.stat().st_size if file.is_file() else 0
+    return found
 
 
 class PortTaken(Refused):

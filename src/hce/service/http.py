@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +16,10 @@ from hce.foundation.types.scalars import MAX_SAFE_INT
 
 DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor"
 PROBLEM_TYPE = "application/problem+json"
+CODE_KEY = "hce.code"
+"""Where a refused request's scope holds the code, for whoever counts."""
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger("hce.http")
 
@@ -112,6 +117,7 @@ async def problem(request: Request, error: Exception) -> Response:
     """Any named error as a problem document. Fields stay in the node's log: they may help an attacker more than a caller."""
     if not isinstance(error, HceError):
         raise error
+    request.scope[CODE_KEY] = error.code
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.url.path, error.code)
     return JSONResponse(problem_body(error), status_code=error.status, media_type=PROBLEM_TYPE)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from starlette.middleware import Middleware
 
 from hce.foundation.types.errors import HceError
 from hce.service.api.chain import ChainFace
+from hce.service.api.metrics import MetricsFace
 from hce.service.api.records import RecordsFace
 from hce.service.api.services import NodeServices
-from hce.service.http import problem
-
-Handler = Callable[[Request], Awaitable[Response]]
+from hce.service.http import Handler, problem
+from hce.service.metering import CountRequests, counted_route
 
 
 def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
@@ -43,12 +39,14 @@ def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
         ("GET", "/v1/cards/{address}", records.card),
         ("POST", "/v1/release", records.release),
         ("POST", "/v1/anchors", records.anchors),
+        ("GET", "/metrics", MetricsFace(node).metrics),
     ]
 
 
 def make_api(node: NodeServices) -> Starlette:
     """The ASGI app of one node."""
     return Starlette(
-        routes=[Route(path, handler, methods=[method]) for method, path, handler in routes(node)],
+        routes=[counted_route(*route) for route in routes(node)],
+        middleware=[Middleware(CountRequests, requests=node.meters.requests)],
         exception_handlers={HceError: problem},
     )

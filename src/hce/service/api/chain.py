@@ -73,6 +73,7 @@ class ChainFace:
                 "finality_ms": node.finality.typical_ms,
                 "waiting": len(node.ledger.pool),
                 "syncing": node.syncing(),
+                "voting": node.voting(),
                 "peers": [to_builtins(peer) for peer in node.peers()],
                 "shards": node.files.counters._asdict(),
                 "awaited": node.mailbox.replica.awaited,
@@ -107,6 +108,8 @@ class ChainFace:
         for raw, answer in zip(raws, answers, strict=True):
             if answer.id is not None:
                 self._node.gossip(raw)
+            else:
+                self._node.meters.requests.refused.add(answer.code)
         return cbor(answers)
 
     def _submitted(self, raw: bytes) -> Submitted:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hce.foundation.codec.dagcbor import decode_as
-from hce.foundation.types.errors import NotFound
+from hce.foundation.types.errors import HceError, NotFound
 from hce.foundation.types.scalars import Digest
 from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
@@ -75,7 +75,14 @@ class RecordsFace:
 
     async def release(self, request: Request) -> Response:
         body = await read_body(request, MAX_RELEASE_BYTES)
-        return encoded(await self._node.worker(lambda: self._node.keyholder.release(decode_as(ReleaseRequest, body))))
+        releases = self._node.meters.releases
+        try:
+            released = await self._node.worker(lambda: self._node.keyholder.release(decode_as(ReleaseRequest, body)))
+        except HceError as error:
+            releases.add(error.code)
+            raise
+        releases.add("ok")
+        return encoded(released)
 
     async def anchors(self, request: Request) -> Response:
         """Only who has a receipt knows its leaf, so the leaf is all that is asked for."""

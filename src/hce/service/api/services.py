@@ -12,6 +12,7 @@ from hce.foundation.types.scalars import Height
 from hce.network.hcefs.fs import HceFs
 from hce.network.link.link import PeerStatus
 from hce.service.api.finality import Finality
+from hce.service.api.meters import NodeMeters
 from hce.service.intake.service import Intake
 from hce.service.keyholders.service import Keyholder
 from hce.service.ledger.ledger import Ledger
@@ -47,9 +48,15 @@ class NodeServices(Struct, frozen=True):
     files: HceFs
     worker: Worker
     started_ms: int
+    uptime_s: Callable[[], float]
     gossip: Callable[[bytes], None]
     """Passes a transaction that was taken here on to the other nodes."""
     peers: Callable[[], list[PeerStatus]]
     """How the links to the other nodes stand."""
     syncing: Callable[[], bool]
     """Whether a peer proved a height final that this node does not have."""
+    voting: Callable[[], bool]
+    """Whether this node signs; one that was restored from a backup only watches at first."""
+    meters: NodeMeters
+    disk_bytes: Callable[[], dict[str, int]]
+    """Bytes on disk, by part of the node's folder. Looks at the disk."""

@@ -8,16 +8,16 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.secret import SecretBytes
@@ -27,8 +27,10 @@ from hce.service.fhir.gate import default_gate
 from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
 from hce.service.gateway.importing import Event, import_bundle
+from hce.service.gateway.metrics import GatewayMeters, families
 from hce.service.gateway.practice import Practice
-from hce.service.http import problem, problem_body, read_body
+from hce.service.http import Handler, problem, problem_body, read_body
+from hce.service.metering import CountRequests, answer, counted_route
 from hce.service.sdk.reader import ReadResult
 from hce.service.terms.grants import Purpose, SignedCard, SignedToken
 from hce.service.terms.states import key_credential
@@ -39,7 +41,6 @@ Hex32 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 HexBytes = Annotated[str, Meta(pattern=r"\A([0-9a-f]{2})*\Z", max_length=32_768)]
 
 T = TypeVar("T")
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class Unauthorised(Refused):
@@ -78,7 +79,8 @@ class ReadRecords(Struct, frozen=True, forbid_unknown_fields=True):
 
 def make_app(practice: Practice, token: SecretBytes, staff_of: Callable[[], dict[str, Any]]) -> Starlette:
     """The ASGI app of one gateway. `staff_of` gives the public part of its settings for /v1/status."""
-    face = _Face(practice, staff_of)
+    meters = GatewayMeters()
+    face = _Face(practice, staff_of, meters)
     guarded: list[tuple[str, str, Handler]] = [
         ("/v1/staff", "GET", face.staff),
         ("/v1/compartments", "POST", face.open_compartment),
@@ -89,9 +91,14 @@ def make_app(practice: Practice, token: SecretBytes, staff_of: Callable[[], dict
         ("/v1/grants", "GET", face.grants),
         ("/v1/grants/collect", "POST", face.collect),
         ("/v1/grants/{grant_id}/read", "POST", face.read),
+        ("/metrics", "GET", face.metrics),
     ]
-    routes = [Route(path, _guard(handler, token), methods=[method]) for path, method, handler in guarded]
-    return Starlette(routes=[Route("/v1/status", face.status, methods=["GET"]), *routes], exception_handlers={HceError: problem})
+    routes = [counted_route(method, path, _guard(handler, token)) for path, method, handler in guarded]
+    return Starlette(
+        routes=[counted_route("GET", "/v1/status", face.status), *routes],
+        middleware=[Middleware(CountRequests, requests=meters.requests)],
+        exception_handlers={HceError: problem},
+    )
 
 
 def _guard(handler: Handler, token: SecretBytes) -> Handler:
@@ -109,13 +116,17 @@ def _guard(handler: Handler, token: SecretBytes) -> Handler:
 class _Face:
     """One method for each path."""
 
-    def __init__(self, practice: Practice, staff_of: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, practice: Practice, staff_of: Callable[[], dict[str, Any]], meters: GatewayMeters) -> None:
         self._practice = practice
         self._settings = staff_of
+        self._meters = meters
 
     async def status(self, request: Request) -> Response:
         practice = self._practice
         return JSONResponse({"org_id": practice.org_id.hex(), "height": practice.network.light.height, **self._settings()})
+
+    async def metrics(self, request: Request) -> Response:
+        return answer(families(self._meters, self._practice))
 
     async def staff(self, request: Request) -> Response:
         practice = self._practice

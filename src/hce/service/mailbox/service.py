@@ -148,6 +148,11 @@ class Mailbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def items(self) -> dict[str, int]:
+        """How many items of each kind are here, over all addresses; for metrics."""
+        with self._store.read() as snapshot:
+            return streams.totals(snapshot)
+
     def read(self, signed: SignedRead) -> MailPage | RecordsPage:
         """A page of items, or the records asked for (kinds `envelopes` and `owner`). Refusals: `rules.check_read`."""
         read, here = signed.read, self._here()

@@ -178,6 +178,12 @@ def holds(tables: Reader, address: bytes) -> bool:
     return any(tables.get(HEADS, prefix + address) is not None for prefix in _PREFIX.values())
 
 
+def totals(snapshot: ReadTxn) -> dict[str, int]:
+    """Items of each kind, over all addresses."""
+    raws = {kind: snapshot.get(HEADS, prefix) for kind, prefix in _PREFIX.items()}
+    return {kind: 0 if raw is None else decode_as(Head, raw).count for kind, raw in raws.items()}
+
+
 def charge(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int, bounds: Bounds) -> None:
     """Count `items` of `size` bytes together at an address and in its kind."""
     head, total = _head(batch, kind, address), _head(batch, kind, b"")
