@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
 from hce.app.gossip import feed_pool
+from hce.app.rejoin import SIGN_FOLDER, end_watch, watch_of
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.appendlog import AppendLog
 from hce.foundation.store.kv import KeyValueStore
@@ -95,7 +96,10 @@ class RunningNode:
         self.ledger = Ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
         records = stack.enter_context(_closing(AppendLog.open(data / "blocks.log", max_record_bytes=MAX_RECORD_BYTES)))
         self.blocklog = BlockLog(records, genesis_block(genesis))
-        sign_state = stack.enter_context(_closing(SignState.open(data / "sign", genesis.chain, consensus_key.public)))
+        self._watch = watch_of(data)
+        sign_state = None
+        if self._watch is None:
+            sign_state = stack.enter_context(_closing(SignState.open(data / SIGN_FOLDER, genesis.chain, consensus_key.public)))
 
         shared: dict[str, Any] = {"chain": genesis.chain, "node_index": index, "service_key": service_key, "clock": clock}
         final = self._final_state
@@ -152,8 +156,8 @@ class RunningNode:
         self.runtime = ConsensusRuntime(
             chain=genesis.chain,
             nodes=genesis.node_list,
-            my_index=index,
-            key=consensus_key,
+            my_index=index if sign_state is not None else None,
+            key=consensus_key if sign_state is not None else None,
             app=self.ledger,
             blocklog=self.blocklog,
             signstate=sign_state,
@@ -182,12 +186,15 @@ class RunningNode:
                 gossip=self._gossip,
                 peers=self._peers,
                 syncing=lambda: self.runtime.driver.syncing,
-                voting=lambda: True,
+                voting=lambda: self._watch is None,
                 meters=self._meters,
                 disk_bytes=lambda: disk_bytes(data),
             )
         )
         self._chain = genesis.chain
+        self._data, self._key = data, consensus_key.public
+        self.watched = asyncio.Event()
+        """Set when a node that was restored from a backup has watched long enough: opened anew, it signs."""
 
     async def _work(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
@@ -196,7 +203,12 @@ class RunningNode:
     def _final_state(self) -> Iterator[FinalState]:
         with self.ledger.queries.snapshot() as view:
             height = view.height
-            yield FinalState(view.health, height, view.head(height).time_ms, self.runtime.driver.syncing)
+            yield FinalState(view.health, height, view.head(height).time_ms, self._behind)
+
+    @property
+    def _behind(self) -> bool:
+        """What this node knows may be old: it releases and anchors nothing."""
+        return self.runtime.driver.syncing or self._watch is not None
 
     def _gossip(self, raw: bytes) -> None:
         if self.link is not None:
@@ -221,6 +233,8 @@ class RunningNode:
         revoked = revokes_of(parse_kind(block.ledger.health_txs, self._chain, "grant.revoke"))
         if revoked:
             await self._work(self.keyholder.revocations_final, revoked)
+        if self._watch is not None and self._watch.may_sign(block.header.height, block.header.time_ms):
+            self.watched.set()
 
     @asynccontextmanager
     async def linked(self) -> AsyncIterator[None]:
@@ -239,6 +253,10 @@ class RunningNode:
         """What a node does unasked, for as long as it runs: it scrubs shards, fetches what it missed, anchors receipts, drops old mail."""
         await self._work(self._arrivals.look, self.ledger.height)
         await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep())
+
+    def end_watch(self) -> Callable[[], None]:
+        """What makes this node one that signs, to be called when it is closed."""
+        return partial(end_watch, self._data, self._chain, self._key, self.ledger.height)
 
     async def _sweep(self) -> None:
         while True:
@@ -272,23 +290,31 @@ def _closing(opened: Any) -> Iterator[Any]:
 
 async def run_node(home: Home, index: int, port: int) -> None:
     """Serves until SIGTERM or SIGINT, then stops cleanly. Raises what broke consensus, so that the process ends with an error."""
+    stopping = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+    while (end_watch_now := await _run_until(stopping, home, index, port)) is not None:
+        end_watch_now()
+        log.info("the chain has passed what this node may have signed before it was restored; it signs again")
+
+
+async def _run_until(stopping: asyncio.Event, home: Home, index: int, port: int) -> Callable[[], None] | None:
+    """One life of the node; what to do before the next when it ended because its watch did."""
     with ExitStack() as stack:
         node = RunningNode(home, index, stack)
         async with node.linked(), serving(node.api, port):
-            stopping = asyncio.Event()
-            for sign in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
             consensus = asyncio.create_task(node.runtime.run())
             tending = asyncio.create_task(node.tend())
-            stopped = asyncio.create_task(stopping.wait())
-            await asyncio.wait((consensus, tending, stopped), return_when=asyncio.FIRST_COMPLETED)
-            stopped.cancel()
-            tending.cancel()
+            ends = [asyncio.create_task(event.wait()) for event in (stopping, node.watched)]
+            await asyncio.wait((consensus, tending, *ends), return_when=asyncio.FIRST_COMPLETED)
+            for task in (*ends, tending):
+                task.cancel()
             node.runtime.stop()
             await consensus
             with suppress(asyncio.CancelledError):
                 await tending
             log.info("stopped at height %d", node.ledger.height)
+        return node.end_watch() if node.watched.is_set() and not stopping.is_set() else None
 
 
 @asynccontextmanager

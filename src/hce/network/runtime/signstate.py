@@ -35,6 +35,7 @@ from hce.network.runtime.slots import HEADER_BYTES, DurableFile, OsFile, TwoSlot
 
 RECORD_SLOT_BYTES = 32 * 1024
 """Room for the largest record: 64 votes of at most 256 bytes, and 1 KiB for the rest."""
+MAX_ROUND: Round = 2**31
 BLOCK_SLOT_BYTES = MAX_BLOCK_BYTES + HEADER_BYTES
 assert HEADER_BYTES + MAX_VOTES_PER_MESSAGE * MAX_VOTE_BYTES + 1024 <= RECORD_SLOT_BYTES
 
@@ -77,6 +78,17 @@ class SignState:
             state = cls(records, blocks, chain, public_key)
             opened.pop_all()
         return state
+
+    @classmethod
+    def create_above(cls, directory: Path, chain: ChainId, public_key: PublicKey, height: Height, sync: Sync = os.fsync) -> None:
+        """A sign state that refuses everything up to `height`, in place of whatever lies there. Nobody may have it open.
+
+        Only for a key that has certainly signed nothing above: see `app/rejoin.py`.
+        """
+        for name in ("sign-state", "kept-block"):
+            (directory / name).unlink(missing_ok=True)
+        record = SignRecord(chain, public_key, 2, height, MAX_ROUND, SignStep.PRECOMMIT)
+        OsFile(directory / "sign-state", frame(encode(record)), 2 * RECORD_SLOT_BYTES, sync).close()
 
     @property
     def last(self) -> SignRecord | None:

@@ -1,0 +1,77 @@
+"""A node that was restored from a backup watches before it signs.
+
+Its sign state, what its key signed last, is in no backup: an old one would let it sign a second time what it signed after the backup.
+So it follows the chain as one that does not vote, releases nothing and anchors nothing, until the chain has passed every height the lost
+node can have signed at.
+
+Which height is that? The lost node signed at s, so s - 1 was final for it: a quorum had precommitted it, all of them before the restore.
+A block that was proposed after the restore and became final at height f was voted on by a quorum too. Two quorums share an honest node,
+which was at s - 1 or above, so f >= s - 1. The node therefore waits for a block that was made a safe time after the restore, and for
+two more on top of it. Then a new sign state that refuses everything up to there takes the place of the mark.
+
+A node that is alone has nobody to watch. It may sign on above the end of its backup only if whoever restores it says that later blocks
+are given up; somebody who has seen them would see a fork.
+
+The mark goes last. A kill before that leaves a mark and perhaps a new sign state nobody has used; the next watch replaces it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from hce.foundation.store.disk import replace_file, sync_directory
+from hce.foundation.types.errors import Corrupt
+from hce.foundation.types.scalars import ChainId, Height, PublicKey, TimeMs
+from hce.network.runtime.signstate import SignState
+
+MARK = "restored.json"
+"""In a node's data folder, from the restore until the node signs again."""
+SIGN_FOLDER = "sign"
+SAFE_MS = 30_000
+"""A block counts as made after the restore when its time is so much later: far more than nodes let a block's time be off."""
+BLOCKS_ABOVE = 2
+"""Final blocks to wait for on top of that one."""
+
+
+class MarkUnreadable(Corrupt):
+    """The file that says when this node was restored is damaged. Without it nobody knows when the node may sign."""
+
+    code = "backup.mark_unreadable"
+
+
+class Watch:
+    """From the restore until the node may sign."""
+
+    def __init__(self, restored_ms: TimeMs) -> None:
+        self._restored_ms = restored_ms
+        self._safe_height: Height | None = None
+
+    def may_sign(self, height: Height, time_ms: TimeMs) -> bool:
+        """Told of each final block in order: whether everything above this height is free to be signed."""
+        if self._safe_height is None and time_ms > self._restored_ms + SAFE_MS:
+            self._safe_height = height + BLOCKS_ABOVE
+        return self._safe_height is not None and height >= self._safe_height
+
+
+def begin_watch(data: Path, restored_ms: TimeMs) -> None:
+    """Marks a restored node's data; durable on return."""
+    replace_file(data / MARK, json.dumps({"restored_ms": restored_ms}).encode())
+
+
+def watch_of(data: Path) -> Watch | None:
+    """The watch this node still has to keep, None when it may sign. `MarkUnreadable`."""
+    path = data / MARK
+    if not path.exists():
+        return None
+    try:
+        return Watch(int(json.loads(path.read_bytes())["restored_ms"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise MarkUnreadable(file=path.name) from error
+
+
+def end_watch(data: Path, chain: ChainId, key: PublicKey, height: Height) -> None:
+    """From the next start on the node signs above `height`, which must be final here."""
+    SignState.create_above(data / SIGN_FOLDER, chain, key, height)
+    (data / MARK).unlink(missing_ok=True)
+    sync_directory(data)
