@@ -40,7 +40,7 @@ def call(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_the_tour_keeps_every_promise_on_a_network_of_its_own() -> None:
-    told = call("tour", "--ephemeral", "--json")
+    told = call("tour", "--ephemeral", "--json", "--nodes", "1")
     assert told.returncode == 0, told.stderr[-3_000:]
     result = json.loads(told.stdout)
     assert result["nodes"] == 1
@@ -52,7 +52,7 @@ def test_the_tour_keeps_every_promise_on_a_network_of_its_own() -> None:
 
 @pytest.mark.slow
 def test_nine_nodes_keep_every_promise_through_damage_and_deaths() -> None:
-    told = call("tour", "--ephemeral", "--json", "--nodes", "9")
+    told = call("tour", "--ephemeral", "--json")
     assert told.returncode == 0, told.stderr[-3_000:]
     result = json.loads(told.stdout)
     assert result["nodes"] == 9
@@ -60,6 +60,16 @@ def test_nine_nodes_keep_every_promise_through_damage_and_deaths() -> None:
     assert result["shards_damaged"] == result["shards_restored"] > 0
     assert result["opened_while_halted"] is True
     assert result["anchored"] is True
+
+
+@pytest.mark.slow
+def test_four_nodes_write_grant_and_read_with_one_killed() -> None:
+    told = call("tour", "--ephemeral", "--json", "--nodes", "4")
+    assert told.returncode == 0, told.stderr[-3_000:]
+    result = json.loads(told.stdout)
+    assert (result["nodes"], result["nodes_killed"]) == (4, 1)
+    assert result["written_with_two_down"] is True
+    assert result["opened_while_halted"] == "release.too_few", "two of four keyholders are fewer than two thirds"
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,7 +22,7 @@ MAX_LINE_BYTES = 4_096
 MAX_PATH_BYTES = 100
 """A Unix socket's path is at most 107 bytes on Linux."""
 
-Act = Literal["kill", "restart"]
+Act = Literal["kill", "restart", "damage"]
 
 
 class Supervising(Protocol):
@@ -31,6 +31,10 @@ class Supervising(Protocol):
     async def kill(self, name: str) -> None: ...
 
     async def restart(self, name: str) -> None: ...
+
+
+Damage = Callable[[int, str], int]
+"""(node, way) -> how many shards were damaged."""
 
 
 class PathTooLong(Refused):
@@ -56,7 +60,7 @@ def socket_path(home: Home) -> Path:
 
 
 @asynccontextmanager
-async def answering(home: Home, supervisor: Supervising) -> AsyncIterator[None]:
+async def answering(home: Home, supervisor: Supervising, damage: Damage) -> AsyncIterator[None]:
     """Answers requests for the time of the block."""
     path = socket_path(home)
     path.unlink(missing_ok=True)
@@ -65,8 +69,15 @@ async def answering(home: Home, supervisor: Supervising) -> AsyncIterator[None]:
         answer: dict[str, Any] = {"ok": True}
         try:
             asked = json.loads(await reader.readline())
-            act = supervisor.kill if asked["act"] == "kill" else supervisor.restart
-            await act(str(asked["name"]))
+            match asked["act"]:
+                case "kill":
+                    await supervisor.kill(str(asked["name"]))
+                case "restart":
+                    await supervisor.restart(str(asked["name"]))
+                case "damage":
+                    answer["shards"] = await asyncio.to_thread(damage, int(asked["node"]), str(asked["way"]))
+                case _:
+                    raise ValueError("no such act")
         except HceError as error:
             answer = {"ok": False, "code": error.code, "detail": error.detail}
         except (ValueError, KeyError, TypeError):
@@ -86,14 +97,15 @@ async def answering(home: Home, supervisor: Supervising) -> AsyncIterator[None]:
         path.unlink(missing_ok=True)
 
 
-async def ask(home: Home, act: Act, name: str) -> None:
-    """Asks the running supervisor; raises `NotRunning`, or what it answered."""
+async def ask(home: Home, act: Act, **what: Any) -> dict[str, Any]:
+    """Asks the running supervisor; its answer. Raises `NotRunning`, or what it refused with."""
     try:
         reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=MAX_LINE_BYTES)
     except (OSError, FileNotFoundError) as error:
         raise NotRunning(home=str(home.root)) from error
-    writer.write(json.dumps({"act": act, "name": name}).encode() + b"\n")
-    answer = json.loads(await reader.readline())
+    writer.write(json.dumps({"act": act, **what}).encode() + b"\n")
+    answer: dict[str, Any] = json.loads(await reader.readline())
     writer.close()
     if not answer["ok"]:
         raise Remote(answer["code"], 503, answer["detail"])
+    return answer

@@ -26,7 +26,8 @@ READY_PATIENCE_S = 45.0
 POLL_S = 0.05
 MAX_SAID_CHARS = 300
 MAX_MENDED = 3
-"""A process that ended by itself is started again this often; then something is wrong with it."""
+MENDED_WITHIN_S = 600.0
+"""A process that ended by itself is started again MAX_MENDED times within this; more often and something is wrong with it."""
 
 
 class ProcessFailed(Unavailable):
@@ -58,7 +59,9 @@ class Supervisor:
         self._logs = logs
         self._plans: dict[str, ProcessPlan] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
-        self._mended: dict[str, int] = {}
+        self._mended: dict[str, list[float]] = {}
+        self._acting = asyncio.Lock()
+        """One act at a time: two restarts of one process would make two."""
 
     async def start(self, plan: ProcessPlan) -> None:
         """Starts and waits until it answers; `ProcessFailed` names the log."""
@@ -104,12 +107,16 @@ class Supervisor:
             if process.returncode is None:
                 continue
             failure = self._failed(name, process.returncode)
-            self._mended[name] = self._mended.get(name, 0) + 1
-            if self._mended[name] > MAX_MENDED:
+            now_s = asyncio.get_running_loop().time()
+            recent = [at_s for at_s in self._mended.get(name, []) if now_s - at_s < MENDED_WITHIN_S]
+            self._mended[name] = [*recent, now_s]
+            if len(recent) >= MAX_MENDED:
                 raise failure
             told(name, failure)
-            del self._running[name]
-            await self.start(self._plans[name])
+            async with self._acting:
+                if self._running.get(name) is process:
+                    del self._running[name]
+                    await self.start(self._plans[name])
 
     def _failed(self, name: str, returncode: int) -> ProcessFailed:
         """How it ended, in the words of the system; a signal leaves nothing in the log."""
@@ -148,9 +155,10 @@ class Supervisor:
     async def restart(self, name: str) -> None:
         """Stops it when it runs, and starts it."""
         self._require_known(name)
-        if name in self._running:
-            await self.stop(name)
-        await self.start(self._plans[name])
+        async with self._acting:
+            if name in self._running:
+                await self.stop(name)
+            await self.start(self._plans[name])
 
     def _require_known(self, name: str) -> None:
         if name not in self._plans:

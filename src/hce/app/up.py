@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -17,6 +18,7 @@ from rich.text import Text
 
 from hce.app.control import answering, socket_path
 from hce.app.devnet import run
+from hce.app.devnet.damage import damage_node
 from hce.app.devnet.home import Home
 from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
@@ -104,7 +106,7 @@ async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, con
 async def _serve(
     home: Home, params: Params, nodes: int, ports: list[int], console: Console, tell: run.Tell, stopping: asyncio.Event
 ) -> None:
-    async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor):
+    async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor, partial(damage_node, home)):
         if not stopping.is_set():
             await _seed_people(home, tell)
         _print_addresses(home, console)

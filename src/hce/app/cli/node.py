@@ -1,5 +1,5 @@
-"""`hce node run`: one node process, as `hce up` starts it. `kill` and `restart` ask the running supervisor, `damage` spoils a
-node's shards on disk: rehearsals of what machines do.
+"""`hce node run`: one node process, as `hce up` starts it. The others ask the running supervisor: rehearsals of what
+machines do.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ import typer
 
 from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
-from hce.app.devnet.damage import WAYS, damage_shards
+from hce.app.devnet.damage import WAYS
 from hce.app.devnet.genesis import home_at
 from hce.app.lifeline import with_lifeline
 from hce.app.node import run_node
 from hce.app.words import say
-from hce.foundation.types.errors import NotFound
 
 node = typer.Typer(help="One node: run it, kill it, restart it, damage its shards.", no_args_is_help=True)
 IndexArgument = Annotated[int, typer.Argument(min=0, max=8, help="place in the node list")]
@@ -35,14 +34,14 @@ def run(
 @node.command("kill")
 def kill(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Kill a node without warning, as a power cut would."""
-    asyncio.run(control.ask(home_at(home), "kill", f"node-{index}"))
+    asyncio.run(control.ask(home_at(home), "kill", name=f"node-{index}"))
     typer.echo(say("node.killed", index=index))
 
 
 @node.command("restart")
 def restart(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Stop a node if it runs, and start it."""
-    asyncio.run(control.ask(home_at(home), "restart", f"node-{index}"))
+    asyncio.run(control.ask(home_at(home), "restart", name=f"node-{index}"))
     typer.echo(say("node.restarted", index=index))
 
 
@@ -53,10 +52,7 @@ def damage(
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Damage a node's shards on disk, to watch them being repaired."""
-    place = home_at(home)
-    if index >= len(place.network()["nodes"]):
-        raise NotFound("node", index=index)
-    chosen = next((one for one in WAYS if one == way), None)
-    if chosen is None:
+    if way not in WAYS:
         raise typer.BadParameter(" | ".join(WAYS), param_hint="--way")
-    typer.echo(say("node.damaged", index=index, shards=damage_shards(place, index, chosen)))
+    answer = asyncio.run(control.ask(home_at(home), "damage", node=index, way=way))
+    typer.echo(say("node.damaged", index=index, shards=answer["shards"]))

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from hce.app import control
-from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
+from hce.app.cli.options import DEFAULT_HOME, DEFAULT_NODES, HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import DEMO_PARAMS, home_at
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count
@@ -33,7 +33,7 @@ PROJECT = Path(__file__).parents[4]
 def tour(
     home: HomeOption = DEFAULT_HOME,
     ephemeral: Annotated[bool, typer.Option("--ephemeral", help="on a network of its own, in a temporary folder")] = False,
-    nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of the temporary network")] = 1,
+    nodes: Annotated[int, typer.Option("--nodes", min=1, max=9, help="super nodes of the temporary network")] = DEFAULT_NODES,
     as_json: JsonOption = False,
 ) -> None:
     """Play the life of a record; exit code 0 only if every promise held."""
@@ -64,10 +64,10 @@ async def _tour(home: Home, ephemeral: bool, nodes: int, console: Console) -> Re
             return await _play(own, restart, kill, bundle, name, tell)
 
     async def restart_through_supervisor(name: str) -> None:
-        await control.ask(home, "restart", name)
+        await control.ask(home, "restart", name=name)
 
     async def kill_through_supervisor(name: str) -> None:
-        await control.ask(home, "kill", name)
+        await control.ask(home, "kill", name=name)
 
     return await _play(home, restart_through_supervisor, kill_through_supervisor, bundle, name, tell)
 

@@ -13,6 +13,7 @@ from typing import Literal
 from hce.app.devnet.home import Home
 from hce.foundation.codec.cid import RAW, cid_of_raw
 from hce.foundation.store.packs import PackRecord, walk_pack
+from hce.foundation.types.errors import NotFound
 
 Way = Literal["flip", "truncate", "delete", "swap"]
 WAYS: tuple[Way, ...] = ("flip", "truncate", "delete", "swap")
@@ -26,6 +27,14 @@ def packs_of(home: Home, index: int) -> list[Path]:
 def shards_of(home: Home, index: int) -> dict[bytes, bytes]:
     """Every shard in a node's packs as it lies there, whole or not; of several copies the last."""
     return {record.cid: content for _, record, content in _shards(home, index)}
+
+
+def damage_node(home: Home, index: int, way: str) -> int:
+    """All shards of one node, by the name of a way; how many there were. Raises `NotFound`."""
+    chosen = next((one for one in WAYS if one == way), None)
+    if chosen is None or not 0 <= index < len(home.network()["nodes"]):
+        raise NotFound("node or way of damage", node=index, way=way)
+    return damage_shards(home, index, chosen)
 
 
 def damage_shards(home: Home, index: int, way: Way, only: frozenset[bytes] | None = None) -> int:

@@ -67,9 +67,12 @@ async def _damage(stage: Stage, person: Person, originals: Mapping[str, bytes], 
     """Every shard of m nodes is damaged, each node in another way; the owner reads all the same, and the disks heal."""
     victims = list(range(1, 1 + ladder(len(stage.network.genesis.nodes)).m))
     whole = {index: shards_of(stage.home, index) for index in victims}
-    ways = [WAYS[place % len(WAYS)] for place in range(len(victims))]
-    damaged = sum(damage_shards(stage.home, index, way) for index, way in zip(victims, ways, strict=True))
-    tell("tour.damaged", shards=damaged, nodes=len(victims), ways=ways)
+    ways = {index: [way for place, way in enumerate(WAYS) if place % len(victims) == rank] for rank, index in enumerate(victims)}
+    damaged = sum(map(len, whole.values()))
+    for index, ways_here in ways.items():
+        for way in ways_here:
+            damage_shards(stage.home, index, way)
+    tell("tour.damaged", shards=damaged, nodes=len(victims), ways=[way for here in ways.values() for way in here])
     read = contents_of((await person.owner.read_own()).opened.values()) == originals
     restored = sum([await _heal(stage, index, shards) for index, shards in whole.items()])
     identical = read and restored == sum(map(len, whole.values()))

@@ -107,9 +107,10 @@ def promises_broken(result: Result) -> list[str]:
     """Keys whose value is not what was promised; empty means that every promise held."""
     promised = EXPECTED | (expected(result["nodes"]) if result["nodes"] >= MIN_NODES_OF_A_NETWORK else {})
     broken = [key for key, value in promised.items() if not _is_kept(value, result.get(key))]
-    written = result.get("records_written")
-    if not isinstance(written, int) or written < 1:
+    if not _is_counted(result.get("records_written")):
         broken.append("records_written")
+    if result["nodes"] >= MIN_NODES_OF_A_NETWORK:
+        broken += [key for key in ("shards_damaged", "shards_restored", "nodes_killed") if not _is_counted(result.get(key))]
     if not result.get("log_entries_on_chain") or result.get("log_entries_opened") != result["log_entries_on_chain"]:
         broken.append("log_entries_opened")
     timed = result.get("finality_ms")
@@ -120,6 +121,10 @@ def promises_broken(result: Result) -> list[str]:
 
 def _is_kept(promised: object, found: object) -> bool:
     return found in promised if isinstance(promised, frozenset) else found == promised
+
+
+def _is_counted(value: object) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def percentile(values: list[int], percent: int) -> int | None:
