@@ -11,8 +11,6 @@ from rich.text import Text
 
 from hce.app.words import say
 
-SLOTS = 6
-"""Blocks of one turn (white paper 6.1)."""
 NARROW = 60
 """Terminals with fewer columns are shown fewer of ours."""
 COLUMNS = ("node", "height", "final", "peers", "shards", "waiting")
@@ -21,19 +19,19 @@ NARROW_COLUMNS = ("node", "height", "peers")
 Status = dict[str, Any]
 
 
-def view(statuses: Sequence[Status], width: int, now_ms: int) -> RenderableType:
-    """Statuses by node, an empty one for a node that does not answer."""
+def view(statuses: Sequence[Status], slots: int, width: int, now_ms: int) -> RenderableType:
+    """Statuses by node, an empty one for a node that does not answer; `slots`: blocks of one turn."""
     awake = [status for status in statuses if status]
     if not awake:
         return Text(say("up.silent"))
     newest = max(awake, key=lambda status: int(status["height"]))
-    return Group(_headline(newest, now_ms), _table(statuses, newest, NARROW_COLUMNS if width < NARROW else COLUMNS))
+    return Group(_headline(newest, slots, now_ms), _table(statuses, newest, NARROW_COLUMNS if width < NARROW else COLUMNS))
 
 
-def _headline(newest: Status, now_ms: int) -> Text:
+def _headline(newest: Status, slots: int, now_ms: int) -> Text:
     """Where the network is, and the blocks of this turn as beads: done, and still to come."""
     done = int(newest["slot"]) + 1
-    beads = Text("●" * done, "green") + Text("○" * max(SLOTS - done, 0), "bright_black")
+    beads = Text("●" * done, "green") + Text("○" * max(slots - done, 0), "bright_black")
     age_s = max(now_ms - int(newest["time_ms"]), 0) / 1_000
     told = say("up.headline", height=newest["height"], producer=newest["producer"], turn=newest["turn"], age=f"{age_s:.1f}")
     return Text("  ") + beads + Text("  " + told)

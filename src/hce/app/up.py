@@ -143,14 +143,14 @@ def _print_addresses(home: Home, console: Console) -> None:
 
 async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: asyncio.Event) -> None:
     """The live view on a terminal; without one, silence until stopped. A process that ends by itself is started again."""
-    urls = home.network()["nodes"]
+    urls, slots = home.network()["nodes"], home.genesis().params.slots_per_turn
     async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
         with Live(Text(""), console=console, transient=True, auto_refresh=False) as live:
             while not stopping.is_set():
                 await supervisor.mend(lambda name, failure: console.print(say("up.mended", name=name, reason=explain(failure))))
                 if console.is_terminal:
                     statuses = await asyncio.gather(*(_status(http, url) for url in urls))
-                    live.update(view(statuses, console.width, time.time_ns() // 1_000_000), refresh=True)
+                    live.update(view(statuses, slots, console.width, time.time_ns() // 1_000_000), refresh=True)
                 try:
                     await asyncio.wait_for(stopping.wait(), REFRESH_S)
                 except TimeoutError:
