@@ -57,7 +57,7 @@ bench: install $(VENV)/.test  ## measure; prints machine, seed and command with 
 	@for one in bench/*.py; do name=$$(basename $$one .py); [ $$name = __init__ ] || { echo "== $$name"; $(PY) -m bench.$$name; }; done
 
 soak: install $(VENV)/.test  ## the long tests, outside CI
-	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store
+	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store tests/journeys
 
 clean:  ## remove what make install built; the network's data in run/ stays
 	@rm -rf $(VENV) web/node_modules $(SCHEMA)

@@ -73,6 +73,15 @@ def test_four_nodes_write_grant_and_read_with_one_killed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif("HCE_SOAK" not in os.environ, reason="the other sizes of a network take minutes: make soak")
+@pytest.mark.parametrize("nodes", [2, 3, 5, 6, 7, 8])
+def test_a_network_of_any_size_keeps_every_promise(nodes: int) -> None:
+    told = call("tour", "--ephemeral", "--json", "--nodes", str(nodes))
+    assert told.returncode == 0, told.stderr[-3_000:]
+    assert json.loads(told.stdout)["nodes"] == nodes
+
+
+@pytest.mark.slow
 def test_up_stops_cleanly_and_continues_the_same_chain(tmp_path: Path) -> None:
     home = tmp_path / "run"
     base = _free_base()
