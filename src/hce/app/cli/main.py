@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from hce.app.cli.backup import backup, restore
 from hce.app.cli.bench import bench
 from hce.app.cli.doctor import doctor
 from hce.app.cli.gateway import gateway
@@ -32,6 +33,8 @@ app.command("import")(import_)
 app.command("status")(status)
 app.command("doctor")(doctor)
 app.add_typer(node, name="node")
+app.add_typer(backup, name="backup")
+app.add_typer(restore, name="restore")
 app.add_typer(bench, name="bench")
 app.command("gateway")(gateway)
 

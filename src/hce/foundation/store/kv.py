@@ -267,6 +267,18 @@ class KeyValueStore:
             self._environment.set_mapsize(min(size * 2, self._max_map_size))
 
 
+def copy_store(source: Path, target: Path) -> None:
+    """Copies one snapshot of a store into the folder `target`, also while its owner writes; free pages stay behind. `StoreCorrupt`."""
+    make_directory(target)
+    try:
+        with lmdb.open(str(source), readonly=True, create=False, map_size=DEFAULT_MAX_MAP_BYTES) as environment:
+            environment.copy(str(target), compact=True)
+    except lmdb.DiskError as error:
+        raise DiskFull("no room for the copy", folder=target.name) from error
+    except lmdb.Error as error:
+        raise StoreCorrupt("LMDB cannot copy its files", folder=source.name) from error
+
+
 def _fit(key: bytes) -> bytes:
     if not 0 < len(key) <= MAX_KEY_BYTES:
         raise KeyUnfit(actual_bytes=len(key), max_bytes=MAX_KEY_BYTES)

@@ -143,6 +143,11 @@ class Placements:
             raw = snapshot.get(_MARKS, _SEEN)
         return 0 if raw is None else decode_as(int, raw)
 
+    def look_again(self) -> None:
+        """All final blocks are to be looked through once more: something they name may be lost."""
+        with self._store.write() as batch:
+            batch.delete(_MARKS, _SEEN)
+
     def _names(self, table: str, after: bytes, limit: int) -> list[bytes]:
         with self._store.read() as snapshot:
             return [key for key, _ in snapshot.scan(table, start=_behind(after), limit=limit)]

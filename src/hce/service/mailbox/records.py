@@ -109,6 +109,14 @@ def forget(batch: WriteTxn, feed: bytes, record_ids: list[bytes]) -> list[int]:
     return slots
 
 
+def forget_all(batch: WriteTxn) -> int:
+    """Drop every row, whose keys are lost; how many there were."""
+    rows = [(record_id, decode_as(RecordRow, raw).feed) for record_id, raw in batch.scan(RECORDS)]
+    for record_id, feed in rows:
+        forget(batch, feed, [record_id])
+    return len(rows)
+
+
 def is_fresh(tables: Reader, feed: bytes, record: Delivered) -> bool:
     """Whether it must be stored; False when it is. `RecordErased`, `RecordConflict`."""
     if is_erased(tables, feed, record.record_id):

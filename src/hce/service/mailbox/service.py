@@ -378,3 +378,12 @@ def _drop_old(batch: WriteTxn, kind: streams.Kind, address: bytes, bounds: Bound
 
 def _asker(address: bytes, owner: Ownership | None) -> bytes:
     return address if owner is None else owner.compartment_id
+
+
+def forget_sealed(path: Path, map_size: int = DEFAULT_MAP_BYTES) -> int:
+    """Drop the records of a closed mailbox whose slot file is lost, as after a restore; how many there were.
+
+    What is final comes back from the other nodes. Feeds, inboxes, logs and receipts stay.
+    """
+    with KeyValueStore.open(path / "tables", tables=TABLES, map_size=map_size) as store, store.write() as batch:
+        return records.forget_all(batch)
