@@ -324,6 +324,7 @@ async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
         app,
         host="127.0.0.1",
         port=port,
+        log_config=None,
         log_level="warning",
         access_log=False,
         lifespan="off",

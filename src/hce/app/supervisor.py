@@ -17,6 +17,7 @@ import httpx
 from msgspec import Struct
 
 from hce.app.lifeline import SUPERVISED
+from hce.app.logs import FILE_VARIABLE
 from hce.foundation.types.errors import NotFound, Unavailable
 
 STOP_PATIENCE_S = 10.0
@@ -77,7 +78,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISED: "1"},
+                env=os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISED: "1", FILE_VARIABLE: str(self.log_of(plan.name))},
             )
         self._running[plan.name] = process
         await self._wait_ready(plan, process)

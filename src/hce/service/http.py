@@ -18,6 +18,8 @@ DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor"
 PROBLEM_TYPE = "application/problem+json"
 CODE_KEY = "hce.code"
 """Where a refused request's scope holds the code, for whoever counts."""
+ROUTE_KEY = "hce.route"
+"""Where a request's scope holds the path of its route, {names} and all: what is counted and logged instead of the ids in it."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -119,7 +121,7 @@ async def problem(request: Request, error: Exception) -> Response:
         raise error
     request.scope[CODE_KEY] = error.code
     if error.status >= 500:
-        log.warning("%s %s: %s", request.method, request.url.path, error.code)
+        log.warning("%s %s: %s", request.method, request.scope.get(ROUTE_KEY), error.code)
     return JSONResponse(problem_body(error), status_code=error.status, media_type=PROBLEM_TYPE)
 
 

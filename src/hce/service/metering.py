@@ -18,14 +18,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hce.service.http import CODE_KEY, Handler
+from hce.service.http import CODE_KEY, ROUTE_KEY, Handler
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_SERIES = 300
 """Different labels one counter takes; more are counted together as OTHER."""
 OTHER = "other"
 _LABEL = re.compile(r"[A-Za-z0-9_./{}-]{1,64}")
-_ROUTE_KEY = "hce.route"
 UNMATCHED = "none"
 """Route of a request for a path that is not served."""
 
@@ -144,7 +143,7 @@ def counted_route(method: str, path: str, handler: Handler) -> Route:
     """A route whose path, with its {names}, is the label of its requests."""
 
     async def handle(request: Request) -> Response:
-        request.scope[_ROUTE_KEY] = path
+        request.scope[ROUTE_KEY] = path
         return await handler(request)
 
     return Route(path, handle, methods=[method])
@@ -172,7 +171,7 @@ class CountRequests:
         try:
             await self._app(scope, receive, watched)
         finally:
-            self._requests.answered.add(scope.get(_ROUTE_KEY, UNMATCHED), str(status))
+            self._requests.answered.add(scope.get(ROUTE_KEY, UNMATCHED), str(status))
             if CODE_KEY in scope:
                 self._requests.refused.add(scope[CODE_KEY])
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import os
 import sys
 
 import typer
 
+from hce.app import logs
 from hce.app.cli.backup import backup, restore
 from hce.app.cli.bench import bench
 from hce.app.cli.doctor import doctor
@@ -41,8 +42,7 @@ app.command("gateway")(gateway)
 
 def main() -> None:
     """Entry point. A named error ends with exit code 1 and two lines; anything else is a bug and shows its traceback."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.set_up(os.environ)
     try:
         app()
     except HceError as error:
