@@ -14,7 +14,8 @@ class Channel(Protocol):
 
     async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes: ...
 
-    def serve(self, method: str, handler: Handler) -> None: ...
+    def serve(self, method: str, handler: Handler, *, max_request_bytes: int) -> None:
+        """Longer requests are refused unread."""
 
 
 class NoPeers:
@@ -23,5 +24,5 @@ class NoPeers:
     async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes:
         raise NotImplementedError("a network of one node has no peers")
 
-    def serve(self, method: str, handler: Handler) -> None:
+    def serve(self, method: str, handler: Handler, *, max_request_bytes: int) -> None:
         """Nobody will ask."""

@@ -47,7 +47,7 @@ class Channel:
         answer = await self._wire.handlers[peer, method](self._node, payload)
         return self._wire.lies.get(peer, bytes)(answer)
 
-    def serve(self, method: str, handler: Callable[[int, bytes], Awaitable[bytes]]) -> None:
+    def serve(self, method: str, handler: Callable[[int, bytes], Awaitable[bytes]], *, max_request_bytes: int) -> None:
         self._wire.handlers[self._node, method] = handler
 
 

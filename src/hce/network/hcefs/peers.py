@@ -22,6 +22,8 @@ MAX_ASKED = 256
 """CIDs in one request."""
 MAX_ANSWER_BYTES = 4 << 20
 """An answer ends with the blob that passes this; whoever asked asks again for the rest."""
+MAX_REQUEST_BYTES = 12 << 10
+"""MAX_ASKED names and their list."""
 REQUEST_TIMEOUT_S = 5.0
 
 Cids = Annotated[list[Cid], Meta(max_length=MAX_ASKED)]
@@ -42,9 +44,9 @@ def serve(channel: Channel, read: Callable[[bytes], Awaitable[bytes | None]]) ->
     """Answer peers from `read`."""
 
     async def handle(peer: int, payload: bytes) -> bytes:
-        return encode(await read_many(decode_as(Cids, payload), read))
+        return encode(await read_many(decode_as(Cids, payload, max_bytes=MAX_REQUEST_BYTES), read))
 
-    channel.serve(METHOD, handle)
+    channel.serve(METHOD, handle, max_request_bytes=MAX_REQUEST_BYTES)
 
 
 async def read_many(cids: list[bytes], read: Callable[[bytes], Awaitable[bytes | None]]) -> list[bytes | None]:
