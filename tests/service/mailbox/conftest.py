@@ -58,6 +58,9 @@ class Post:
         self.table = {states.key_organisation(self.org_id): encode(states.OrganisationState(certificate, 1, None))}
         self.compartment_id = self.compartment(self.owner)
         self.nonces = 0
+        self.head_ms: int | None = None
+        """Time of the newest final block; None: half a second ago."""
+        self.syncing = False
 
     def compartment(self, owner: SigningKey, compartment_id: bytes | None = None) -> bytes:
         """Opens a compartment for an owner key, or puts the key in the place of the old one."""
@@ -80,7 +83,8 @@ class Post:
 
     @contextmanager
     def state(self) -> Iterator[FinalState]:
-        yield FinalState(HealthReader(self.table.get), 10, self.clock.value_ms - 500, False)
+        head_ms = self.clock.value_ms - 500 if self.head_ms is None else self.head_ms
+        yield FinalState(HealthReader(self.table.get), 10, head_ms, self.syncing)
 
     def token(self, serial: int = 1, signer: SigningKey | None = None, **changes: Any) -> grants.SignedToken:
         fields: dict[str, Any] = {"compartment_id": self.compartment_id, "org_id": self.org_id, "feed": self.feed}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 
 from hce.foundation.codec.dagcbor import decode, encode
 from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.store.errors import DiskFull
 from hce.foundation.types.errors import Unavailable
-from hce.service.mailbox.catchup import MailCatchUp, serve, witnesses_needed
-from hce.service.mailbox.errors import RecordErased
-from hce.service.mailbox.replica import ErasedSince
+from hce.service.mailbox import replica
+from hce.service.mailbox.catchup import OVERLAP_MS, MailCatchUp, serve, witnesses_needed
+from hce.service.mailbox.errors import AddressFull, RecordErased
+from hce.service.mailbox.records import TOMBSTONES
+from hce.service.mailbox.replica import MAX_NAMES, ErasedSince
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.mailbox import Ownership
 from hce.service.terms.records import digest_of_envelope
@@ -30,11 +34,13 @@ class Network:
         self.boxes = [stack.enter_context(people.open(path / str(node))) for node in range(n)]
         self.handlers: dict[tuple[int, str], Callable[[int, bytes], Awaitable[bytes]]] = {}
         self.away: set[int] = set()
+        self.hanging: set[tuple[int, str]] = set()
+        self.requests: list[tuple[int, str]] = []
         self.lies: dict[tuple[int, str], Callable[[Any], Any]] = {}
         for node, box in enumerate(self.boxes):
             serve(box.replica, Channel(self, node), at_once)
 
-    def catch_up(self, node: int) -> MailCatchUp:
+    def catch_up(self, node: int, **options: Any) -> MailCatchUp:
         """As after a restart, by a node that was up to date when the clock stood where it stands now."""
         return MailCatchUp(
             replica=self.boxes[node].replica,
@@ -44,6 +50,7 @@ class Network:
             worker=at_once,
             clock=self.people.clock,
             since_ms=self.people.clock.now_ms(),
+            **options,
         )
 
     def deposit(self, *names: str, without: int, token: Any = None) -> None:
@@ -65,13 +72,17 @@ class Channel:
         self._node = node
 
     async def request(self, peer: int, method: str, payload: bytes, timeout_s: float) -> bytes:
+        await asyncio.sleep(0)
         if peer in self._network.away:
             raise Unavailable(peer=peer)
+        self._network.requests.append((peer, method))
+        if (peer, method) in self._network.hanging:
+            await asyncio.Event().wait()
         answer = await self._network.handlers[peer, method](self._node, payload)
         lie = self._network.lies.get((peer, method))
         return answer if lie is None else encode(lie(decode(answer)))
 
-    def serve(self, method: str, handler: Callable[[int, bytes], Awaitable[bytes]]) -> None:
+    def serve(self, method: str, handler: Callable[[int, bytes], Awaitable[bytes]], *, max_request_bytes: int) -> None:
         self._network.handlers[self._node, method] = handler
 
 
@@ -152,6 +163,7 @@ async def test_an_erased_record_is_not_fetched_again_whatever_peers_still_hold(p
     catch_up = network.catch_up(0)
     network.deposit("a", without=0, token=people.token())
     network.final(0, "a")
+    people.commit("a")
     network.boxes[3].act(people.act("erase", records=[people.record_id("a")]))
     await catch_up.round()
     await catch_up.fetch_records()
@@ -178,6 +190,7 @@ async def test_a_key_that_was_rotated_out_erases_nothing_through_a_peer_either(p
     new = SigningKey(b"\x31" * 32)
     people.compartment(new, people.compartment_id)
     network.lies[2, "mailbox.erasures"] = lambda _: decode(encode([[backdated], b""]))
+    people.clock.value_ms += 1_000
     assert await catch_up.round()
     ownership = Ownership(people.compartment_id, new.public)
     page = network.boxes[0].read(people.read("owner", people.place, new, owner=ownership, records=[people.record_id("a")]))
@@ -193,6 +206,7 @@ async def test_an_erasure_of_a_compartment_this_node_does_not_know_yet_is_asked_
     del people.table[b"comp/" + people.compartment_id]
     assert not await catch_up.round()
     people.table.update(known)
+    people.clock.value_ms += 1_000
     assert await catch_up.round()
     assert envelopes(network.boxes[0], people, "a") == []
 
@@ -255,3 +269,156 @@ async def test_a_round_with_too_few_peers_asks_from_the_same_time_again(people: 
     network.away = {3}
     assert await catch_up.round()
     assert len(feed(network.boxes[0], people)) == 1
+
+
+@pytest.mark.parametrize("method", ["mailbox.names", "mailbox.erasures"])
+async def test_a_peer_that_pages_for_ever_does_not_keep_a_round_from_ending(method: str, people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0, token=people.token())
+    network.lies[2, method] = lambda _: [[], len(network.requests).to_bytes(8, "big")]
+    async with asyncio.timeout(5):
+        assert await catch_up.round()
+    assert len(feed(network.boxes[0], people)) == 1
+    assert len(network.requests) < 30
+
+
+async def test_a_page_that_does_not_say_where_its_last_entry_stands_is_the_last(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    made_up = [[bytes(32), number.to_bytes(32, "big")] for number in range(MAX_NAMES)]
+    network.lies[2, "mailbox.names"] = lambda _: [made_up, len(network.requests).to_bytes(8, "big") + bytes(65)]
+    assert await catch_up.round()
+    assert network.requests.count((2, "mailbox.names")) == 3
+
+
+async def test_an_honest_peer_with_many_pages_is_heard_to_the_end(people: Any, network: Network, monkeypatch: Any) -> None:
+    monkeypatch.setattr(replica, "MAX_NAMES", 2)
+    catch_up = network.catch_up(0)
+    for number in range(5):
+        for box in network.boxes[1:]:
+            box.post(people.post(b"offer %d" % number))
+    assert await catch_up.round()
+    assert len(network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items) == 5
+
+
+async def test_items_are_asked_for_together_and_a_hanging_witness_is_asked_once(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0, peer_s=0.5)
+    for number in range(12):
+        for box in network.boxes[1:]:
+            box.post(people.post(b"offer %d" % number))
+
+    network.hanging = {(1, "mailbox.items")}
+    network.requests.clear()
+    async with asyncio.timeout(5):
+        await catch_up.round()
+    assert len(network.boxes[0].read(people.read("inbox", [people.org_id], people.org_key)).items) == 12
+    asked = [peer for peer, method in network.requests if method == "mailbox.items"]
+    assert asked.count(1) <= 1
+    assert len(asked) < 8
+
+
+async def test_an_erasure_under_a_key_this_node_learns_of_later_is_done_when_it_has_the_blocks(
+    people: Any, network: Network
+) -> None:
+    network.deposit("a", without=9, token=people.token())
+    people.head_ms = people.clock.value_ms
+    catch_up = network.catch_up(0)
+    old = people.table.copy()
+    new = SigningKey(b"\x31" * 32)
+    people.compartment(new, people.compartment_id)
+    people.clock.value_ms += 3_600_000
+    ownership = Ownership(people.compartment_id, new.public)
+    for box in network.boxes[1:]:
+        box.act(people.act("erase", signer=new, owner=ownership, records=[people.record_id("a")]))
+    rotated = people.table.copy()
+    people.clock.value_ms += 1_200_000
+    people.table.clear()
+    people.table.update(old)
+    assert not await catch_up.round(), "what this node cannot judge yet is not done with"
+    people.table.update(rotated)
+    people.head_ms = people.clock.value_ms
+    assert await catch_up.round()
+    page = network.boxes[0].read(people.read("owner", people.place, new, owner=ownership, records=[people.record_id("a")]))
+    assert (page.found, page.erased) == ([], [people.record_id("a")])
+
+
+async def test_a_round_of_a_node_that_is_syncing_is_not_whole(people: Any, network: Network) -> None:
+    catch_up = network.catch_up(0)
+    people.syncing = True
+    assert not await catch_up.round()
+    people.syncing = False
+    assert await catch_up.round()
+
+
+async def test_rounds_ask_from_no_later_than_the_newest_final_block_even_after_a_restart(people: Any, network: Network) -> None:
+    people.head_ms = people.clock.value_ms
+    catch_up = network.catch_up(0)
+    people.clock.value_ms += 3_600_000
+    network.deposit("a", without=0, token=people.token())
+    assert await catch_up.round()
+    people.clock.value_ms += 3_600_000
+    assert await catch_up.round()
+    assert network.boxes[0].replica.since_ms() <= people.head_ms
+    people.head_ms = people.clock.value_ms
+    assert await catch_up.round()
+    assert network.boxes[0].replica.since_ms() == people.head_ms - OVERLAP_MS
+
+
+async def test_a_restart_before_a_whole_round_asks_from_the_last_whole_one(people: Any, network: Network) -> None:
+    people.clock.value_ms += 3_600_000
+    await network.catch_up(0).round()
+    network.deposit("a", without=0, token=people.token())
+    people.clock.value_ms += 3_600_000
+    assert await network.catch_up(0).round()
+    assert len(feed(network.boxes[0], people)) == 1
+
+
+async def test_what_a_full_disk_keeps_out_is_asked_for_again_and_what_is_refused_for_good_is_not(
+    people: Any, network: Network, monkeypatch: Any
+) -> None:
+    catch_up = network.catch_up(0)
+    network.deposit("a", without=0, token=people.token())
+
+    def refuse(error: Exception) -> Any:
+        def take_item(*_: Any) -> None:
+            raise error
+
+        return take_item
+
+    monkeypatch.setattr(network.boxes[0].replica, "take_item", refuse(DiskFull()))
+    assert not await catch_up.round()
+    monkeypatch.setattr(network.boxes[0].replica, "take_item", refuse(AddressFull()))
+    assert await catch_up.round(), "a full feed does not make every later round ask from the same time"
+
+
+async def test_an_erasure_of_made_up_records_leaves_nothing_anywhere(people: Any, network: Network) -> None:
+    made_up = [number.to_bytes(32, "big") for number in range(200)]
+    network.boxes[1].act(people.act("erase", records=made_up))
+    assert network.boxes[1].replica.erasures(ErasedSince(0, b"")).acts == []
+    network.deposit("a", without=9, token=people.token())
+    network.boxes[1].act(people.act("erase", records=[people.record_id("a"), *made_up]))
+    catch_up = network.catch_up(0)
+    people.clock.value_ms += 1_000
+    assert await catch_up.round()
+    with network.boxes[0]._store.read() as snapshot:
+        assert snapshot.count(TOMBSTONES) == 1
+
+
+async def test_the_owner_of_another_feed_does_not_keep_a_record_from_being_wanted(people: Any, network: Network) -> None:
+    other = SigningKey(b"\x32" * 32)
+    compartment = people.compartment(other)
+    people.commit("a")
+    network.final(0, "a")
+    act = people.act(
+        "erase",
+        signer=other,
+        owner=Ownership(compartment, other.public),
+        place=[people.feed_reader.public, other.public],
+        records=[people.record_id("a")],
+    )
+    network.boxes[0].act(act)
+    catch_up = network.catch_up(0)
+    await catch_up.fetch_records()
+    assert list(network.boxes[0].replica.wanted(b"", 10)) == [people.record_id("a")]
+    network.deposit("a", without=0, token=people.token())
+    await catch_up.fetch_records()
+    assert network.boxes[0].replica.wanted(b"", 10) == {}

@@ -143,11 +143,6 @@ def is_erased(tables: Reader, feed: bytes, record_id: bytes) -> bool:
     return tables.get(TOMBSTONES, record_id + feed) is not None
 
 
-def erased_in(tables: ReadTxn | WriteTxn, record_id: bytes) -> bool:
-    """Whether some feed erased a record of that id."""
-    return any(True for _ in tables.scan(TOMBSTONES, record_id, limit=1))
-
-
 def open_row(record_id: bytes, row: RecordRow, slots: SlotFile) -> Content | None:
     """What the row seals, or None when its key is not in its slot (any more)."""
     try:

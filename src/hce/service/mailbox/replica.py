@@ -1,7 +1,9 @@
 """What nodes tell each other of their mailboxes, so that one that was away misses nothing.
 
     wanted      record id -> envelope digest: final on chain, not here
+    entered     record id + feed -> nothing: an entry of that feed names the record, which is not here
     erasures    time + digest -> SignedAct: every erasure an owner signed
+    marks       "since" -> the time up to which nothing is missed
 
 Three kinds of things are believed for three reasons. An erasure carries its owner's signature: one peer is enough, and it wins over
 everything. An envelope is named on chain by its digest. That an item belongs at an address, and a record to a feed, was proven to each
@@ -11,7 +13,7 @@ node when it took the batch in, by signatures that are not kept; here it takes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
@@ -31,14 +33,16 @@ from hce.service.mailbox.slots import SlotFile
 from hce.service.terms.mailbox import OwnerWrap, SignedAct, act_message, place_address
 from hce.service.terms.records import Envelope, SessionEntry, digest_of_envelope, owner_wrap_digest
 
-WANTED, ERASURES = "wanted", "erasures"
-TABLES = (WANTED, ERASURES)
+WANTED, ENTERED, ERASURES, MARKS = "wanted", "entered", "erasures", "marks"
+TABLES = (WANTED, ENTERED, ERASURES, MARKS)
 MAX_ASKED = 200
 """Records, items or erasures in one answer."""
 MAX_NAMES = 2_000
 MAX_ITEMS_BYTES = 4 << 20
 """An answer with items ends with the one that passes this."""
 _TIME_BYTES = 8
+_KIND_BYTES = 1
+_SINCE = b"since"
 
 SharedKind = Literal["feed", "quarantine", "inbox"]
 SHARED_KINDS: tuple[SharedKind, ...] = get_args(SharedKind)
@@ -56,10 +60,20 @@ class Names(Struct, frozen=True, array_like=True):
     next: bytes
     """Where to go on; empty at the end."""
 
+    def goes_on(self, after: bytes) -> bool:
+        """Whether more may follow: a full page, and `next` is the position of its last entry."""
+        if len(self.names) < MAX_NAMES or self.next <= after:
+            return False
+        return self.next[_KIND_BYTES + _TIME_BYTES :] == self.names[-1].address + self.names[-1].item_id
+
 
 class Erasures(Struct, frozen=True, array_like=True):
     acts: Annotated[list[SignedAct], Meta(max_length=MAX_ASKED)]
     next: bytes
+
+    def goes_on(self, after: bytes) -> bool:
+        """As `Names.goes_on`."""
+        return len(self.acts) >= MAX_ASKED and self.next > after and self.next[_TIME_BYTES:] == _name_of_erasure(self.acts[-1])
 
 
 class Since(Struct, frozen=True, array_like=True):
@@ -120,14 +134,35 @@ class Replica:
         with self._store.read() as snapshot:
             return snapshot.count(WANTED)
 
+    def up_to_date_ms(self) -> int | None:
+        """Time of the newest final block; None while this node knows of later ones."""
+        with self._state() as final:
+            return None if final.syncing else final.time_ms
+
+    def since_ms(self) -> int | None:
+        """Up to when nothing is missed; None before the first whole round."""
+        with self._store.read() as snapshot:
+            raw = snapshot.get(MARKS, _SINCE)
+        return None if raw is None else decode_as(int, raw)
+
+    def mark(self, since_ms: int) -> None:
+        """Nothing of before that time is missed; durable on return."""
+        if self.since_ms() != since_ms:
+            with self._store.write() as batch:
+                batch.put(MARKS, _SINCE, encode(since_ms))
+
     def strike(self, nobody_has: Iterable[bytes]) -> None:
-        """Wanted records that came meanwhile or, of those that nobody has any more, were erased, are wanted no longer."""
+        """Wanted records that came meanwhile or, of those that nobody has any more, were erased, are wanted no longer.
+
+        Erased by the feed an entry names it in: the owner of another feed decides nothing.
+        """
         gone = set(nobody_has)
         with self._store.write() as batch:
             for record_id, _ in list(batch.scan(WANTED)):
+                feeds = [key[len(record_id) :] for key, _ in batch.scan(ENTERED, record_id)]
                 here = records.row_of(batch, record_id) is not None
-                if here or (record_id in gone and records.erased_in(batch, record_id)):
-                    batch.delete(WANTED, record_id)
+                if here or (record_id in gone and any(records.is_erased(batch, feed, record_id) for feed in feeds)):
+                    _want_no_longer(batch, record_id)
 
     def names(self, since: Since) -> Names:
         """Items of a shared kind that came at or after a time, oldest first."""
@@ -175,6 +210,9 @@ class Replica:
         with self._store.write() as batch:
             if _is_here(batch, kind, name):
                 return
+            for record_id in named:
+                if records.row_of(batch, record_id) is None:
+                    batch.put(ENTERED, record_id + address, b"")
             if kind == "feed":
                 waiting = streams.find(batch, "quarantine", address, name.item_id)
                 if waiting is not None:
@@ -189,15 +227,16 @@ class Replica:
         lane: Lane = "quarantine" if held.quarantined else "feed"
         with self._store.write() as batch:
             fresh = records.fresh_of(batch, held.feed, lane, [delivered], self._quotas)
-            batch.delete(WANTED, record_id)
+            _want_no_longer(batch, record_id)
             for record, (slot, key) in zip(fresh, self._slots.take(len(fresh)), strict=True):
                 records.put(batch, held.feed, lane, record, slot, key)
 
     def take_erasure(self, signed: SignedAct, now_ms: int) -> None:
-        """An owner's erasure, whichever node it was signed for and when: tombstones, keys overwritten.
+        """An owner's erasure, whichever node it was signed for and when: tombstones, keys overwritten, of what there is to erase.
 
-        The key must own the compartment today: one that was rotated out could sign for yesterday. Raises `Behind` while this node does
-        not know the compartment, `BadSignature`, `NotCurrentOwner`, `PlaceOfOtherCompartment`, `Malformed`, `RecordOfOtherFeed`.
+        The key must own the compartment today: one that was rotated out could sign for yesterday. Raises `Behind` while this node's
+        chain is older than the act and may not know owner or record yet, `BadSignature`, `NotCurrentOwner`,
+        `PlaceOfOtherCompartment`, `Malformed`, `RecordOfOtherFeed`.
         """
         act = signed.act
         owner, feed = act.owner, place_address(act.what, act.place)
@@ -205,15 +244,22 @@ class Replica:
         if owner is None or not signs or not verify(owner.owner_key, act_message(act), signed.signature):
             raise BadSignature(kind=act.what)
         with self._state() as final:
-            if final.health.compartment(owner.compartment_id) is None:
+            behind = final.syncing or final.time_ms < act.time_ms
+            unknown = final.health.compartment(owner.compartment_id) is None
+            if unknown or (behind and not places.is_current(final.health, owner.compartment_id, owner.owner_key)):
                 raise Behind(compartment_id=owner.compartment_id.hex())
             places.require_current(final.health, owner)
+            on_chain = {record_id for record_id in act.records if final.health.record(record_id) is not None}
         with self._store.write() as batch:
             places.require_owned(batch, feed, act.place, owner)
-            places.bind(batch, feed, owner.compartment_id, self._quotas.places)
-            keep_erasure(batch, feed, signed, now_ms, self._quotas)
-            freed = records.erase(batch, feed, act.records, now_ms, self._quotas)
+            gone = records.erasable(batch, feed, act.records, on_chain.__contains__)
+            if gone:
+                places.bind(batch, feed, owner.compartment_id, self._quotas.places)
+            keep_erasure(batch, feed, signed, gone, now_ms, self._quotas)
+            freed = records.erase(batch, feed, gone, now_ms, self._quotas)
         self._slots.wipe(freed)
+        if behind and len(gone) < len(act.records):
+            raise Behind("a record this chain may not have yet", records=len(act.records) - len(gone))
 
     def _record(self, snapshot: ReadTxn, record_id: bytes) -> PeerRecord | None:
         row = records.row_of(snapshot, record_id)
@@ -229,17 +275,27 @@ def fits(record: PeerRecord, envelope_digest: bytes) -> bool:
     )
 
 
-def keep_erasure(batch: WriteTxn, feed: bytes, signed: SignedAct, now_ms: int, quotas: Quotas) -> None:
-    """Remember an erasure for peers that were away; called before it is done. One that erases nothing new is not kept, nor is one more
-    than a feed has room for: peers then hear of it from its owner alone."""
-    if all(records.is_erased(batch, feed, record_id) for record_id in signed.act.records):
+def keep_erasure(batch: WriteTxn, feed: bytes, signed: SignedAct, gone: Sequence[bytes], now_ms: int, quotas: Quotas) -> None:
+    """Remember an erasure for peers that were away; called before its records (`gone`) are. One that erases nothing new is not kept,
+    nor is one more than a feed has room for: peers then hear of it from its owner alone."""
+    if all(records.is_erased(batch, feed, record_id) for record_id in gone):
         return
     raw = encode(signed)
     try:
         streams.charge(batch, "erasures", feed, 1, len(raw), quotas.erasures)
     except (AddressFull, KindFull):
         return
-    batch.put(ERASURES, now_ms.to_bytes(_TIME_BYTES, "big") + digest("hce/erasure/1", signed), raw)
+    batch.put(ERASURES, now_ms.to_bytes(_TIME_BYTES, "big") + _name_of_erasure(signed), raw)
+
+
+def _name_of_erasure(signed: SignedAct) -> bytes:
+    return digest("hce/erasure/1", signed)
+
+
+def _want_no_longer(batch: WriteTxn, record_id: bytes) -> None:
+    batch.delete(WANTED, record_id)
+    for key, _ in list(batch.scan(ENTERED, record_id)):
+        batch.delete(ENTERED, key)
 
 
 def _is_here(tables: ReadTxn | WriteTxn, kind: SharedKind, name: Name) -> bool:

@@ -292,7 +292,7 @@ class Mailbox:
                 places.bind(batch, address, act.owner.compartment_id, self._quotas.places)
             if act.what == "erase":
                 gone = records.erasable(batch, address, act.records, lambda name: final.health.record(name) is not None)
-                replica.keep_erasure(batch, address, signed, now_ms, self._quotas)
+                replica.keep_erasure(batch, address, signed, gone, now_ms, self._quotas)
                 return gone, records.erase(batch, address, gone, now_ms, self._quotas)
             if act.what == "drop" or act.what == "drop-log":
                 dropped = streams.remove_until(batch, "inbox" if act.what == "drop" else "log", address, last_seq=act.number)
