@@ -7,19 +7,21 @@ import contextlib
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.simulate.world import CHAIN, genesis_block, make_nodes
 
 from hce.foundation.codec.dagcbor import decode, encode
-from hce.foundation.types.blocks import Commit, CommitSignature, Vote
+from hce.foundation.types.blocks import MAX_LISTED_TXS, MAX_LISTS_BYTES, Block, Commit, CommitSignature, Vote
 from hce.foundation.types.errors import Malformed, TooLarge
+from hce.foundation.types.ladder import MAX_NODES
 from hce.network.consensus.messages import (
     BOUNDS_BYTES,
+    MAX_BLOCK_BYTES,
     MAX_VOTE_BYTES,
     MAX_VOTES_PER_MESSAGE,
     Fetch,
     FinalBlock,
     Head,
-    MessageKind,
     Proposal,
     Status,
     Votes,
@@ -29,6 +31,7 @@ from hce.network.consensus.messages import (
     proposal_signing_bytes,
     vote_signing_bytes,
 )
+from hce.network.consensus.prefix import MessageKind, final_block_height, proposal_prefix, votes_height
 
 BLOCK = genesis_block(make_nodes(1))
 BLOCK_ID = block_id_of(BLOCK.header)
@@ -93,3 +96,50 @@ def test_signed_bytes_name_domain_chain_and_every_field():
     assert decode(vote_signing_bytes(CHAIN, 1, 1, 5, 3, None)) == ["hce/vote/1", CHAIN, 1, 1, 5, 3, None]
     assert decode(proposal_signing_bytes(CHAIN, 1, 5, 3, None, BLOCK_ID)) == ["hce/proposal/1", CHAIN, 1, 5, 3, None, BLOCK_ID]
     assert decode(proposal_signing_bytes(CHAIN, 1, 5, 3, 2, BLOCK_ID)) == ["hce/proposal/1", CHAIN, 1, 5, 3, 2, BLOCK_ID]
+
+
+def large_block(item: bytes, count: int) -> Block:
+    return replace(BLOCK, ledger=replace(BLOCK.ledger, health_txs=[item] * count))
+
+
+@pytest.mark.parametrize("number", [0, 1, 23, 24, 255, 256, 65_536, 2**32, 2**53 - 1])
+def test_the_prefix_says_what_the_whole_message_says(number):
+    valid_round = None if number % 2 else min(number, 2**31)
+    proposal = Proposal(number, number, min(number, 2**31), valid_round, BLOCK_ID, bytes(64), BLOCK)
+    assert proposal_prefix(encode_message(proposal)) == (number, min(number, 2**31), BLOCK_ID)
+    final = FinalBlock(replace(BLOCK, header=replace(BLOCK.header, height=number)), Commit(BLOCK_ID, 0, []))
+    assert final_block_height(encode_message(final)) == number
+    for count in (1, 23, 24, MAX_VOTES_PER_MESSAGE):
+        assert votes_height(encode_message(Votes([replace(BIG_VOTE, height=number)] * count))) == number
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([proposal_prefix, final_block_height, votes_height]), st.integers(2, 120), st.binary(max_size=8))
+def test_a_prefix_that_is_cut_or_damaged_is_malformed_or_of_another_message(prefix, cut, tail):
+    for message in MESSAGES:
+        with contextlib.suppress(Malformed):
+            prefix(encode_message(message)[:cut] + tail)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Proposal(1, 0, 0, None, BLOCK_ID, bytes(64), large_block(b"", MAX_LISTED_TXS + 1)),
+        FinalBlock(replace(BLOCK, evidence=[b"x"]), Commit(BLOCK_ID, 0, [])),
+        FinalBlock(BLOCK, Commit(BLOCK_ID, 0, [CommitSignature(0, bytes(64))] * (MAX_NODES + 1))),
+    ],
+    ids=["transactions", "evidence", "signatures"],
+)
+def test_every_list_of_a_block_is_bounded(message):
+    with pytest.raises(Malformed):
+        decode_message(encode_message(message))
+
+
+@pytest.mark.parametrize("size", [64, 100, 1_000, 256 * 1024])
+def test_a_block_with_full_lists_fits_every_bound(size):
+    block = large_block(bytes(size), MAX_LISTS_BYTES // size)
+    commit = Commit(BLOCK_ID, 2**31, [CommitSignature(index, bytes(64)) for index in range(MAX_NODES)])
+    block = replace(block, last_commit=commit)
+    assert len(encode(block)) <= MAX_BLOCK_BYTES
+    final = FinalBlock(block, commit)
+    assert decode_message(encode_message(final)) == final

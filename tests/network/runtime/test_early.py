@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from tests.network.consensus.core import PREVOTE, proposal, vote
+from hce.network.consensus.prefix import MessageKind
+from hce.network.runtime.early import MAX_EARLY, EarlyMessages
 
-from hce.network.consensus.messages import Votes
-from hce.network.runtime.early import MAX_EARLY_VOTE_MESSAGES, EarlyMessages
+VOTES, PROPOSAL = MessageKind.VOTES, MessageKind.PROPOSAL
 
 
 def test_early_messages_are_handed_over_once_proposals_first():
     early = EarlyMessages()
-    votes = Votes([vote(PREVOTE, 1, 0, None)])
-    early.keep(1, votes)
-    early.keep(0, proposal(0))
-    assert early.take() == [(0, proposal(0)), (1, votes)]
+    assert early.keep(1, VOTES, b"votes")
+    assert early.keep(0, PROPOSAL, b"proposal")
+    assert early.take() == [(0, b"proposal"), (1, b"votes")]
     assert early.take() == []
 
 
 def test_a_peer_cannot_fill_the_memory_nor_the_place_of_another():
     early = EarlyMessages()
-    for round in range(100):
-        early.keep(1, Votes([vote(PREVOTE, 1, round, None)]))
-        early.keep(1, proposal(round))
-    early.keep(2, proposal(0))
+    for number in range(100):
+        early.keep(1, VOTES, b"votes %d" % number)
+        early.keep(1, PROPOSAL, b"proposal %d" % number)
+    assert early.keep(2, PROPOSAL, b"proposal")
+    assert not early.keep(1, PROPOSAL, b"one more")
     kept = early.take()
-    assert len([peer for peer, _ in kept if peer == 1]) == MAX_EARLY_VOTE_MESSAGES + 1
-    assert (2, proposal(0)) in kept
+    assert len([peer for peer, _ in kept if peer == 1]) == sum(MAX_EARLY.values())
+    assert (2, b"proposal") in kept

@@ -10,12 +10,11 @@ from tests.service.ledger.chain import ALICE, START_MS, UNTIL, Chain, enrol, ope
 
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.proofs.listhash import list_root
-from hce.foundation.types.blocks import LedgerBlock
+from hce.foundation.types.blocks import MAX_LISTS_BYTES, LedgerBlock
 from hce.foundation.types.errors import Malformed, Refused, TooLarge
 from hce.service.contracts.value.header import ValueHeader, decode_header, encode_header
 from hce.service.contracts.value.tries import ordered_root
 from hce.service.ledger.errors import HeaderMismatch, NotNextHeight, ReplayDiffers, TxReplayed, UnknownVersion
-from hce.service.ledger.execution import MAX_BLOCK_BYTES
 
 replace = msgspec.structs.replace
 OTHER: dict[type, Any] = {bytes: lambda old: bytes([old[0] ^ 1]) + old[1:], int: lambda old: old + 1}
@@ -116,7 +115,7 @@ def test_the_same_block_in_another_context_is_another_block(chain: Chain, block:
 
 
 def test_lists_beyond_the_bound_are_refused_before_they_are_read(chain: Chain, block: LedgerBlock) -> None:
-    half = [bytes(1_000)] * (MAX_BLOCK_BYTES // 2_000)
+    half = [bytes(1_000)] * (MAX_LISTS_BYTES // 2_000)
     assert isinstance(refusal(chain, replace(block, health_txs=half, value_txs=[*half, bytes(1_000)])), TooLarge)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from hce.foundation.types.ladder import MAX_NODES
 from hce.foundation.types.scalars import (
     Address,
     ChainId,
@@ -25,6 +26,10 @@ from hce.foundation.types.scalars import (
 
 RULES_VERSION = 1
 """The only rules version this code executes; an unknown one stops the node with `version.unknown`."""
+MAX_LISTS_BYTES = 4 * 1024 * 1024
+"""Transactions of one block, both lists together. The bounds of every message that holds a block follow from it."""
+MAX_LISTED_TXS = MAX_LISTS_BYTES // 64
+"""Transactions of one list: each holds a signature, 64 bytes. Bounds the work of decoding, which goes by items and not by bytes."""
 
 
 class Node(Struct, frozen=True, array_like=True):
@@ -105,16 +110,16 @@ class Commit(Struct, frozen=True, array_like=True):
 
     block_id: Cid
     round: Round
-    signatures: list[CommitSignature]
+    signatures: Annotated[list[CommitSignature], Meta(max_length=MAX_NODES)]
 
 
 class LedgerBlock(Struct, frozen=True, array_like=True):
     """What execution makes and checks: the ledger header and the lists under its roots."""
 
     header: LedgerHeader
-    health_txs: list[bytes]
+    health_txs: Annotated[list[bytes], Meta(max_length=MAX_LISTED_TXS)]
     """Signed health transactions, DAG-CBOR."""
-    value_txs: list[bytes]
+    value_txs: Annotated[list[bytes], Meta(max_length=MAX_LISTED_TXS)]
     """Signed Ethereum transactions, as in eth_sendRawTransaction."""
 
 
@@ -123,5 +128,6 @@ class Block(Struct, frozen=True, array_like=True):
 
     header: ConsensusHeader
     last_commit: Commit | None
-    evidence: list[bytes]
+    evidence: Annotated[list[bytes], Meta(max_length=0)]
+    """Empty in rules version 1."""
     ledger: LedgerBlock

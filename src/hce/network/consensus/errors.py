@@ -27,3 +27,9 @@ class CommitInvalid(PeerFault):
     """A commit that does not prove its block final."""
 
     code = "consensus.commit_invalid"
+
+
+class BlocksUnneeded(PeerFault):
+    """Many blocks that this node neither asked for nor can use."""
+
+    code = "consensus.blocks_unneeded"

@@ -5,7 +5,6 @@ A message is DAG-CBOR([kind, body]). Every kind has a bound that is checked befo
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -13,25 +12,17 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.cid import cid_of_dag_cbor
 from hce.foundation.codec.dagcbor import convert, decode, encode
 from hce.foundation.crypto.sign import signing_bytes
-from hce.foundation.types.blocks import Block, Commit, ConsensusHeader, Vote
+from hce.foundation.types.blocks import MAX_LISTS_BYTES, Block, Commit, ConsensusHeader, Vote
 from hce.foundation.types.errors import Malformed, TooLarge
 from hce.foundation.types.scalars import ChainId, Cid, Epoch, Height, Round, Signature
+from hce.network.consensus.prefix import MessageKind, kind_of
 
-MAX_BLOCK_BYTES = 8 * 1024 * 1024
-"""Largest encoded block. A block of 300 ms of work stays far below."""
+MAX_BLOCK_BYTES = MAX_LISTS_BYTES + MAX_LISTS_BYTES // 8
+"""Largest encoded block: full lists, and room for headers and for what stands before each transaction (3 bytes of at least 64)."""
 MAX_VOTES_PER_MESSAGE = 64
 """Two rounds of both types from nine nodes, and the prevotes of a valid round: 45, with room for double signers."""
 MAX_VOTE_BYTES = 256
 """Upper bound of one encoded vote."""
-
-
-class MessageKind(IntEnum):
-    PROPOSAL = 1
-    VOTES = 2
-    FINAL_BLOCK = 3
-    STATUS = 4
-    HEAD = 5
-    FETCH = 6
 
 
 BOUNDS_BYTES = {
@@ -107,21 +98,21 @@ def encode_message(message: Message) -> bytes:
     return encode([int(_KINDS[type(message)]), message])
 
 
-def decode_message(raw: bytes) -> Message:
-    """`Malformed` or `TooLarge`; the kind and its bound are read from the first two bytes, before anything is decoded."""
-    kind = _peek_kind(raw)
+def bounded_kind(raw: bytes) -> MessageKind:
+    """`Malformed` or `TooLarge`: the kind and its bound are read from the first two bytes, before anything is decoded."""
+    kind = kind_of(raw)
     if len(raw) > BOUNDS_BYTES[kind]:
         raise TooLarge("consensus message", kind=kind.name, actual_bytes=len(raw), max_bytes=BOUNDS_BYTES[kind])
+    return kind
+
+
+def decode_message(raw: bytes) -> Message:
+    """`Malformed` or `TooLarge`."""
+    kind = bounded_kind(raw)
     message = convert(_TYPES[kind], decode(raw, max_bytes=BOUNDS_BYTES[kind])[1])
     if encode_message(message) != raw:
         raise Malformed("fields that the format does not have", kind=kind.name)
     return message
-
-
-def _peek_kind(raw: bytes) -> MessageKind:
-    if len(raw) < 3 or raw[0] != 0x82 or raw[1] not in _TYPES:
-        raise Malformed("not a consensus message")
-    return MessageKind(raw[1])
 
 
 def block_id_of(header: ConsensusHeader) -> Cid:

@@ -14,7 +14,8 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.errors import Bug, NotFound
 from hce.foundation.types.scalars import Height
-from hce.network.consensus.messages import BOUNDS_BYTES, MessageKind, block_id_of
+from hce.network.consensus.messages import BOUNDS_BYTES, block_id_of
+from hce.network.consensus.prefix import MessageKind
 from hce.network.runtime.errors import ChainMismatch
 
 MAX_RECORD_BYTES = BOUNDS_BYTES[MessageKind.FINAL_BLOCK]

@@ -51,7 +51,7 @@ class CatchUp:
         self._answered: dict[int, tuple[Height, TimeMs]] = {}
         self._serving: dict[int, Serving] = {}
         self._partner: int | None = None
-        self._kept: dict[Height, FinalBlock] = {}
+        self._kept: dict[Height, bytes] = {}
         self._moved_ms: TimeMs = 0
         self._shown: Height = blocklog.base_height
 
@@ -125,16 +125,20 @@ class CatchUp:
             self._partner, self._moved_ms, self._kept = peer, now_ms, {}
             self._tell(peer, Fetch(self._blocklog.height + 1))
 
-    def keep(self, peer: int, message: FinalBlock) -> None:
-        """A block of the window that overtook the ones before it. Nothing in it was checked yet, so only the partner's is kept."""
-        height = message.block.header.height
-        ahead = height - self._blocklog.height - 1
-        size = _size(message) + sum(map(_size, self._kept.values()))
-        if peer == self._partner and 0 < ahead < WINDOW_BLOCKS and size < 2 * WINDOW_BYTES:
-            self._kept[height] = message
+    def keep(self, peer: int, height: Height, raw: bytes) -> bool:
+        """Whether it was kept: a `FinalBlock` of the window that overtook the ones before it.
 
-    def take(self, peer: int, height: Height) -> FinalBlock | None:
-        """The kept block of this height, if it came from this peer."""
+        Nothing in it was checked yet, so only the partner's is kept, as it came.
+        """
+        ahead = height - self._blocklog.height - 1
+        size = len(raw) + sum(map(len, self._kept.values()))
+        if peer != self._partner or not 0 < ahead < WINDOW_BLOCKS or size > 2 * WINDOW_BYTES or height in self._kept:
+            return False
+        self._kept[height] = raw
+        return True
+
+    def take(self, peer: int, height: Height) -> bytes | None:
+        """The kept message of this height, if it came from this peer."""
         return self._kept.pop(height, None) if peer == self._partner else None
 
     def on_final(self, peer: int) -> None:
@@ -150,9 +154,3 @@ class CatchUp:
 
     def _tell(self, peer: int, message: Message) -> None:
         self._network.send(peer, encode_message(message))
-
-
-def _size(message: FinalBlock) -> int:
-    """About the bytes of a block: its lists."""
-    ledger = message.block.ledger
-    return sum(map(len, ledger.health_txs)) + sum(map(len, ledger.value_txs))

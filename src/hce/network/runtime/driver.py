@@ -69,6 +69,7 @@ from hce.network.runtime.errors import ChainMismatch, SignRefused
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
 from hce.network.runtime.recovery import kept_blocks, load_tip, require_own_sign_state
+from hce.network.runtime.sieve import Sieve
 from hce.network.runtime.signer import Signer
 from hce.network.runtime.signstate import SignState
 from hce.network.runtime.world import Network, Timers
@@ -117,8 +118,9 @@ class Driver:
         """Double signs seen, one for each (node, height, round, type)."""
         self._blocks: dict[Cid, Block] = {}
         self._proposal: Proposal | None = None
-        self._early = EarlyMessages()
         self._catch_up = CatchUp(blocklog, network, clock, pace.rebroadcast_ms)
+        self._early = EarlyMessages()
+        self._sieve = Sieve(self._early, self._catch_up, clock, pace.rebroadcast_ms)
         self._alarms = Alarms(timers, clock)
         self._inputs: deque[Input] = deque()
         self._stepping = False
@@ -163,7 +165,8 @@ class Driver:
         if self._stopped:
             return
         try:
-            self._on_decoded(peer, decode_message(raw))
+            if self._sieve.lets_through(peer, raw, self.state):
+                self._on_decoded(peer, decode_message(raw))
         except (PeerFault, Malformed, TooLarge) as fault:
             self._network.blame(peer, fault)
 
@@ -184,29 +187,17 @@ class Driver:
             self._on_head(peer, message)
         elif isinstance(message, FinalBlock):
             self._on_final_block(peer, message)
-        elif self._is_early(message):
-            self._early.keep(peer, message)
         elif isinstance(message, Proposal):
-            self._on_proposal(message)
+            self._on_proposal(peer, message)
         else:
             for arrived in accept_votes(self._chain, self._nodes, self.state, message):
                 self._feed(arrived)
 
-    def _is_early(self, message: Proposal | Votes) -> bool:
-        height = message.height if isinstance(message, Proposal) else message.votes[0].height
-        return height == self.state.height + 1
-
     def _deliver_early(self) -> None:
-        for peer, message in self._early.take():
-            try:
-                self._on_decoded(peer, message)
-            except PeerFault as fault:
-                self._network.blame(peer, fault)
+        for peer, raw in self._early.take():
+            self.on_message(peer, raw)
 
-    def _on_proposal(self, proposal: Proposal) -> None:
-        held = any(old.proposal.block_id == proposal.block_id for old in self.state.at(proposal.round).proposals)
-        if proposal.height != self.state.height or held:
-            return
+    def _on_proposal(self, peer: int, proposal: Proposal) -> None:
         accept_proposal(self._chain, self._nodes, self.state, proposal, self._app.check_lists)
         timely = self._pace.is_timely(proposal.block.header.time_ms, self._clock.now_ms(), proposal.round)
         self._blocks[proposal.block_id] = proposal.block
@@ -214,6 +205,7 @@ class Driver:
             self._feed(ProposalArrived(proposal, timely))
         finally:
             self._forget_blocks()
+        self._sieve.proposal_was_taken(peer, proposal, self.state)
 
     def _forget_blocks(self) -> None:
         """Holds the bytes of exactly those blocks that the state machine knows."""
@@ -221,13 +213,11 @@ class Driver:
         self._blocks = {block_id: block for block_id, block in self._blocks.items() if block_id in wanted}
 
     def _on_final_block(self, peer: int, message: FinalBlock) -> None:
-        if message.block.header.height != self._tip.next_height:
-            self._catch_up.keep(peer, message)
-            return
-        following: FinalBlock | None = message
-        while following is not None:
+        self._apply_final_block(peer, message)
+        while (raw := self._catch_up.take(peer, self._tip.next_height)) is not None:
+            following = decode_message(raw)
+            assert isinstance(following, FinalBlock)
             self._apply_final_block(peer, following)
-            following = self._catch_up.take(peer, self._tip.next_height)
 
     def _apply_final_block(self, peer: int, message: FinalBlock) -> None:
         arrived = accept_final_block(self._chain, self._nodes, self._tip, message, self._app.check_lists)

@@ -1,30 +1,32 @@
-"""Messages of the next height that overtook the decision of this one. Bounded per peer: one proposal and a few votes."""
+"""Messages of the next height that overtook the decision of this one. Bounded per peer: one proposal and a few votes.
+
+They are kept as they came: a message is decoded when its height has come, and so at most once for each place.
+"""
 
 from __future__ import annotations
 
-from hce.network.consensus.messages import Proposal, Votes
+from hce.network.consensus.prefix import MessageKind
 
-MAX_EARLY_VOTE_MESSAGES = 8
-"""Vote messages of one peer for the next height; a node that lags further behind asks for whole blocks."""
+MAX_EARLY = {MessageKind.PROPOSAL: 1, MessageKind.VOTES: 8}
+"""Messages of one peer for the next height; a node that lags further behind asks for whole blocks."""
 
 
 class EarlyMessages:
     """Kept until the height starts, then handed over once."""
 
     def __init__(self) -> None:
-        self._proposals: dict[int, Proposal] = {}
-        self._votes: dict[int, list[Votes]] = {}
+        self._kept: dict[MessageKind, dict[int, list[bytes]]] = {kind: {} for kind in MAX_EARLY}
 
-    def keep(self, peer: int, message: Proposal | Votes) -> None:
-        """Beyond the bound the newest is dropped; its sender shares it again."""
-        if isinstance(message, Proposal):
-            self._proposals.setdefault(peer, message)
-        elif len(votes := self._votes.setdefault(peer, [])) < MAX_EARLY_VOTE_MESSAGES:
-            votes.append(message)
+    def keep(self, peer: int, kind: MessageKind, raw: bytes) -> bool:
+        """Beyond the bound the newest is dropped, which the answer tells; its sender shares it again."""
+        kept = self._kept[kind].setdefault(peer, [])
+        if len(kept) >= MAX_EARLY[kind]:
+            return False
+        kept.append(raw)
+        return True
 
-    def take(self) -> list[tuple[int, Proposal | Votes]]:
+    def take(self) -> list[tuple[int, bytes]]:
         """Everything, proposals first; the keeper is empty afterwards."""
-        taken: list[tuple[int, Proposal | Votes]] = [*self._proposals.items()]
-        taken += [(peer, message) for peer, messages in self._votes.items() for message in messages]
-        self._proposals, self._votes = {}, {}
-        return taken
+        by_peer = [item for kept in self._kept.values() for item in kept.items()]
+        self._kept = {kind: {} for kind in MAX_EARLY}
+        return [(peer, raw) for peer, raws in by_peer for raw in raws]

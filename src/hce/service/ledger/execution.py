@@ -24,6 +24,7 @@ from msgspec import Struct
 
 from hce.foundation.codec.cid import digest_of_cid
 from hce.foundation.store.journal import HEALTH, VALUE, Journal
+from hce.foundation.types.blocks import MAX_LISTS_BYTES
 from hce.foundation.types.errors import Bug, Refused
 from hce.foundation.types.scalars import Address, amount_to_bytes
 from hce.service.contracts.health import BlockEnv, HealthState, apply, payer_key, steps_of
@@ -36,8 +37,6 @@ from hce.service.terms.payloads import FEE_POOL, tank_address
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.transactions import HealthTx
 
-MAX_BLOCK_BYTES = 4 * 1024 * 1024
-"""Bytes of both lists together."""
 REASON_FEE = "fee"
 
 Seen = Callable[[bytes], bool]
@@ -176,7 +175,7 @@ class BlockExecution:
     def _require_room(self, size: int, steps: int, gas: int) -> None:
         params = self._env.health.params
         for what, used, more, bound in (
-            ("bytes", self._bytes, size, MAX_BLOCK_BYTES),
+            ("bytes", self._bytes, size, MAX_LISTS_BYTES),
             ("steps", self.steps, steps, params.block_steps),
             ("gas", self._gas, gas, params.gas_limit),
         ):

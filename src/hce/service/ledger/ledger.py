@@ -23,7 +23,7 @@ from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.store.journal import HEALTH, VALUE, Journal
 from hce.foundation.store.kv import KeyValueStore, WriteTxn
 from hce.foundation.store.mapnodes import MapDelta
-from hce.foundation.types.blocks import LedgerBlock, LedgerHeader
+from hce.foundation.types.blocks import MAX_LISTS_BYTES, LedgerBlock, LedgerHeader
 from hce.foundation.types.errors import Bug, TooLarge
 from hce.foundation.types.scalars import Cid, Height, TimeMs
 from hce.network.consensus.application import BlockContext
@@ -32,7 +32,7 @@ from hce.service.contracts.value.accounts import ACCOUNT_PREFIX, decode_account,
 from hce.service.contracts.value.header import decode_header
 from hce.service.ledger.admission import Admission, is_health
 from hce.service.ledger.errors import GenesisMismatch, HeaderMismatch, NotNextHeight, PayerCannotPay, ReplayDiffers
-from hce.service.ledger.execution import MAX_BLOCK_BYTES, BlockExecution, Executed, ExecutionEnv, check_window, execute, fee_of
+from hce.service.ledger.execution import BlockExecution, Executed, ExecutionEnv, check_window, execute, fee_of
 from hce.service.ledger.final import (
     ENTRIES,
     LEDGER_TABLES,
@@ -324,8 +324,8 @@ _NO_PARENT = b"\x01\x71\x12\x20" + bytes(32)
 def _check_lists(block: LedgerBlock) -> None:
     """Size and roots of the lists, before anything of them is parsed."""
     size = sum(map(len, block.health_txs)) + sum(map(len, block.value_txs))
-    if size > MAX_BLOCK_BYTES:
-        raise TooLarge("a block's lists", actual_bytes=size, max_bytes=MAX_BLOCK_BYTES)
+    if size > MAX_LISTS_BYTES:
+        raise TooLarge("a block's lists", actual_bytes=size, max_bytes=MAX_LISTS_BYTES)
     if block.header.health_head.txs_root != health_txs_root(block.health_txs):
         raise HeaderMismatch("not the root of the health list", field="health_head")
     if decode_header(block.header.value_head).transactions_root != value_txs_root(block.value_txs):
