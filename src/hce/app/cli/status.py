@@ -55,7 +55,26 @@ def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[st
             console.print(say("status.silent", name=name, url=url))
         elif "chain" in answer:
             age_s = f"{(now_ms - answer['time_ms']) / 1_000:.1f}"
-            console.print(say("status.node", name=name, url=url, height=answer["height"], age=age_s))
+            line = say("status.node", name=name, url=url, height=answer["height"], age=age_s)
+            console.print(" | ".join([line, *notes_on(answer)]))
         else:
             console.print(say("status.gateway", name=name, url=url, title=f"{answer['name']} {answer['name_zh']}"))
     console.print(say("status.next_down" if not all(found.values()) else "status.next", home=home))
+
+
+def notes_on(status: dict[str, Any]) -> list[str]:
+    """Its links, and whatever is not as it should be; a node that is well has a short line."""
+    notes = []
+    peers, shards = status["peers"], status["shards"]
+    damaged = shards["damaged"] - shards["restored"]
+    if peers:
+        notes.append(say("status.links", up=sum(peer["connected"] for peer in peers), all=len(peers)))
+    if status["syncing"]:
+        notes.append(say("status.syncing"))
+    if not status["voting"]:
+        notes.append(say("status.watching"))
+    if damaged:
+        notes.append(say("status.damaged", count=damaged))
+    if status["awaited"]:
+        notes.append(say("status.awaited", count=status["awaited"]))
+    return notes
