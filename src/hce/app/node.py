@@ -37,7 +37,8 @@ from hce.network.hcefs.fs import HceFs
 from hce.network.hcefs.placements import Placements
 from hce.network.hcefs.scrub import Scrubber
 from hce.network.link.certificates import require_keys
-from hce.network.link.link import Link, PeerStatus
+from hce.network.link.link import Link
+from hce.network.link.peers import PeerStatus
 from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace

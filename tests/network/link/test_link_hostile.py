@@ -32,8 +32,9 @@ from tests.network.link.mesh import (
 from hce.app.preflight import free_ports
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.types.errors import Malformed, NotFound
 from hce.network.link.certificates import link_key_of, make_certificate, require_keys
-from hce.network.link.errors import CertificateMismatch
+from hce.network.link.errors import CertificateMismatch, LinkDown, RequestFailed
 from hce.network.link.frames import MAX_FRAGMENT_BYTES, FrameKind, encode_frame, fragment_head
 from hce.network.link.messages import LINK_VERSION, Hello
 
@@ -295,6 +296,37 @@ async def test_faults_reported_from_above_add_up_to_a_disconnect():
         await until(lambda: connected(links[1]) == [])
         await until(lambda: connected(links[1]) == [0])
         assert faults(links[1], 0) == 11
+
+
+@pytest.mark.parametrize("method", ["unreadable", "long"])
+async def test_requests_that_no_node_sends_add_up_to_a_disconnect(method):
+    read: list[bytes] = []
+
+    async def unreadable(peer: int, body: bytes) -> bytes:
+        read.append(body)
+        raise Malformed("for example")
+
+    async with mesh(2) as links:
+        links[1].serve("unreadable", unreadable, max_request_bytes=100)
+        links[1].serve("long", unreadable, max_request_bytes=1)
+        for _ in range(11):  # ten, and one for what was forgiven meanwhile
+            with suppress(RequestFailed, LinkDown):
+                await links[0].request(1, method, b"xx", 10)
+        await until(lambda: connected(links[1]) == [])
+        assert faults(links[1], 0) >= 10
+        assert bool(read) == (method == "unreadable"), "what is too long is not even looked at"
+
+
+async def test_a_request_for_what_is_not_there_is_nobodys_fault():
+    async def absent(peer: int, body: bytes) -> bytes:
+        raise NotFound("blob")
+
+    async with mesh(2) as links:
+        links[1].serve("absent", absent)
+        for _ in range(30):
+            with pytest.raises(RequestFailed):
+                await links[0].request(1, "absent", b"", 10)
+        assert faults(links[1], 0) == 0
 
 
 async def test_the_newest_connection_of_a_peer_counts():

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
-from hce.foundation.types.errors import HceError, Refused, TooLarge
+from hce.foundation.types.errors import HceError, Malformed, Refused, TooLarge
 from hce.network.link.errors import AnswerLate, FrameInvalid, LinkBusy, LinkDown, MethodUnknown, RequestFailed
 from hce.network.link.frames import MAX_BODY_BYTES, FrameKind
 from hce.network.link.messages import (
@@ -29,6 +29,9 @@ from hce.network.link.messages import (
 from hce.network.link.outbox import Outbox
 
 log = logging.getLogger(__name__)
+
+PEER_IS_WRONG = (Malformed, TooLarge)
+"""What a request shows about whoever sent it: no working node asks like that, and reading it cost us time."""
 
 Handler = Callable[[int, bytes], Awaitable[bytes]]
 """`await handler(peer, body)` gives the answer; an `HceError` it raises reaches the caller as its code."""
@@ -54,13 +57,20 @@ class Calls:
     """Both directions of one connection."""
 
     def __init__(
-        self, peer: int, methods: Mapping[str, Method], outbox: Outbox, wake: Callable[[], None], limits: CallLimits
+        self,
+        peer: int,
+        methods: Mapping[str, Method],
+        outbox: Outbox,
+        wake: Callable[[], None],
+        blame: Callable[[HceError], None],
+        limits: CallLimits,
     ) -> None:
-        """`wake` is called after something was put into the outbox."""
+        """`wake` is called after something was put into the outbox, `blame` for a request that no working node sends."""
         self._peer = peer
         self._methods = methods
         self._outbox = outbox
         self._wake = wake
+        self._blame = blame
         self._limits = limits
         self._room = asyncio.Event()
         self._turn = asyncio.Semaphore(limits.asked)
@@ -136,14 +146,17 @@ class Calls:
             if len(request.body) > method.max_request_bytes:
                 raise TooLarge(request.method, actual_bytes=len(request.body), max_bytes=method.max_request_bytes)
             answer = await method.handler(self._peer, request.body)
-            if len(answer) > MAX_BODY_BYTES:
-                raise TooLarge("answer", actual_bytes=len(answer), max_bytes=MAX_BODY_BYTES)
-            return answer
         except HceError as error:
+            if isinstance(error, PEER_IS_WRONG):
+                self._blame(error)
             return ErrorAnswer(error.code, error.detail[:MAX_DETAIL_CHARS] if isinstance(error, Refused) else "")
         except Exception:
             log.exception("serving %s to node %d", request.method, self._peer)
             return ErrorAnswer(HceError.code, "")
+        if len(answer) > MAX_BODY_BYTES:
+            log.error("the answer of %s to node %d has %d bytes", request.method, self._peer, len(answer))
+            return ErrorAnswer(TooLarge.code, "answer")
+        return answer
 
     async def _send(self, kind: FrameKind, payload: bytes) -> None:
         """Calls are never dropped: wait for room."""

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as, encode
-from hce.foundation.types.errors import Malformed
+from hce.foundation.types.errors import HceError, Malformed
 from hce.network.link.bounds import TokenBucket
 from hce.network.link.calls import CallLimits, Calls, Method
 from hce.network.link.errors import HelloInvalid, PeerSilent
@@ -54,13 +54,14 @@ class Connection:
         *,
         methods: Mapping[str, Method],
         deliver: Callable[[int, Frame], Awaitable[None]],
+        blame: Callable[[HceError], None],
         limits: ConnectionLimits,
     ) -> None:
-        """`deliver` takes consensus and transaction frames; while it waits, nothing more is read."""
+        """`deliver` takes consensus and transaction frames; while it waits, nothing more is read. `blame` hears of wrong requests."""
         self.peer = peer
         self.rtt_s: float | None = None
         self.outbox = Outbox(limits.urgent, limits.calls, limits.gossip)
-        self.calls = Calls(peer, methods, self.outbox, self._wake, limits.call)
+        self.calls = Calls(peer, methods, self.outbox, self._wake, blame, limits.call)
         self._reader = reader
         self._writer = writer
         self._deliver = deliver

@@ -25,8 +25,8 @@ from msgspec import Struct
 
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, PeerFault
-from hce.foundation.types.scalars import ChainId, Cid, NodeIndex, TimeMs
-from hce.network.link.bounds import Backoff, BlameBook, BlameLimits
+from hce.foundation.types.scalars import ChainId, Cid, NodeIndex
+from hce.network.link.bounds import Backoff, BlameLimits
 from hce.network.link.calls import Handler, Method
 from hce.network.link.certificates import NodeCertificates, tls_contexts
 from hce.network.link.connection import MIB, READ_BYTES, Connection, ConnectionLimits
@@ -35,6 +35,7 @@ from hce.network.link.frames import MAX_BODY_BYTES, Frame, FrameKind
 from hce.network.link.inbox import Inbox
 from hce.network.link.messages import LINK_VERSION, Gossiped, Hello, decode_gossip, encode_gossip
 from hce.network.link.outbox import LaneLimits
+from hce.network.link.peers import Peer, PeerStatus
 
 log = logging.getLogger("hce.link")
 
@@ -67,30 +68,6 @@ class LinkLimits(Struct, frozen=True):
     """A connection that lived so long was no failure."""
 
 
-class PeerStatus(Struct, frozen=True):
-    """How one link stands, for status pages."""
-
-    index: NodeIndex
-    connected: bool
-    since_ms: TimeMs | None
-    """Begin of the present connection."""
-    rtt_ms: float | None
-    dropped: int
-    """Messages of this connection the peer was too slow for."""
-    faults: int
-    """What the peer did wrong since this node started."""
-
-
-class _Peer:
-    """What is kept about one node across its connections."""
-
-    def __init__(self, index: NodeIndex, limits: BlameLimits) -> None:
-        self.index = index
-        self.book = BlameBook(limits)
-        self.connection: Connection | None = None
-        self.since_ms: TimeMs = 0
-
-
 class Link:
     """`async with Link(...)`: listens and dials for the time of the block. Serves as `network` of the consensus runtime."""
 
@@ -117,7 +94,7 @@ class Link:
         self._chance = chance
         self._limits = limits or LinkLimits()
         n = len(certificates)
-        self._peers = {one: _Peer(one, self._limits.blame) for one in range(n) if one != index}
+        self._peers = {one: Peer(one, self._limits.blame) for one in range(n) if one != index}
         self._methods: dict[str, Method] = {}
         self._greeters: list[Callable[[int], None]] = []
         self._inbox: Inbox[bytes] = Inbox(n, self._limits.inbox, len)
@@ -236,11 +213,11 @@ class Link:
         self._greeters.append(greeter)
 
     def peers(self) -> list[PeerStatus]:
-        return [_status(peer) for peer in self._peers.values()]
+        return [peer.status() for peer in self._peers.values()]
 
     # Dialing
 
-    async def _keep_dialing(self, peer: _Peer) -> None:
+    async def _keep_dialing(self, peer: Peer) -> None:
         failures = 0
         while True:
             began_s = _now_s()
@@ -251,7 +228,7 @@ class Link:
             wait_s = self._limits.backoff.wait_s(max(0, failures - 1), self._chance())
             await asyncio.sleep(max(wait_s, peer.book.banned_for_s(_now_s())))
 
-    async def _dial(self, peer: _Peer) -> tuple[StreamReader, StreamWriter]:
+    async def _dial(self, peer: Peer) -> tuple[StreamReader, StreamWriter]:
         host, port = self._addresses[peer.index]
         async with asyncio.timeout(2 * self._limits.handshake_s):
             return await asyncio.open_connection(
@@ -318,7 +295,7 @@ class Link:
             raise
         return reader, StreamWriter(transport, protocol, reader, loop)
 
-    def _peer_at(self, writer: StreamWriter) -> _Peer:
+    def _peer_at(self, writer: StreamWriter) -> Peer:
         """The node that dialed, `PeerUnknown` when that is not one that should dial us."""
         index = self._certificates.index_of(_presented(writer))
         if index >= self.index:
@@ -327,10 +304,16 @@ class Link:
 
     # Both
 
-    async def _talk(self, peer: _Peer, reader: StreamReader, writer: StreamWriter) -> None:
+    async def _talk(self, peer: Peer, reader: StreamReader, writer: StreamWriter) -> None:
         """One connection from handshake to end. OSError when it broke."""
         connection = Connection(
-            peer.index, reader, writer, methods=self._methods, deliver=self._deliver, limits=self._limits.connection
+            peer.index,
+            reader,
+            writer,
+            methods=self._methods,
+            deliver=self._deliver,
+            blame=lambda fault: self.blame(peer.index, fault),
+            limits=self._limits.connection,
         )
         try:
             if self._certificates.index_of(_presented(writer)) != peer.index:
@@ -354,7 +337,7 @@ class Link:
                 log.info("node %d: link down", peer.index)
             await _end(writer)
 
-    def _adopt(self, peer: _Peer, connection: Connection) -> None:
+    def _adopt(self, peer: Peer, connection: Connection) -> None:
         if peer.connection is not None:
             peer.connection.close()
         peer.connection, peer.since_ms = connection, self._clock.now_ms()
@@ -379,14 +362,6 @@ class Link:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a task of the links ended", exc_info=error)
-
-
-def _status(peer: _Peer) -> PeerStatus:
-    connection = peer.connection
-    if connection is None:
-        return PeerStatus(peer.index, False, None, None, 0, peer.book.faults)
-    rtt_ms = None if connection.rtt_s is None else round(connection.rtt_s * 1_000, 2)
-    return PeerStatus(peer.index, True, peer.since_ms, rtt_ms, connection.outbox.dropped, peer.book.faults)
 
 
 def _presented(writer: StreamWriter) -> bytes | None:

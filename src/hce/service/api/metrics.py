@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hce import VERSION
-from hce.network.link.link import PeerStatus
+from hce.network.link.peers import PeerStatus
 from hce.service import metering
 from hce.service.api.services import NodeServices
 from hce.service.metering import Family, gauge, gauges, histogram, total, totals

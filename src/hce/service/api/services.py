@@ -10,7 +10,7 @@ from msgspec import Struct
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.scalars import Height
 from hce.network.hcefs.fs import HceFs
-from hce.network.link.link import PeerStatus
+from hce.network.link.peers import PeerStatus
 from hce.service.api.finality import Finality
 from hce.service.api.meters import NodeMeters
 from hce.service.intake.service import Intake
