@@ -62,6 +62,7 @@ from hce.service.mailbox.catchup import MailCatchUp
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis, genesis_cid
+from hce.service.terms.identity import identify
 from hce.service.terms.intake import MAX_BLOB_BYTES
 from hce.service.terms.transactions import parse_kind
 
@@ -174,6 +175,7 @@ class RunningNode:
             NodeServices(
                 genesis=genesis,
                 node_index=index,
+                identify=partial(identify, service_key, genesis.chain, index),
                 ledger=self.ledger,
                 final_block=self.blocklog.read,
                 finality=self.finality,

@@ -80,8 +80,17 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 def hex_param(request: Request, name: str, size: int) -> bytes:
     """A path parameter of exactly `size` bytes in hex."""
+    return _hex(name, request.path_params[name], size)
+
+
+def hex_query(request: Request, name: str, size: int) -> bytes:
+    """The same from the query string; it must be there."""
+    return _hex(name, request.query_params.get(name, ""), size)
+
+
+def _hex(name: str, raw: str, size: int) -> bytes:
     try:
-        value = bytes.fromhex(request.path_params[name])
+        value = bytes.fromhex(raw)
     except ValueError as error:
         raise Malformed(f"{name} is not hex") from error
     if len(value) != size:

@@ -138,24 +138,6 @@ async def test_a_node_that_does_not_answer_keeps_nobody_from_joining(node: OneNo
         await Network.join(["http://127.0.0.1:9"])
 
 
-async def test_nodes_are_known_by_what_they_say_and_not_by_their_place(node: OneNode) -> None:
-    """A subset of a network of four, listed in another order."""
-    says = {"c": 2, "a": 0, "mad": 99, "text": "one"}
-    genesis = node.home.genesis()
-    four = Genesis(*(genesis.nodes * 4 if name == "nodes" else getattr(genesis, name) for name in genesis.__struct_fields__))
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        if request.url.path == "/v1/genesis":
-            return answer(encode(four))
-        return answer(json.dumps({"node": says[request.url.host]}).encode())
-
-    urls = [f"http://{host}" for host in says]
-    async with await Network.join(urls, four, transport=httpx.MockTransport(handle)) as network:
-        assert {index: one.url for index, one in (await network.by_index()).items()} == {2: "http://c", 0: "http://a"}
-        with pytest.raises(NodeUnreachable):
-            await network.node(1)
-
-
 async def test_an_old_proof_says_nothing_about_now(node: OneNode, practice: Practice) -> None:
     """A node that shows a client the state from before a revocation, at first contact."""
     key = key_organisation(practice.org_id)

@@ -19,6 +19,7 @@ def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
     chain, records = ChainFace(node), RecordsFace(node)
     return [
         ("GET", "/v1/status", chain.status),
+        ("GET", "/v1/identity", chain.identity),
         ("GET", "/v1/genesis", chain.genesis),
         ("GET", "/v1/final", chain.final),
         ("GET", "/v1/final/{height}", chain.final),

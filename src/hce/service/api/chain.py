@@ -13,9 +13,10 @@ from hce.foundation.types.errors import HceError, Malformed, NotFound, TooLarge,
 from hce.service.api.services import NodeServices
 from hce.service.contracts.value.header import decode_header
 from hce.service.contracts.value.transactions import MAX_VALUE_TX_BYTES
-from hce.service.http import cbor, encoded, hex_param, int_param, int_query, read_body
+from hce.service.http import cbor, encoded, hex_param, hex_query, int_param, int_query, read_body
 from hce.service.ledger.queries import TxResult
 from hce.service.terms.genesis import genesis_cid
+from hce.service.terms.identity import NONCE_BYTES
 from hce.service.terms.proofs import (
     MAX_STATE_KEY_BYTES,
     MAX_STATE_KEYS,
@@ -82,6 +83,10 @@ class ChainFace:
 
     def _coinbase(self, height: int) -> bytes:
         return decode_header(self._node.ledger.queries.header_at(height).value_head).coinbase
+
+    async def identity(self, request: Request) -> Response:
+        """One signature (about 40 us): cheaper here than in a worker."""
+        return cbor(self._node.identify(hex_query(request, "nonce", NONCE_BYTES)))
 
     async def genesis(self, request: Request) -> Response:
         return cbor(self._node.genesis)

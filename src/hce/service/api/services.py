@@ -18,6 +18,7 @@ from hce.service.keyholders.service import Keyholder
 from hce.service.ledger.ledger import Ledger
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis
+from hce.service.terms.identity import Identity
 
 
 class FinalBlock(Protocol):
@@ -39,6 +40,8 @@ class NodeServices(Struct, frozen=True):
 
     genesis: Genesis
     node_index: int
+    identify: Callable[[bytes], Identity]
+    """Signs which node this is, for a client's nonce."""
     ledger: Ledger
     final_block: Callable[[Height], FinalBlock]
     finality: Finality

@@ -7,7 +7,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from hce.foundation.types.errors import HceError
+from hce.service.sdk.errors import NodeUnreachable
 from hce.service.sdk.network import Network
+from hce.service.sdk.node import NodeClient
 from hce.service.terms.grants import MAX_LEAVES_ASKED, AnchorProof, SignedReceipt, receipt_leaf
 from hce.service.terms.states import AnchorState, HealthReader, key_anchor, key_entry
 from hce.service.vault.anchors import AnchorReport, ReceiptOnChain, check_anchors, period_of
@@ -20,9 +22,9 @@ async def check_receipts(network: Network, receipts: Sequence[SignedReceipt]) ->
     keys = [key_anchor(nodes[one.receipt.node].service_key, period_of(one.receipt, params)) for one in receipts]
     chain = await network.reader(*sorted({*keys, *(key_entry(one.receipt.entry_id) for one in receipts)}))
     anchors = [_anchor(network, chain, one) for one in receipts]
-    answers = await _answers(network, [one for one, anchor in zip(receipts, anchors, strict=True) if anchor is not None])
+    proofs = await _proofs(network, [one for one, anchor in zip(receipts, anchors, strict=True) if anchor is not None])
     known = [
-        ReceiptOnChain(one, chain.entry(one.receipt.entry_id), anchor, answers.get(receipt_leaf(one)))
+        ReceiptOnChain(one, chain.entry(one.receipt.entry_id), anchor, proofs.get(receipt_leaf(one), ()))
         for one, anchor in zip(receipts, anchors, strict=True)
     ]
     return check_anchors(known, height, params)
@@ -33,21 +35,35 @@ def _anchor(network: Network, chain: HealthReader, signed: SignedReceipt) -> Anc
     return chain.anchor(network.genesis.node_list[receipt.node].service_key, period_of(receipt, network.genesis.params))
 
 
-async def _answers(network: Network, receipts: Sequence[SignedReceipt]) -> Mapping[bytes, AnchorProof | HceError | None]:
+async def _proofs(network: Network, receipts: Sequence[SignedReceipt]) -> Mapping[bytes, Sequence[AnchorProof]]:
     """What each receipt's own node says, by leaf; all nodes are asked at the same time."""
     leaves: dict[int, list[bytes]] = defaultdict(list)
     for signed in receipts:
         leaves[signed.receipt.node].append(receipt_leaf(signed))
-    found = await asyncio.gather(*(_ask(network, node, asked) for node, asked in leaves.items()))
-    return {leaf: answer for answers in found for leaf, answer in answers.items()}
+    found: dict[bytes, list[AnchorProof]] = defaultdict(list)
+    for answers in await asyncio.gather(*(_ask(network, node, asked) for node, asked in leaves.items())):
+        for leaf, proof in answers:
+            found[leaf].append(proof)
+    return found
 
 
-async def _ask(network: Network, index: int, leaves: list[bytes]) -> dict[bytes, AnchorProof | HceError | None]:
-    found: dict[bytes, AnchorProof | HceError | None] = {}
+async def _ask(network: Network, index: int, leaves: list[bytes]) -> list[tuple[bytes, AnchorProof]]:
+    """From every address that has proven to be this node: one of them may be somebody in between."""
+    try:
+        nodes = await network.addresses(index)
+    except NodeUnreachable:
+        return []
+    answers = await asyncio.gather(*(_ask_address(node, leaves) for node in nodes))
+    return [one for answer in answers for one in answer]
+
+
+async def _ask_address(node: NodeClient, leaves: list[bytes]) -> list[tuple[bytes, AnchorProof]]:
+    found: list[tuple[bytes, AnchorProof]] = []
     for start in range(0, len(leaves), MAX_LEAVES_ASKED):
         part = leaves[start : start + MAX_LEAVES_ASKED]
         try:
-            found |= zip(part, await (await network.node(index)).anchors(part), strict=True)
-        except HceError as error:
-            found |= dict.fromkeys(part, error)
+            answers = await node.anchors(part)
+        except HceError:
+            break
+        found += [(leaf, answer) for leaf, answer in zip(part, answers, strict=True) if answer is not None]
     return found

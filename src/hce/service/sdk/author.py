@@ -14,6 +14,7 @@ from hce.foundation.types.errors import HceError, PeerFault, Unavailable
 from hce.foundation.types.ladder import shards_to_admit
 from hce.foundation.types.quorum import quorum
 from hce.service.sdk.network import Network
+from hce.service.sdk.node import NodeClient
 from hce.service.terms.grants import SignedToken
 from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, envelopes_root_of, intake_message, shards_cid
 from hce.service.terms.payloads import AvailabilityReceipt, availability_message
@@ -119,7 +120,10 @@ class Author:
 
 async def deliver(network: Network, node: int, message: IntakeBatch) -> AvailabilityReceipt:
     """Hand a batch to one node; its receipt, verified. Raises what the node refuses, `NodeUnreachable`, `BadAvailability`."""
-    client = await network.node(node)
+    return await network.at(node, lambda client: _deliver(network, client, node, message))
+
+
+async def _deliver(network: Network, client: NodeClient, node: int, message: IntakeBatch) -> AvailabilityReceipt:
     receipt = decode_as(AvailabilityReceipt, await client.intake(encode(message)))
     if receipt.node != node or receipt.shard != shards_cid([cid_of_raw(blob) for blob in message.blobs]):
         raise BadAvailability(url=client.url)

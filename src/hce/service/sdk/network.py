@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -22,6 +22,7 @@ from hce.network.hcefs.gather import content_of, gather
 from hce.network.hcefs.manifest import Placed, read_manifest
 from hce.network.hcefs.together import Together
 from hce.service.sdk.errors import BadAnswer, Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
+from hce.service.sdk.identities import Identities
 from hce.service.sdk.light import MAX_HEADER_AGE_MS, HeaderTooOld, LightClient
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.wallet import sign_transfer
@@ -37,7 +38,7 @@ log = logging.getLogger("hce.sdk")
 FINAL_WAIT_MS = 20_000
 """How long a caller waits for one transaction to become final."""
 STATUS_WAIT_S = 2.0
-"""How long a node may take to say which one it is."""
+"""How long a node may take for what needs no work."""
 MAX_MANIFESTS = 64
 """Placement manifests remembered."""
 MAX_SHARDS_ASKED = 128
@@ -72,8 +73,7 @@ class Network:
         self.strangers = list(strangers)
         """Addresses that were given but serve another network; they are not asked."""
         self._http = http
-        self._by_index: dict[int, NodeClient] = {}
-        self._learning = asyncio.Lock()
+        self._identities = Identities(self.nodes, genesis)
         self._shards = Together(self._ask_shards, MAX_SHARDS_ASKED)
         self._manifests: dict[bytes, dict[bytes, Placed]] = {}
         self._transferring = asyncio.Lock()
@@ -123,6 +123,7 @@ class Network:
         await self.close()
 
     async def close(self) -> None:
+        await self._identities.close()
         await self._http.aclose()
 
     @property
@@ -242,39 +243,34 @@ class Network:
         """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
         return HealthReader((await self.state(keys)).__getitem__)
 
-    async def by_index(self) -> Mapping[int, NodeClient]:
-        """Clients by what each node says of itself: whoever relies on it checks a signature, a seal or a name."""
-        if len(self._by_index) < len(self.nodes):
-            async with self._learning:
-                known = {id(node) for node in self._by_index.values()}
-                await asyncio.gather(*(self._learn(node) for node in self.nodes if id(node) not in known))
-        return self._by_index
+    async def index_of(self, node: NodeClient) -> int:
+        """Which node this is, proven. What is signed for that index is good there only. `NodeUnreachable` when it proves none."""
+        return await self._identities.of(node)
+
+    async def at(self, index: int, ask: Callable[[NodeClient], Awaitable[T]]) -> T:
+        """What the node of this index answers; `ask` raises for what is not worth believing, and is tried with its next address.
+
+        Raises what the last address did, `NodeUnreachable` when none has proven to be this node.
+        """
+        *before, last = await self.addresses(index)
+        for node in before:
+            try:
+                return await ask(node)
+            except HceError as error:
+                log.info("node %d behind %s: %s", index, node.url, error.code)
+        return await ask(last)
+
+    async def addresses(self, index: int) -> Sequence[NodeClient]:
+        """All clients that have proven to speak with this node, at least one; `NodeUnreachable` otherwise."""
+        return await self._identities.at(index)
 
     async def node(self, index: int) -> NodeClient:
-        """The client of one node, as in `by_index`; `NodeUnreachable` when none says it is this one."""
-        if index not in self._by_index:
-            await self.by_index()
-        if index not in self._by_index:
-            raise NodeUnreachable("no node says it is this one", node=index)
-        return self._by_index[index]
+        """One of `addresses`."""
+        return (await self.addresses(index))[0]
 
-    async def index_of(self, node: NodeClient) -> int:
-        """Which node this is by its own word; the first to name an index has it. What is signed for that index is good there only."""
-        if node not in self._by_index.values():
-            await self.by_index()
-        for index, known in self._by_index.items():
-            if known is node:
-                return index
-        raise NodeUnreachable("does not say which node it is, or says another's index", url=node.url)
-
-    async def _learn(self, node: NodeClient) -> None:
-        try:
-            async with asyncio.timeout(STATUS_WAIT_S):
-                said = (await node.status()).get("node")
-        except (HceError, TimeoutError):
-            return
-        if isinstance(said, int) and 0 <= said < len(self.genesis.nodes):
-            self._by_index.setdefault(said, node)
+    async def unproven(self) -> list[str]:
+        """Addresses that have not proven which node they are; they are asked only for what proves itself."""
+        return await self._identities.unproven()
 
     async def blob(self, cid: bytes, placement: bytes | None = None) -> bytes:
         """Bytes of that name, verified: a ciphertext gathered from the shards its placement names, else assembled by any node.
@@ -322,7 +318,20 @@ class Network:
         return await self.any_node(ask)
 
     async def _ask_shards(self, index: int, cids: list[bytes]) -> list[bytes | None]:
-        return await (await self.node(index)).shards(cids)
+        """The best answer of that node's addresses."""
+        found: list[list[bytes | None]] = []
+        failure: HceError = NodeUnreachable(node=index)
+        for node in await self.addresses(index):
+            try:
+                found.append(await node.shards(cids))
+            except HceError as error:
+                failure = error
+            else:
+                if _count_named(cids, found[-1]) == len(cids):
+                    break
+        if not found:
+            raise failure
+        return max(found, key=lambda answers: _count_named(cids, answers))
 
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
         """A plain HCET transfer, waited for; the nodes' word on its inclusion (value proofs come with the explorer).
@@ -383,6 +392,11 @@ class _SignedTransfer(NamedTuple):
     nonce: int
     raw: bytes
     name: bytes
+
+
+def _count_named(cids: Sequence[bytes], answers: Sequence[bytes | None]) -> int:
+    """How many of the answers are what they were asked for by name."""
+    return sum(one is not None and is_named(cid, one) for cid, one in zip(cids, answers, strict=False))
 
 
 async def _genesis_of(node: NodeClient) -> Genesis | HceError:

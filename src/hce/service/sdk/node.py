@@ -18,6 +18,7 @@ from hce.foundation.types.errors import Malformed
 from hce.service.sdk.errors import BadAnswer, NodeUnreachable, remote
 from hce.service.terms.genesis import Genesis
 from hce.service.terms.grants import AnchorProof, SignedCard
+from hce.service.terms.identity import Identity
 from hce.service.terms.proofs import FinalHeader, StateProof, TxProof, WholeBlock
 from hce.service.terms.transactions import Submitted
 
@@ -52,6 +53,10 @@ class NodeClient:
     async def status(self) -> dict[str, Any]:
         """What the node says of itself."""
         return await self._json(dict[str, Any], "GET", "/v1/status")
+
+    async def identity(self, nonce: bytes) -> Identity:
+        """Which node it is, signed for this nonce."""
+        return await self._cbor(Identity, "GET", "/v1/identity", params={"nonce": nonce.hex()})
 
     async def genesis(self) -> Genesis:
         return await self._cbor(Genesis, "GET", "/v1/genesis")

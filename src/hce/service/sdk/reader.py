@@ -10,7 +10,6 @@ from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, Refused, Unavailable
-from hce.service.sdk.errors import NodeUnreachable
 from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
@@ -139,15 +138,12 @@ class Reader:
     async def ask_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
         """Replies of all nodes that released; with fewer than the threshold the first refusal is raised.
 
-        A node says itself which share it holds; its reply opens only under that number, and a wrong part is told by its proof.
+        A reply opens only under the number of the node that made it, and a wrong part is told by its proof.
         """
 
-        places = {id(node): index for index, node in (await self.network.by_index()).items()}
-
         async def ask(node: NodeClient) -> ReleaseReply:
-            if id(node) not in places:
-                raise NodeUnreachable("does not say which node it is", url=node.url)
-            return open_release_reply(prepared, self.network.chain, await node.release(request), places[id(node)])
+            index = await self.network.index_of(node)
+            return open_release_reply(prepared, self.network.chain, await node.release(request), index)
 
         answers = await self.network.every_node(ask, SLOW_S)
         replies = [answer for answer in answers if isinstance(answer, ReleaseReply)]

@@ -1,8 +1,9 @@
 """What an owner makes of the nodes' anchors: does each receipt he has stand in the list its node said on chain?
 
 A receipt proves that its node wrote it. The anchor proves when the node said so to everybody: a node that forges its past later, or shows
-different lists to different people, is found by the first owner whose receipt is not in the list. What a node never wrote down at all
-no anchor shows; the counters on chain do (`auditing.py`).
+different lists to different people, can give the first owner whose receipt is not in the list no proof. Answers are not signed: a
+denial or a false proof may come from somebody between, so neither accuses the node. It goes on owing a proof, by name, and only what
+the chain itself shows is a finding. What a node never wrote down at all no anchor shows; the counters on chain do (`auditing.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from typing import Literal
 from msgspec import Struct
 
 from hce.foundation.proofs.listhash import verify_list_proof
-from hce.foundation.types.errors import HceError
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import AnchorProof, ReleaseReceipt, SignedReceipt, receipt_leaf
 from hce.service.terms.payloads import ANCHOR_LATE_PERIODS
@@ -29,8 +29,10 @@ class AnchorReport(Struct, frozen=True):
     waiting: int
     """Of a period that is not over, or may still be anchored."""
     unanswered: int
-    """Anchored periods whose node gave no answer: ask again when it is back."""
+    """Of anchored periods, without a proof that stands: ask again. A node that never gives one has left the receipt out."""
     missing: list[Finding]
+    owing: tuple[int, ...] = ()
+    """The nodes that owe the unanswered proofs."""
 
     @property
     def complete(self) -> bool:
@@ -39,14 +41,14 @@ class AnchorReport(Struct, frozen=True):
 
 
 class ReceiptOnChain(Struct, frozen=True):
-    """A receipt of `read_receipts` with what the chain proves about it and what its node answered."""
+    """A receipt of `read_receipts` with what the chain proves about it and what was answered for its node."""
 
     signed: SignedReceipt
     entry: EntryState | None
     anchor: AnchorState | None
     """Of its node for its period."""
-    answer: AnchorProof | HceError | None
-    """The node's proof; None when the node does not know the receipt, or the period has no anchor to ask about."""
+    proofs: Sequence[AnchorProof]
+    """What was given as the node's proof; empty when nobody gave one, or the period has no anchor to ask about."""
 
 
 Verdict = Literal["anchored", "waiting", "unanswered"]
@@ -65,6 +67,9 @@ def check_anchors(receipts: Sequence[ReceiptOnChain], height: int, params: Param
         waiting=verdicts.count("waiting"),
         unanswered=verdicts.count("unanswered"),
         missing=[verdict for verdict in verdicts if isinstance(verdict, Finding)],
+        owing=tuple(
+            sorted({one.signed.receipt.node for one, verdict in zip(receipts, verdicts, strict=True) if verdict == "unanswered"})
+        ),
     )
 
 
@@ -79,11 +84,7 @@ def _judge(one: ReceiptOnChain, height: int, params: Params) -> Verdict | Findin
         if height // params.anchor_blocks <= period + 1 + ANCHOR_LATE_PERIODS:
             return "waiting"
         return Finding("log.not_anchored", receipt.entry_id.hex(), detail)
-    if isinstance(one.answer, HceError):
-        return "unanswered"
-    if one.answer is not None and _stands(one.signed, period, one.anchor, one.answer):
-        return "anchored"
-    return Finding("log.not_anchored", receipt.entry_id.hex(), detail)
+    return "anchored" if any(_stands(one.signed, period, one.anchor, proof) for proof in one.proofs) else "unanswered"
 
 
 def _fits_its_entry(receipt: ReleaseReceipt, entry: EntryState | None, params: Params) -> bool:
@@ -91,6 +92,6 @@ def _fits_its_entry(receipt: ReleaseReceipt, entry: EntryState | None, params: P
     return entry is not None and entry.height <= receipt.height <= entry.height + params.entry_max_blocks
 
 
-def _stands(signed: SignedReceipt, period: int, anchor: AnchorState, answer: AnchorProof) -> bool:
-    counted = answer.period == period and answer.proof.count == anchor.count
-    return counted and verify_list_proof(anchor.root, receipt_leaf(signed), answer.proof)
+def _stands(signed: SignedReceipt, period: int, anchor: AnchorState, given: AnchorProof) -> bool:
+    counted = given.period == period and given.proof.count == anchor.count
+    return counted and verify_list_proof(anchor.root, receipt_leaf(signed), given.proof)

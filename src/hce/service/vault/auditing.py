@@ -58,7 +58,7 @@ unknown_entry        a receipt for an entry that stands under none of the grants
 more_than_committed  a receipt names other records than the entry committed to
 item_unreadable      an item of the log that the log key does not open
 item_forged          a receipt no node has signed
-not_anchored         a receipt that is not in the list its node said on chain, or should have said by now (`anchors.py`)
+not_anchored         a receipt whose node should have put its list on chain by now (`anchors.py`)
 receipt_misdated     a receipt of a height at which its entry could not be used (`anchors.py`)
 """
 
