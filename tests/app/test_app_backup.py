@@ -27,6 +27,8 @@ from hce.app.backup import (
     restore_gateway,
     restore_node,
 )
+from hce.app.devnet.home import Home
+from hce.app.devnet.run import create, port_count
 from hce.app.gateway import bearer_token, read_settings
 from hce.app.rejoin import BLOCKS_ABOVE, SAFE_MS, MarkUnreadable, Watch, begin_watch, end_watch, watch_of
 from hce.foundation.crypto.sign import SigningKey
@@ -42,6 +44,7 @@ from hce.service.keyring.errors import MasterKeyMissing
 from hce.service.keyring.keyring import Keyring
 from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
+from hce.service.terms.genesis import Params
 
 
 @pytest.fixture(scope="module")
@@ -189,9 +192,9 @@ def test_a_restored_node_waits_for_a_block_made_after_the_restore_and_two_more()
 def test_after_the_watch_nothing_up_to_its_end_is_signed(tmp_path: Path) -> None:
     chain, public = b"c" * 16, SigningKey(b"k" * 32).public
     begin_watch(tmp_path, 5)
-    assert watch_of(tmp_path) is not None
+    assert watch_of(tmp_path, 4, 9) is not None
     end_watch(tmp_path, chain, public, 40)
-    assert watch_of(tmp_path) is None
+    assert watch_of(tmp_path, 4, 9) is None
     state = SignState.open(tmp_path / "sign", chain, public)
     assert state.recovered(41) is None
     with pytest.raises(SignRefused):
@@ -203,7 +206,21 @@ def test_after_the_watch_nothing_up_to_its_end_is_signed(tmp_path: Path) -> None
 def test_a_watch_whose_mark_is_damaged_never_ends_by_itself(tmp_path: Path) -> None:
     (tmp_path / "restored.json").write_text("{}")
     with pytest.raises(MarkUnreadable):
-        watch_of(tmp_path)
+        watch_of(tmp_path, 4, 9)
+
+
+def test_a_node_whose_disk_is_new_watches_and_a_new_network_does_not(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    create(home, list(range(30_000, 30_000 + port_count(2))), 2, Params())
+    data = home.node(1) / "data"
+    assert watch_of(data, 2, 7_000) is None
+    shutil.rmtree(data)
+    lost = watch_of(data, 2, 7_000)
+    assert lost is not None
+    again = watch_of(data, 2, 9_000_000)
+    assert again is not None
+    assert not any(watch.may_sign(1, 7_000 + SAFE_MS) for watch in (lost, again))
+    assert [again.may_sign(height, 7_001 + SAFE_MS) for height in (2, 3, 4)] == [False, False, True]
 
 
 # A gateway

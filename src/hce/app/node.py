@@ -37,8 +37,7 @@ from hce.network.hcefs.fs import HceFs
 from hce.network.hcefs.placements import Placements
 from hce.network.hcefs.scrub import Scrubber
 from hce.network.link.certificates import require_keys
-from hce.network.link.link import Link
-from hce.network.link.peers import PeerStatus
+from hce.network.link.link import Link, PeerStatus
 from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
@@ -62,7 +61,6 @@ from hce.service.mailbox.catchup import MailCatchUp
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis, genesis_cid
-from hce.service.terms.identity import identify
 from hce.service.terms.intake import MAX_BLOB_BYTES
 from hce.service.terms.transactions import parse_kind
 
@@ -98,7 +96,7 @@ class RunningNode:
         self.ledger = Ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
         records = stack.enter_context(_closing(AppendLog.open(data / "blocks.log", max_record_bytes=MAX_RECORD_BYTES)))
         self.blocklog = BlockLog(records, genesis_block(genesis))
-        self._watch = watch_of(data)
+        self._watch = watch_of(data, len(genesis.nodes), clock.now_ms())
         sign_state = None
         if self._watch is None:
             sign_state = stack.enter_context(_closing(SignState.open(data / SIGN_FOLDER, genesis.chain, consensus_key.public)))
@@ -175,7 +173,6 @@ class RunningNode:
             NodeServices(
                 genesis=genesis,
                 node_index=index,
-                identify=partial(identify, service_key, genesis.chain, index),
                 ledger=self.ledger,
                 final_block=self.blocklog.read,
                 finality=self.finality,
@@ -197,7 +194,7 @@ class RunningNode:
         self._chain = genesis.chain
         self._data, self._key = data, consensus_key.public
         self.watched = asyncio.Event()
-        """Set when a node that was restored from a backup has watched long enough: opened anew, it signs."""
+        """Set when a node that lost its sign state has watched long enough: opened anew, it signs."""
 
     async def _work(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
@@ -298,7 +295,7 @@ async def run_node(home: Home, index: int, port: int) -> None:
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
     while (end_watch_now := await _run_until(stopping, home, index, port)) is not None:
         end_watch_now()
-        log.info("the chain has passed what this node may have signed before it was restored; it signs again")
+        log.info("the chain has passed what this node may have signed before it lost its sign state; it signs again")
 
 
 async def _run_until(stopping: asyncio.Event, home: Home, index: int, port: int) -> Callable[[], None] | None:

@@ -1,8 +1,9 @@
-"""A node that was restored from a backup watches before it signs.
+"""A node that lost its sign state, as one that was restored from a backup, watches before it signs.
 
-Its sign state, what its key signed last, is in no backup: an old one would let it sign a second time what it signed after the backup.
-So it follows the chain as one that does not vote, releases nothing and anchors nothing, until the chain has passed every height the lost
-node can have signed at.
+The sign state, what its key signed last, is in no backup: an old one would let it sign a second time what it signed after the backup.
+It is made with the network, before the node's first start, so one that is missing was lost, also when the whole disk is new.
+So the node follows the chain as one that does not vote, releases nothing and anchors nothing, until the chain has passed every height
+the lost node can have signed at.
 
 Which height is that? The lost node signed at s, so s - 1 was final for it: a quorum had precommitted it, all of them before the restore.
 A block that was proposed after the restore and became final at height f was voted on by a quorum too. Two quorums share an honest node,
@@ -12,7 +13,8 @@ two more on top of it. Then a new sign state that refuses everything up to there
 A node that is alone has nobody to watch. It may sign on above the end of its backup only if whoever restores it says that later blocks
 are given up; somebody who has seen them would see a fork.
 
-The mark goes last. A kill before that leaves a mark and perhaps a new sign state nobody has used; the next watch replaces it.
+The mark says since when, and goes last. A kill before that leaves a mark and perhaps a new sign state nobody has used; the next watch
+replaces it.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ from hce.foundation.types.scalars import ChainId, Height, PublicKey, TimeMs
 from hce.network.runtime.signstate import SignState
 
 MARK = "restored.json"
-"""In a node's data folder, from the restore until the node signs again."""
-SIGN_FOLDER = "sign"
+"""In a node's data folder, from the restore or the first start after a loss until the node signs again."""
+SIGN_FOLDER, SIGN_STATE = "sign", "sign-state"
 SAFE_MS = 30_000
 """A block counts as made after the restore when its time is so much later: far more than nodes let a block's time be off."""
 BLOCKS_ABOVE = 2
@@ -59,11 +61,21 @@ def begin_watch(data: Path, restored_ms: TimeMs) -> None:
     replace_file(data / MARK, json.dumps({"restored_ms": restored_ms}).encode())
 
 
-def watch_of(data: Path) -> Watch | None:
-    """The watch this node still has to keep, None when it may sign. `MarkUnreadable`."""
+def make_sign_state(data: Path, chain: ChainId, key: PublicKey) -> None:
+    """Of a new network's node. From now on a node without one has lost it."""
+    SignState.open(data / SIGN_FOLDER, chain, key).close()
+
+
+def watch_of(data: Path, nodes: int, now_ms: TimeMs) -> Watch | None:
+    """The watch this node has to keep, None when it may sign. `MarkUnreadable`.
+
+    One among others whose sign state is gone begins to watch now. A lone one goes on: nobody else could ever tell it anything.
+    """
     path = data / MARK
     if not path.exists():
-        return None
+        if nodes == 1 or (data / SIGN_FOLDER / SIGN_STATE).exists():
+            return None
+        begin_watch(data, now_ms)
     try:
         return Watch(int(json.loads(path.read_bytes())["restored_ms"]))
     except (ValueError, KeyError, TypeError) as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hce.app.devnet.home import DemoWallet, Home, NodeKeys, write_private
+from hce.app.rejoin import make_sign_state
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.crypto.secp import EthSigningKey
@@ -64,6 +65,7 @@ def make_network(
     )
     for index, node in enumerate(keys):
         write_private(home.node(index) / "keys.cbor", node)
+        make_sign_state(home.node(index) / "data", chain, genesis.node_list[index].consensus_key)
         write_share(home.node(index) / "share.cbor", dealt.shares[index], genesis.chain, dealt.key_id, 0)
     write_private(home.root / "operators.cbor", wallet)
     replace_file(home.genesis_path, encode(genesis), PUBLIC_FILE)
