@@ -37,7 +37,8 @@ from hce.network.hcefs.fs import HceFs
 from hce.network.hcefs.placements import Placements
 from hce.network.hcefs.scrub import Scrubber
 from hce.network.link.certificates import require_keys
-from hce.network.link.link import Link, PeerStatus
+from hce.network.link.link import Link
+from hce.network.link.peers import PeerStatus
 from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
@@ -61,6 +62,7 @@ from hce.service.mailbox.catchup import MailCatchUp
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis, genesis_cid
+from hce.service.terms.identity import identify
 from hce.service.terms.intake import MAX_BLOB_BYTES
 from hce.service.terms.transactions import parse_kind
 
@@ -173,6 +175,7 @@ class RunningNode:
             NodeServices(
                 genesis=genesis,
                 node_index=index,
+                identify=partial(identify, service_key, genesis.chain, index),
                 ledger=self.ledger,
                 final_block=self.blocklog.read,
                 finality=self.finality,
