@@ -44,23 +44,39 @@ async def kill_from_outside(supervisor: Supervisor) -> None:
 
 async def test_what_dies_by_itself_is_started_again_but_not_for_ever(network: tuple[Home, Supervisor]) -> None:
     home, supervisor = network
-    told: list[str] = []
+    told: list[tuple[str, bool]] = []
 
-    def tell(name: str, failure: ProcessFailed) -> None:
+    def tell(name: str, failure: ProcessFailed, runs_again: bool) -> None:
         assert isinstance(failure, ProcessKilled)
-        told.append(name)
+        told.append((name, runs_again))
 
     await supervisor.mend(tell)
     assert told == [], "nothing is wrong"
     for round_ in range(MAX_MENDED):
         await kill_from_outside(supervisor)
         await supervisor.mend(tell)
-        assert told == [NODE] * (round_ + 1)
+        assert told == [(NODE, True)] * (round_ + 1)
         async with httpx.AsyncClient(trust_env=False) as http:
             assert (await http.get(home.network()["nodes"][0] + "/v1/status")).status_code == 200
     await kill_from_outside(supervisor)
-    with pytest.raises(ProcessKilled):
-        await supervisor.mend(tell)
+    await supervisor.mend(tell)
+    assert told[-1] == (NODE, False), "given up, and nothing else is touched"
+    assert not supervisor.runs(NODE)
+    await supervisor.mend(tell)
+    assert len(told) == MAX_MENDED + 1
+    await supervisor.restart(NODE)
+    assert supervisor.runs(NODE), "somebody may still start it"
+
+
+async def test_a_process_that_does_not_start_is_given_up_with_its_last_words(network: tuple[Home, Supervisor]) -> None:
+    home, supervisor = network
+    (home.node(0) / "share.cbor").unlink()
+    told: list[tuple[str, bool]] = []
+    await kill_from_outside(supervisor)
+    await supervisor.mend(lambda name, failure, runs_again: told.append((str(failure.fields.get("said", "")), runs_again)))
+    assert [runs_again for _, runs_again in told] == [False]
+    assert "share.cbor" in told[0][0]
+    assert not supervisor.runs(NODE)
 
 
 async def test_two_restarts_at_once_make_one_process(network: tuple[Home, Supervisor]) -> None:

@@ -53,6 +53,10 @@ class ProcessPlan(Struct, frozen=True):
     """Its status lies under /v1/status."""
 
 
+Told = Callable[[str, ProcessFailed, bool], None]
+"""(process, why it ended, whether it runs again)."""
+
+
 class Supervisor:
     """The process table of one network. Not a service manager: it lives as long as `hce up` or `hce tour` does."""
 
@@ -81,7 +85,14 @@ class Supervisor:
                 env=os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISED: "1", FILE_VARIABLE: str(self.log_of(plan.name))},
             )
         self._running[plan.name] = process
-        await self._wait_ready(plan, process)
+        try:
+            await self._wait_ready(plan, process)
+        except ProcessFailed:
+            del self._running[plan.name]
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
 
     async def _wait_ready(self, plan: ProcessPlan, process: asyncio.subprocess.Process) -> None:
         loop = asyncio.get_running_loop()
@@ -102,22 +113,38 @@ class Supervisor:
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
-    async def mend(self, told: Callable[[str, ProcessFailed], None]) -> None:
-        """Starts again whatever is gone without having been asked to; raises its `ProcessFailed` when that happens too often."""
+    async def mend(self, told: Told) -> None:
+        """Starts again whatever is gone without having been asked to.
+
+        What ends too often, or does not start, is given up until somebody restarts it: one broken machine must not take the others
+        with it.
+        """
         for name, process in list(self._running.items()):
             if process.returncode is None:
                 continue
-            failure = self._failed(name, process.returncode)
-            now_s = asyncio.get_running_loop().time()
-            recent = [at_s for at_s in self._mended.get(name, []) if now_s - at_s < MENDED_WITHIN_S]
-            self._mended[name] = [*recent, now_s]
-            if len(recent) >= MAX_MENDED:
-                raise failure
-            told(name, failure)
             async with self._acting:
                 if self._running.get(name) is process:
                     del self._running[name]
-                    await self.start(self._plans[name])
+                    await self._mend_one(name, self._failed(name, process.returncode), told)
+
+    async def _mend_one(self, name: str, failure: ProcessFailed, told: Told) -> None:
+        now_s = asyncio.get_running_loop().time()
+        recent = [at_s for at_s in self._mended.get(name, []) if now_s - at_s < MENDED_WITHIN_S]
+        self._mended[name] = [*recent, now_s]
+        if len(recent) < MAX_MENDED:
+            try:
+                await self.start(self._plans[name])
+            except ProcessFailed as again:
+                failure = again
+            else:
+                told(name, failure, True)
+                return
+        told(name, failure, False)
+
+    def runs(self, name: str) -> bool:
+        """Whether it was started and has not been seen to end."""
+        process = self._running.get(name)
+        return process is not None and process.returncode is None
 
     def _failed(self, name: str, returncode: int) -> ProcessFailed:
         """How it ended, in the words of the system; a signal leaves nothing in the log."""
@@ -146,12 +173,13 @@ class Supervisor:
     async def kill(self, name: str) -> None:
         """As a power cut would: no warning. For rehearsing crashes. What does not run is left alone."""
         self._require_known(name)
-        process = self._running.pop(name, None)
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        async with self._acting:
+            process = self._running.pop(name, None)
+            if process is None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
     async def restart(self, name: str) -> None:
         """Stops it when it runs, and starts it."""

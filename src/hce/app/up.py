@@ -25,9 +25,9 @@ from hce.app.devnet.people import ORGANISATIONS, demo_bundles
 from hce.app.gateway_client import GatewayClient
 from hce.app.liveview import view
 from hce.app.preflight import Finding, judge, port_fix, read_machine
-from hce.app.supervisor import Supervisor
-from hce.app.words import explain, say
-from hce.foundation.types.errors import Refused
+from hce.app.supervisor import ProcessFailed, Supervisor
+from hce.app.words import explain_with_fields, say
+from hce.foundation.types.errors import Refused, Unavailable
 from hce.service.terms.genesis import Params
 
 REFRESH_S = 0.5
@@ -45,6 +45,12 @@ class MachineUnfit(Refused):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__()
         self.findings = findings
+
+
+class NoNodeLeft(Unavailable):
+    """Every node of the network has ended; there is nothing left to watch over."""
+
+    code = "up.no_node_left"
 
 
 def check_machine(home: Home, ports: list[int], processes: int, port_base: int) -> None:
@@ -147,7 +153,9 @@ async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: 
     async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
         with Live(Text(""), console=console, transient=True, auto_refresh=False) as live:
             while not stopping.is_set():
-                await supervisor.mend(lambda name, failure: console.print(say("up.mended", name=name, reason=explain(failure))))
+                await supervisor.mend(partial(_tell_ended, console))
+                if not any(supervisor.runs(f"node-{index}") for index in range(len(urls))):
+                    raise NoNodeLeft
                 if console.is_terminal:
                     statuses = await asyncio.gather(*(_status(http, url) for url in urls))
                     live.update(view(statuses, slots, console.width, time.time_ns() // 1_000_000), refresh=True)
@@ -155,6 +163,11 @@ async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: 
                     await asyncio.wait_for(stopping.wait(), REFRESH_S)
                 except TimeoutError:
                     continue
+
+
+def _tell_ended(console: Console, name: str, failure: ProcessFailed, runs_again: bool) -> None:
+    key = "up.mended" if runs_again else "up.given_up"
+    console.print(say(key, name=name, reason=explain_with_fields(failure)))
 
 
 async def _status(http: httpx.AsyncClient, url: str) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from hce.app.devnet.genesis import make_network
 from hce.app.devnet.home import Home
 from hce.app.devnet.making import make_whole
 from hce.app.devnet.people import ORGANISATIONS, certify, make_gateways
-from hce.app.supervisor import ProcessPlan, Supervisor
+from hce.app.supervisor import ProcessFailed, ProcessPlan, Supervisor
+from hce.app.words import explain_with_fields
 from hce.foundation.types.errors import Refused
+from hce.foundation.types.quorum import quorum
 from hce.service.sdk.network import Network
 from hce.service.terms.genesis import Params
 
@@ -104,7 +106,7 @@ async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
     nodes, gateways = plans(home)
     for plan in nodes:
         tell("up.node_starting", name=plan.name)
-    await start_all(supervisor, nodes)
+    await start_all(supervisor, nodes, tell)
     async with await Network.join([plan.url for plan in nodes], home.genesis()) as network:
         await network.started()
         names = list(home.network()["gateways"])
@@ -116,11 +118,14 @@ async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
         await supervisor.start(plan)
 
 
-async def start_all(supervisor: Supervisor, plans: list[ProcessPlan]) -> None:
-    """Starts them side by side and waits until each serves. Raises the first `ProcessFailed` when all have had their chance."""
-    for outcome in await asyncio.gather(*map(supervisor.start, plans), return_exceptions=True):
-        if outcome is not None:
+async def start_all(supervisor: Supervisor, plans: list[ProcessPlan], tell: Tell) -> None:
+    """Starts the nodes side by side. One that fails is told of and left down; without a quorum its `ProcessFailed` is raised."""
+    outcomes = await asyncio.gather(*map(supervisor.start, plans), return_exceptions=True)
+    failed = [(plan, outcome) for plan, outcome in zip(plans, outcomes, strict=True) if outcome is not None]
+    for plan, outcome in failed:
+        if not isinstance(outcome, ProcessFailed) or len(plans) - len(failed) < quorum(len(plans)):
             raise outcome
+        tell("up.given_up", name=plan.name, reason=explain_with_fields(outcome))
 
 
 def _port(url: str) -> str:

@@ -41,6 +41,12 @@ def say(key: str, /, **fields: Any) -> str:
     return text.format(**fields) if fields else text
 
 
+def explain_with_fields(error: HceError) -> str:
+    """The same with what is known besides: the log, the last words of a process, the path."""
+    known = [error.detail, *(f"{name}: {value}" for name, value in error.fields.items())]
+    return " ".join([explain(error), *(part for part in known if part)])
+
+
 def explain(error: HceError) -> str:
     """An error for a person: what happened and what to do, then the code for whoever helps them."""
     return f"{say(error.code)} ({error.code})"
