@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -258,3 +260,18 @@ def test_a_folder_has_one_owner(tmp_path: Path) -> None:
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
     KeyValueStore.open(tmp_path / "kv", tables=TABLES).close()
+
+
+def test_a_copy_made_while_a_batch_is_open_holds_what_was_durable(tmp_path: Path) -> None:
+    command = (
+        "import sys; from pathlib import Path; from hce.foundation.store.kv import copy_store; copy_store(*map(Path, sys.argv[1:]))"
+    )
+    with KeyValueStore.open(tmp_path / "from", tables=("t",), map_size=1 << 20) as store:
+        with store.write() as batch:
+            batch.put("t", b"old", b"1")
+        with store.write() as batch:
+            batch.put("t", b"new", b"2")
+            subprocess.run([sys.executable, "-c", command, str(tmp_path / "from"), str(tmp_path / "to")], check=True)
+    with KeyValueStore.open(tmp_path / "to", tables=("t",), map_size=1 << 20) as copy, copy.read() as snapshot:
+        assert dict(snapshot.scan("t")) == {b"old": b"1"}
+        assert copy.map_size == 1 << 20

@@ -56,7 +56,7 @@ def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[st
         elif "chain" in answer:
             age_s = f"{(now_ms - answer['time_ms']) / 1_000:.1f}"
             line = say("status.node", name=name, url=url, height=answer["height"], age=age_s)
-            console.print(" | ".join([line, *notes_on(answer)]))
+            console.print(" | ".join([line, *notes_on(answer)]), soft_wrap=True)
         else:
             console.print(say("status.gateway", name=name, url=url, title=f"{answer['name']} {answer['name_zh']}"))
     console.print(say("status.next_down" if not all(found.values()) else "status.next", home=home))
