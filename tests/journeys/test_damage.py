@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -77,6 +78,10 @@ class Scene:
         found: dict[str, Any] = (await self._http.get(self.nodes[node].url + "/v1/status")).json()
         return found
 
+    async def metric(self, node: int, name: str) -> float:
+        text = (await self._http.get(self.nodes[node].url + "/metrics")).text
+        return next((float(line.split()[-1]) for line in text.splitlines() if line.startswith(name)), 0.0)
+
     def packs(self, node: int) -> list[Path]:
         return sorted((self.home.node(node) / "data" / "packs").glob("pack-*"))
 
@@ -94,7 +99,7 @@ async def nine_nodes(folder: Path) -> AsyncIterator[Scene]:
     supervisor = Supervisor(home.logs)
     try:
         nodes, gateways = run.plans(home)
-        await run.start_all(supervisor, nodes)
+        await run.start_all(supervisor, nodes, lambda key, **fields: pytest.fail(f"{key} {fields}"))
         async with AsyncExitStack() as stack:
             http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=30))
             network = await stack.enter_async_context(await Network.join([plan.url for plan in nodes], home.genesis()))
@@ -165,9 +170,20 @@ async def test_damage_on_three_of_nine_heals_and_a_node_that_was_away_gets_what_
 
         await scene.until(caught_up)
         assert {one.ciphertext: await scene.read(one) for one in missed} == written
+
+        await scene.supervisor.kill(scene.nodes[5].name)
+        shutil.rmtree(scene.home.node(5) / "data" / "mailbox")
+        await scene.supervisor.restart(scene.nodes[5].name)
+
+        async def refilled() -> bool:
+            return await scene.metric(5, 'hce_mailbox_items{kind="records"}') >= len(records + later)
+
+        await scene.until(refilled)
     for node in range(NODES):
         with PackStore.open(scene.home.node(node) / "data" / "packs") as packs:
             assert [packs.get(one.shards[one.nodes.index(node)]) for one in placed] == true[node]
+    with mailbox_of(scene.home, 5) as box:
+        assert None not in box.replica.records(records + later), "a node that lost its mailbox gets it from the others"
     with mailbox_of(scene.home, 2) as box, mailbox_of(scene.home, 3) as other:
         assert box.replica.records(later) == other.replica.records(later)
         assert None not in box.replica.records(records + later)

@@ -101,7 +101,7 @@ async def network(folder: Path, n: int, block_interval_ms: int) -> AsyncIterator
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
             nodes = Nodes(home, supervisor, http)
-            await run.start_all(supervisor, nodes.plans)
+            await run.start_all(supervisor, nodes.plans, lambda key, **fields: pytest.fail(f"{key} {fields}"))
             yield nodes
     finally:
         await supervisor.stop_all()

@@ -130,6 +130,8 @@ class RunningNode:
         )
         self._scrubber = Scrubber(self.files)
         catchup.serve(mailbox.replica, channel, self._work)
+        if mailbox.replica.since_ms() is None:
+            placements.look_again()  # a mailbox that is new, perhaps because the old one is lost: all final blocks say what it should hold
         self._arrivals = Arrivals(genesis.chain, placements, mailbox.replica, final, self._health_txs)
         self._mail_catch_up = MailCatchUp(
             replica=mailbox.replica,
@@ -138,7 +140,7 @@ class RunningNode:
             nodes=len(genesis.nodes),
             worker=self._work,
             clock=clock,
-            since_ms=self.blocklog.head.block.header.time_ms,
+            since_ms=genesis.time_ms,
         )
         self.keyholder = Keyholder(
             share=load_share(home.node(index) / "share.cbor", genesis.chain, genesis.keyholders),
