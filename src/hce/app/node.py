@@ -155,7 +155,7 @@ class RunningNode:
             chain=genesis.chain, service_key=service_key, params=genesis.params, state=final, periods=mailbox.periods
         )
         self._anchors = AnchorPosting(anchoring, self.ledger.check_tx, self._gossip, self._work)
-        self._mailbox = mailbox
+        self._mailbox, self._intake = mailbox, intake
         self.finality, self._meters = Finality(), NodeMeters()
         self.runtime = ConsensusRuntime(
             chain=genesis.chain,
@@ -267,6 +267,7 @@ class RunningNode:
         while True:
             await asyncio.sleep(SWEEP_S)
             await self._work(self._mailbox.sweep)
+            await self._work(self._intake.sweep)
 
 
 def make_link(home: Home, genesis: Genesis, index: int, link_seed: bytes, clock: Clock) -> Link:

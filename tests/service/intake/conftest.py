@@ -94,6 +94,8 @@ class Scene:
             state = states.CompartmentState(payloads.owner_digest(owner.public), bytes(32), 0, 0, 3, None)
             self.table[states.key_compartment(self.owning(number).compartment_id)] = encode(state)
         self.height, self.epoch, self.nonces = 50, 0, 0
+        self.max_unadmitted_bytes = 1 << 20
+        self.syncing = False
 
     def certify(self, powers: Any, **state: Any) -> None:
         certificate = payloads.OrganisationCertificate(self.org_key.public, bytes(1216), "Lab", "DE", "lab", powers, 0, NOW_MS + 1)
@@ -102,7 +104,7 @@ class Scene:
 
     @contextmanager
     def state(self) -> Iterator[FinalState]:
-        yield FinalState(HealthReader(self.table.get), self.height, NOW_MS, False)
+        yield FinalState(HealthReader(self.table.get), self.height, NOW_MS, self.syncing)
 
     def owning(self, feed: int) -> mailbox.Ownership:
         """The owner of the feed, whose compartment is on chain."""
@@ -201,6 +203,7 @@ class Scene:
                 state=self.state,
                 clock=FixedClock(),
                 params=Params(),
+                max_unadmitted_bytes=self.max_unadmitted_bytes,
             )
             yield Node(intake, box, packs, placements)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hce.foundation.types.errors import Refused, TooLarge
+from hce.foundation.types.errors import Refused, TooLarge, Unavailable
 
 
 class WrongChain(Refused):
@@ -45,3 +45,10 @@ class BatchTooLarge(TooLarge):
     """All blobs together are more than one batch may bring."""
 
     code = "intake.batch_too_large"
+
+
+class UnadmittedFull(Unavailable):
+    """As many bytes of this organisation as a node keeps wait here for their records to be final. Commit those first."""
+
+    code = "intake.unadmitted_full"
+    status = 507
