@@ -6,26 +6,25 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
 from hce.foundation.codec.cid import is_named
-from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock, SystemClock
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
-from hce.foundation.types.quorum import quorum
 from hce.network.hcefs.errors import PlacementInvalid
 from hce.network.hcefs.gather import content_of, gather
 from hce.network.hcefs.manifest import Placed, read_manifest
 from hce.network.hcefs.together import Together
-from hce.service.sdk.errors import BadAnswer, Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
+from hce.service.sdk.asking import Nodes, Refusals
+from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
 from hce.service.sdk.identities import Identities
 from hce.service.sdk.light import MAX_HEADER_AGE_MS, HeaderTooOld, LightClient
 from hce.service.sdk.node import NodeClient
-from hce.service.sdk.wallet import sign_transfer
+from hce.service.sdk.transfers import Transfers
 from hce.service.terms.genesis import Genesis, genesis_cid
 from hce.service.terms.proofs import MAX_STATE_KEYS, HealthReceipt
 from hce.service.terms.states import HealthReader
@@ -76,9 +75,8 @@ class Network:
         self._identities = Identities(self.nodes, genesis)
         self._shards = Together(self._ask_shards, MAX_SHARDS_ASKED)
         self._manifests: dict[bytes, dict[bytes, Placed]] = {}
-        self._transferring = asyncio.Lock()
-        """One transfer at a time: the next nonce is known when the one before is final."""
-        self._unsettled: dict[_Payment, _SignedTransfer] = {}
+        self._asking = Nodes(self.nodes, len(genesis.nodes))
+        self._transfers = Transfers(self._asking, genesis.eip155_id)
 
     @classmethod
     async def join(
@@ -131,43 +129,16 @@ class Network:
         return self.genesis.chain
 
     async def any_node(self, ask: Callable[[NodeClient], Awaitable[T]]) -> T:
-        """The first node that answers; a refusal is an answer, an unreachable, failing or lying node is not."""
-        failure: HceError = NodeUnreachable("no node")
-        for node in self.nodes:
-            try:
-                return await ask(node)
-            except Remote as error:
-                if error.status < 500:
-                    raise
-                failure = RemoteUnavailable(error.code, node.url)
-            except (Unavailable, PeerFault) as error:
-                failure = error
-        raise failure
+        """The first good answer; an unreachable, failing or lying node is none, and a refusal only when enough nodes give the same."""
+        return await self._asking.first(ask)
 
-    async def every_node(self, ask: Callable[[NodeClient], Awaitable[T]], slow_s: float | None = None) -> list[T | HceError]:
-        """What each node answered, in node order, errors included. Once quorum(n) have answered the others get `slow_s` more."""
-
-        async def one(node: NodeClient) -> T | HceError:
-            try:
-                return await ask(node)
-            except HceError as error:
-                return error
-
-        tasks = [asyncio.create_task(one(node)) for node in self.nodes]
-        waiting, patience = set(tasks), None
-        try:
-            while waiting:
-                done, waiting = await asyncio.wait(waiting, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-                if not done:
-                    break
-                answered = sum(task.done() and not isinstance(task.result(), HceError) for task in tasks)
-                patience = slow_s if answered >= quorum(len(self.nodes)) else None
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        late = NodeUnreachable("slower than the others")
-        return [late if task.cancelled() else task.result() for task in tasks]
+    async def every_node(
+        self, ask: Callable[[NodeClient], Awaitable[T]], slow_s: float | None = None, enough: int | None = None
+    ) -> list[T | HceError]:
+        """What each node answered, in node order, errors included. Once `enough` (default quorum(n)) gave good answers the others
+        get `slow_s` more.
+        """
+        return await self._asking.every(ask, slow_s, enough)
 
     async def started(self, wait_s: float = START_WAIT_S) -> int:
         """Waits for the first new final block of a network that has just been started; its height. Raises what the nodes answered last."""
@@ -182,8 +153,8 @@ class Network:
                 await asyncio.sleep(START_POLL_S)
 
     async def head(self) -> int:
-        """Height of the newest header that is proven final."""
-        await self.any_node(self._see_head)
+        """Height of the newest header that is proven final, by enough nodes' knowledge that one of them is honest."""
+        await self._asking.several(self._see_head, self._asking.one_honest, Refusals(self._asking.one_honest))
         return self.light.height
 
     async def _see_head(self, node: NodeClient) -> None:
@@ -203,25 +174,34 @@ class Network:
         body = make_body(self.chain, kind, payload, payer, valid_until)
         return await self.submit(sign_tx(body, signers), tx_id(body))
 
-    async def submit(self, raw: bytes, name: bytes) -> HealthReceipt:
-        """Submits signed bytes and waits for their proven receipt; what was submitted and became final before is found."""
+    async def submit(self, raw: bytes, name: bytes, everywhere: bool = False) -> HealthReceipt:
+        """Submits signed bytes and waits for their proven receipt; what was submitted and became final before is found.
+
+        To enough nodes that one of them is honest, or to all. Raises the refusal enough of them agree on (`Remote`), `NotFinalInTime`,
+        `Failed`.
+        """
+        refusals = Refusals(self._asking.one_honest)
+
+        async def ask(node: NodeClient) -> None:
+            try:
+                await node.submit_health(raw)
+            except Remote as error:
+                if error.code != "tx.replayed":
+                    raise
+
+        wanted = len(self.nodes) if everywhere else self._asking.one_honest
         try:
-            await self.any_node(lambda node: node.submit_health(raw))
-        except Remote as error:
-            if error.code != "tx.replayed":
-                raise
-        return await self.wait_final(name)
+            return await self._asking.tell(ask, lambda: self.wait_final(name), wanted, refusals)
+        except NotFinalInTime as error:
+            raise refusals.agreed or error from error
 
     async def wait_final(self, name: bytes) -> HealthReceipt:
-        async def ask(node: NodeClient) -> HealthReceipt:
-            return self.light.transaction(name, await node.health_tx(name, FINAL_WAIT_MS))
+        """The proven receipt from whichever node has it first."""
 
-        try:
-            receipt = await self.any_node(ask)
-        except Remote as error:
-            if error.code == "not_found":
-                raise NotFinalInTime(tx_id=name.hex()) from error
-            raise
+        async def ask(node: NodeClient, left_ms: int) -> HealthReceipt:
+            return self.light.transaction(name, await node.health_tx(name, left_ms))
+
+        receipt = await self._asking.wait(ask, FINAL_WAIT_MS, tx_id=name.hex())
         if not receipt.ok:
             raise Failed(receipt.code, name)
         return receipt
@@ -334,64 +314,8 @@ class Network:
         return max(found, key=lambda answers: _count_named(cids, answers))
 
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
-        """A plain HCET transfer, waited for; the nodes' word on its inclusion (value proofs come with the explorer).
-
-        Called again after it was not final in time, it pays at most once: the same signed bytes are sent again, and of all
-        transactions with one nonce the chain takes one. That memory is this object's: who makes a new one looks first. A node
-        that says a false nonce can hold the transfer up, not double it. Raises `Remote`, `NotFinalInTime`.
-        """
-        async with self._transferring:
-            payment = (key.address, to, amount_ahce)
-            again = payment in self._unsettled
-            if not again:
-                self._unsettled[payment] = await self._sign_transfer(key, to, amount_ahce)
-            signed = self._unsettled[payment]
-            found = await self._find_transfer(signed.name) if again else None
-            if found is None:
-                try:
-                    await self.any_node(lambda node: node.submit_value(signed.raw))
-                except Remote:
-                    if not again or await self._nonce_is_used(key.address, signed.nonce):
-                        del self._unsettled[payment]
-                    raise
-                try:
-                    found = await self.any_node(lambda node: node.value_tx(signed.name, FINAL_WAIT_MS))
-                except Remote as error:
-                    raise NotFinalInTime(tx_hash=signed.name.hex()) from error
-            del self._unsettled[payment]
-            return found
-
-    async def _sign_transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> _SignedTransfer:
-        account = await self.any_node(lambda node: node.account(key.address))
-        nonce = account["nonce"]
-        try:
-            raw = sign_transfer(key, self.genesis.eip155_id, nonce, to, amount_ahce, max_fee_wei=2 * int(account["base_fee_wei"]))
-        except (ValueError, OverflowError) as error:
-            raise BadAnswer("account") from error
-        return _SignedTransfer(nonce, raw, keccak256(raw))
-
-    async def _nonce_is_used(self, address: bytes, nonce: int) -> bool:
-        """By the word of quorum(n) nodes: then what had this nonce can no longer become final."""
-        answers = await self.every_node(lambda node: node.account(address), STATUS_WAIT_S)
-        used = sum(not isinstance(answer, HceError) and answer["nonce"] > nonce for answer in answers)
-        return used >= quorum(len(self.nodes))
-
-    async def _find_transfer(self, name: bytes) -> dict[str, Any] | None:
-        """Where it is final, by any node's word; None when no node knows it."""
-        answers = await self.every_node(lambda node: node.value_tx(name, 0), STATUS_WAIT_S)
-        return next((answer for answer in answers if not isinstance(answer, HceError)), None)
-
-
-_Payment = tuple[bytes, bytes, int]
-"""From, to, amount in aHCE."""
-
-
-class _SignedTransfer(NamedTuple):
-    """A transfer that may still become final; `name` is the hash of its bytes."""
-
-    nonce: int
-    raw: bytes
-    name: bytes
+        """A plain HCET transfer, waited for (`transfers.py`)."""
+        return await self._transfers.transfer(key, to, amount_ahce, FINAL_WAIT_MS)
 
 
 def _count_named(cids: Sequence[bytes], answers: Sequence[bytes | None]) -> int:
