@@ -159,7 +159,7 @@ def test_a_block_that_was_signed_and_never_sent_is_proposed_again_after_the_kill
 
 
 def test_a_block_proposed_again_comes_with_the_prevotes_that_made_it_valid():
-    net = bad_day(132, 4)
+    net = bad_day(137, 4)
     again = 0
     for endpoint in net.honest:
         sent = [decode_message(raw) for raw in endpoint.sent]

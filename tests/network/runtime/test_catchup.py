@@ -8,10 +8,12 @@ from tests.simulate.network import PACE, SimulatedNetwork, Weather
 from tests.simulate.world import genesis_block
 
 from hce.network.consensus.messages import Fetch, FinalBlock, Head, Status, block_id_of, decode_message, encode_message
+from hce.network.consensus.prefix import MessageKind, kind_of
 from hce.network.runtime.blocklog import BlockLog
-from hce.network.runtime.catchup import WINDOW_BLOCKS, CatchUp
+from hce.network.runtime.catchup import WINDOW_BLOCKS, WINDOW_BYTES, CatchUp
 
 HEIGHT = 2 * WINDOW_BLOCKS + 10
+ALL = -1
 
 
 class Desk:
@@ -33,6 +35,9 @@ class Desk:
                 self.sent.append((peer, f"head {answer.header.height}"))
             case _:
                 self.sent.append((peer, answer))
+
+    def broadcast(self, message: bytes) -> None:
+        self.sent.append((ALL, decode_message(message)))
 
     def take(self) -> list[tuple[int, object]]:
         taken, self.sent = self.sent, []
@@ -172,6 +177,95 @@ def test_one_partner_is_asked_until_it_stops(log, empty, desk):
     desk.time_ms = 350
     behind.on_head(5, head_at(log, 9))
     assert desk.take() == [(5, Fetch(2))], "one that has stopped is replaced"
+
+
+def give(log: BlockLog, behind: CatchUp, empty: BlockLog, peer: int) -> None:
+    """The next block comes from this peer and becomes final."""
+    stored = log.read(empty.height + 1)
+    assert stored.commit is not None
+    raw = encode_message(FinalBlock(stored.block, stored.commit))
+    assert not behind.arrived(peer, empty.height + 1, raw)
+    copy(log, empty, empty.height + 1)
+    behind.on_final(peer)
+
+
+def test_a_partner_that_gives_one_block_now_and_then_loses_its_place_and_rests(log, empty, desk):
+    behind = CatchUp(empty, desk, desk, patience_ms=200)
+    partners: list[int] = []
+    behind.on_head(4, head_at(log, HEIGHT))
+    for _ in range(20):
+        for peer, message in desk.take():
+            if isinstance(message, Fetch):
+                partners.append(peer)
+            elif message == Status(empty.height + 1) and peer == ALL:
+                for other in (4, 5):  # the slow one is always the first to show its head
+                    behind.on_head(other, head_at(log, HEIGHT))
+        desk.time_ms += 190 if partners[-1] == 4 else 1
+        give(log, behind, empty, partners[-1])
+    assert partners.count(4) <= 6, "five times the patience at most"
+    assert set(partners[6:]) == {5}
+
+
+def test_a_slow_partner_is_better_than_none(log, empty, desk):
+    behind = CatchUp(empty, desk, desk, patience_ms=200)
+    behind.on_head(4, head_at(log, HEIGHT))
+    for _ in range(6):
+        desk.time_ms += 190
+        give(log, behind, empty, 4)
+    desk.take()
+    behind.on_head(4, head_at(log, HEIGHT))
+    assert desk.take() == [], "others are waited for first"
+    desk.time_ms += 200
+    behind.on_head(4, head_at(log, HEIGHT))
+    assert desk.take() == [(4, Fetch(7))]
+
+
+def test_a_partner_is_not_measured_by_our_own_work(log, empty, desk):
+    behind = CatchUp(empty, desk, desk, patience_ms=200)
+    behind.on_head(4, head_at(log, HEIGHT))
+    for height in range(1, 20):
+        stored = log.read(height)
+        behind.arrived(4, height, encode_message(FinalBlock(stored.block, stored.commit)))
+        desk.time_ms += 190  # executing it
+        copy(log, empty, height)
+        behind.on_final(4)
+    assert [message for peer, message in desk.take() if peer == 4] == [Fetch(height) for height in range(1, 21)]
+
+
+def test_blocks_that_overtook_others_are_kept_within_bounds_of_their_real_size(log, empty, desk):
+    behind = CatchUp(empty, desk, desk, patience_ms=200)
+    behind.on_head(4, head_at(log, HEIGHT))
+    large = bytes(WINDOW_BYTES)
+    assert [behind.arrived(4, height, large) for height in (2, 3, 4)] == [True, True, False]
+    assert not behind.arrived(5, 5, b"small"), "only the partner's"
+    copy(log, empty, 2)
+    assert behind.take(4, 3) == large
+    assert behind.arrived(4, 5, large), "what was passed needs no room"
+
+
+def test_a_node_is_not_held_back_by_a_partner_that_trickles():
+    net = SimulatedNetwork(seed=5, n=4)
+    net.weather = Weather(min_delay_ms=5, max_delay_ms=5)
+    net.boot()
+    net.run_to(3, 20_000)
+    away, others = net.endpoints[3], net.endpoints[:3]
+    away.crash()
+    assert net.time.run_until(lambda: others[0].height >= 3 + WINDOW_BLOCKS, 10**6)
+    posts, ready_ms = net.post, [0]
+
+    def trickle(sender, receiver, message):
+        """Node 0 gives node 3 a final block just before that would lose its patience."""
+        if (sender.index, receiver.index) != (0, 3) or kind_of(message) != MessageKind.FINAL_BLOCK:
+            posts(sender, receiver, message)
+            return
+        now_ms = net.time.now_ms()
+        ready_ms[0] = max(ready_ms[0], now_ms) + PACE.rebroadcast_ms * 19 // 20
+        net.time.call_later(ready_ms[0] - now_ms, lambda: posts(sender, receiver, message))
+
+    net.post = trickle
+    away.boot()
+    assert net.time.run_until(lambda: away.height >= others[0].height, 10 * PACE.rebroadcast_ms)
+    net.check_agreement()
 
 
 def test_when_the_shown_height_is_reached_the_peer_is_asked_whether_there_is_more(log, empty, desk):

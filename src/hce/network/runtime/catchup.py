@@ -5,8 +5,12 @@ further ahead answers with its `Head`: the newest final header and its commit, w
 every height. Until we have that height we are syncing.
 
 Of the peers that showed one we ask a single partner (`Fetch`). It keeps a window of blocks on their way, and each block we made final
-asks for more, so the chain arrives as fast as we execute it, from one peer only. A partner that stops is replaced by the next peer
-that shows its head. What is asked of us is bounded the same way, by blocks and bytes under way to each peer.
+asks for more, so the chain arrives as fast as we execute it, from one peer only. What is asked of us is bounded the same way, by
+blocks and bytes under way to each peer.
+
+A partner must keep up a rate: a full window for every few seconds that we spend waiting for it (our own work does not count). One that
+stops or stays below, say a block now and then to keep its place, is replaced by the next peer that shows its head, and is not chosen
+again for a while unless nobody else is there. So that others can show theirs, all are asked now and then, however well things go.
 """
 
 from __future__ import annotations
@@ -25,6 +29,10 @@ WINDOW_BLOCKS = 64
 """Blocks on their way to one peer."""
 WINDOW_BYTES = 8 * 1024 * 1024
 """Bytes on their way to one peer; one block may exceed it."""
+WAITS_PER_WINDOW = 5
+"""Times the patience that we wait for one window, in blocks or in bytes: 12 blocks or 1.6 MiB a second at a patience of 1 s."""
+REST = 60
+"""Times the patience for which a partner that was too slow is not chosen again."""
 
 
 class Serving(Struct):
@@ -37,6 +45,18 @@ class Serving(Struct):
     asked_ms: TimeMs
     under_way: deque[tuple[Height, int]]
     """(height, bytes) sent and not yet known to have arrived."""
+
+
+class Pull(Struct):
+    """What one partner has given, and what we waited for it, since its last full window."""
+
+    since_ms: TimeMs
+    waited_ms: int = 0
+    blocks: int = 0
+    bytes: int = 0
+
+    def is_full(self) -> bool:
+        return self.blocks >= WINDOW_BLOCKS or self.bytes >= WINDOW_BYTES
 
 
 class CatchUp:
@@ -52,7 +72,10 @@ class CatchUp:
         self._serving: dict[int, Serving] = {}
         self._partner: int | None = None
         self._kept: dict[Height, bytes] = {}
-        self._moved_ms: TimeMs = 0
+        self._pulls: dict[int, Pull] = {}
+        self._resting: dict[int, TimeMs] = {}
+        self._moved_ms = self._waiting_ms = self._alone_ms = self._asked_all_ms = clock.now_ms()
+        self._next_bytes = 0
         self._shown: Height = blocklog.base_height
 
     @property
@@ -121,36 +144,95 @@ class CatchUp:
         """A peer proved that this header is final."""
         self._shown = max(self._shown, head.header.height)
         now_ms = self._clock.now_ms()
-        if self._partner is None or now_ms - self._moved_ms >= self._patience_ms:
-            self._partner, self._moved_ms, self._kept = peer, now_ms, {}
+        if self._partner is not None:
+            self._wait(self._partner, now_ms)
+            if now_ms - self._moved_ms >= self._patience_ms:
+                self._dismiss(now_ms)
+        if self._partner is None and not self._rests(peer, now_ms):
+            self._partner, self._moved_ms, self._waiting_ms = peer, now_ms, now_ms
+            if now_ms - self._pull(peer, now_ms).since_ms > REST * self._patience_ms:
+                self._pulls[peer] = Pull(now_ms)
             self._tell(peer, Fetch(self._blocklog.height + 1))
 
-    def keep(self, peer: int, height: Height, raw: bytes) -> bool:
-        """Whether it was kept: a `FinalBlock` of the window that overtook the ones before it.
+    def arrived(self, peer: int, height: Height, raw: bytes) -> bool:
+        """A `FinalBlock` came. Whether it was kept: one of the window that overtook the blocks before it.
 
         Nothing in it was checked yet, so only the partner's is kept, as it came.
         """
+        if peer != self._partner:
+            return False
         ahead = height - self._blocklog.height - 1
+        if ahead == 0:
+            self._next_bytes = len(raw)
+            self._wait(peer, self._clock.now_ms())
         size = len(raw) + sum(map(len, self._kept.values()))
-        if peer != self._partner or not 0 < ahead < WINDOW_BLOCKS or size > 2 * WINDOW_BYTES or height in self._kept:
+        if not 0 < ahead < WINDOW_BLOCKS or size > 2 * WINDOW_BYTES or height in self._kept:
             return False
         self._kept[height] = raw
         return True
 
     def take(self, peer: int, height: Height) -> bytes | None:
-        """The kept message of this height, if it came from this peer."""
-        return self._kept.pop(height, None) if peer == self._partner else None
+        """The kept message of this height, if it came from this peer. Lower ones are not needed any more."""
+        if peer != self._partner:
+            return None
+        raw = self._kept.get(height)
+        self._kept = {one: kept for one, kept in self._kept.items() if one > height}
+        self._next_bytes = len(raw or b"")
+        return raw
 
     def on_final(self, peer: int) -> None:
         """A block of this peer became final here: ask it for more, or whether there is more."""
-        wanted = self._blocklog.height + 1
-        if self.syncing and peer == self._partner:
-            self._moved_ms = self._clock.now_ms()
-            self._tell(peer, Fetch(wanted))
-            return
+        now_ms, wanted = self._clock.now_ms(), self._blocklog.height + 1
+        if peer == self._partner:
+            self._count(peer, now_ms)
         if not self.syncing:
-            self._partner, self._kept = None, {}
-        self._tell(peer, Status(wanted))
+            self._leave(now_ms)
+        asks_all = now_ms - self._asked_all_ms >= self._patience_ms
+        if asks_all:
+            self._asked_all_ms = now_ms
+            self._network.broadcast(encode_message(Status(wanted)))
+        if peer == self._partner:
+            self._tell(peer, Fetch(wanted))
+        elif not asks_all:
+            self._tell(peer, Status(wanted))
+
+    # Measuring
+
+    def _pull(self, peer: int, now_ms: TimeMs) -> Pull:
+        return self._pulls.setdefault(peer, Pull(now_ms))
+
+    def _wait(self, partner: int, now_ms: TimeMs) -> None:
+        """Nothing was to be done here until now but to wait for the partner."""
+        pull = self._pull(partner, now_ms)
+        pull.waited_ms += now_ms - self._waiting_ms
+        self._waiting_ms = now_ms
+        if pull.waited_ms >= WAITS_PER_WINDOW * self._patience_ms:
+            self._dismiss(now_ms)
+
+    def _count(self, partner: int, now_ms: TimeMs) -> None:
+        pull = self._pull(partner, now_ms)
+        pull.blocks += 1
+        pull.bytes += self._next_bytes
+        if pull.is_full():
+            self._pulls[partner] = Pull(now_ms)
+        self._moved_ms = self._waiting_ms = now_ms
+
+    def _dismiss(self, now_ms: TimeMs) -> None:
+        """The partner was too slow: others are asked, and it rests."""
+        if self._partner is not None:
+            self._resting[self._partner] = now_ms + REST * self._patience_ms
+            self._pulls.pop(self._partner, None)
+        self._asked_all_ms = now_ms - self._patience_ms
+        self._leave(now_ms)
+
+    def _leave(self, now_ms: TimeMs) -> None:
+        if self._partner is not None:
+            self._alone_ms = now_ms
+        self._partner, self._kept = None, {}
+
+    def _rests(self, peer: int, now_ms: TimeMs) -> bool:
+        """A slow peer is better than none: it rests only until nobody else has come for a while."""
+        return now_ms < self._resting.get(peer, now_ms) and now_ms - self._alone_ms < self._patience_ms
 
     def _tell(self, peer: int, message: Message) -> None:
         self._network.send(peer, encode_message(message))

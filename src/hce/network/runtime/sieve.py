@@ -49,7 +49,7 @@ class Sieve:
             case MessageKind.FINAL_BLOCK:
                 height = final_block_height(raw)
                 wanted = height == state.height
-                kept = self._catch_up.keep(peer, height, raw)
+                kept = self._catch_up.arrived(peer, height, raw)
             case _:
                 return True
         if not wanted and not kept:
