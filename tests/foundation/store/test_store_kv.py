@@ -275,3 +275,30 @@ def test_a_copy_made_while_a_batch_is_open_holds_what_was_durable(tmp_path: Path
     with KeyValueStore.open(tmp_path / "to", tables=("t",), map_size=1 << 20) as copy, copy.read() as snapshot:
         assert dict(snapshot.scan("t")) == {b"old": b"1"}
         assert copy.map_size == 1 << 20
+
+
+def test_damaged_pages_are_named_with_their_folder(tmp_path: Path) -> None:
+    """In a process of its own: LMDB maps its file, and what it does with a damaged one is not ours to promise beyond the name."""
+    script = f"""
+import pathlib
+from hce.foundation.store.errors import StoreCorrupt
+from hce.foundation.store.kv import KeyValueStore
+folder = pathlib.Path({str(tmp_path / "ledger")!r})
+with KeyValueStore.open(folder, tables=("a",)) as store:
+    for start in range(0, 4000, 1000):
+        with store.write() as batch:
+            for number in range(start, start + 1000):
+                batch.put("a", b"%06d" % number, b"x" * 50)
+file = folder / "data.mdb"
+content = bytearray(file.read_bytes())
+for page in range(2, len(content) // 4096):
+    content[page * 4096 + 10 : page * 4096 + 12] = b"\\x00\\x00"  # the flags that say what kind of page it is
+file.write_bytes(content)
+try:
+    with KeyValueStore.open(folder, tables=("a",)) as store, store.read() as snapshot:
+        sum(1 for _ in snapshot.scan("a"))
+except StoreCorrupt as error:
+    print(error.fields["folder"])
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (finished.returncode, finished.stdout) == (0, "ledger\n"), finished.stderr[-500:]

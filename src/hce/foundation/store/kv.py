@@ -135,7 +135,9 @@ class WriteTxn:
 class KeyValueStore:
     """Named tables in one folder. Open it with `KeyValueStore.open`."""
 
-    def __init__(self, environment: Any, owner: int, handles: dict[str, Any], max_map_size: int, commit: Commit) -> None:
+    def __init__(self, name: str, environment: Any, owner: int, handles: dict[str, Any], max_map_size: int, commit: Commit) -> None:
+        self._name = name
+        """Of the folder, for errors."""
         self._environment = environment
         self._owner = owner
         self._handles = handles
@@ -164,8 +166,9 @@ class KeyValueStore:
         try:
             environment = _open_environment(path, map_size, len(tables) + 1)
             try:
-                _check_format(environment)
-                handles = {table: environment.open_db(table.encode()) for table in tables}
+                with _damage_named(path.name):
+                    _check_format(environment)
+                    handles = {table: environment.open_db(table.encode()) for table in tables}
             except BaseException:
                 environment.close()
                 raise
@@ -173,7 +176,7 @@ class KeyValueStore:
             os.close(owner)
             raise
         sync_directory(path)
-        return cls(environment, owner, handles, max_map_size, commit)
+        return cls(path.name, environment, owner, handles, max_map_size, commit)
 
     def close(self) -> None:
         """Close the files. A second call does nothing."""
@@ -194,7 +197,7 @@ class KeyValueStore:
         with self._gate:
             self._open_readers += 1
         try:
-            with self._environment.begin() as transaction:
+            with _damage_named(self._name), self._environment.begin() as transaction:
                 yield ReadTxn(transaction, self._handles)
         finally:
             with self._gate:
@@ -237,9 +240,10 @@ class KeyValueStore:
         """Write the batch; False when the map is too small for it."""
         transaction = self._environment.begin(write=True)
         try:
-            for table, changed in changes.items():
-                _put_sorted(transaction, self._handles[table], changed)
-            self._commit(transaction)
+            with _damage_named(self._name):
+                for table, changed in changes.items():
+                    _put_sorted(transaction, self._handles[table], changed)
+                self._commit(transaction)
         except lmdb.MapFullError:
             transaction.abort()
             return False
@@ -300,6 +304,15 @@ def _put_sorted(transaction: Any, handle: Any, changed: dict[bytes, bytes | None
             transaction.put(key, value, db=handle)
 
 
+@contextmanager
+def _damage_named(folder: str) -> Iterator[None]:
+    """What LMDB says of damaged files, under our name for it."""
+    try:
+        yield
+    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.PanicError, lmdb.VersionMismatchError) as error:
+        raise StoreCorrupt("LMDB cannot use its files", folder=folder) from error
+
+
 def _lock_folder(path: Path) -> int:
     descriptor = os.open(path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
@@ -311,10 +324,8 @@ def _lock_folder(path: Path) -> int:
 
 
 def _open_environment(path: Path, map_size: int, max_tables: int) -> Any:
-    try:
+    with _damage_named(path.name):
         environment = lmdb.open(str(path), map_size=map_size, max_dbs=max_tables, max_readers=MAX_READERS, mode=PRIVATE_FILE)
-    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.VersionMismatchError) as error:
-        raise StoreCorrupt("LMDB cannot open its files", folder=path.name) from error
     environment.reader_check()  # slots of a killed process would pin old pages for ever
     return environment
 
