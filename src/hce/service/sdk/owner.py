@@ -16,7 +16,7 @@ from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
 from hce.service.sdk.anchors import check_receipts
 from hce.service.sdk.errors import Remote
-from hce.service.sdk.mail import Mail
+from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_all
@@ -115,7 +115,7 @@ class Owner:
             await node.publish_card(card)
             return card
 
-        answers = await self._network.every_node(ask)
+        answers = await self._network.every_node(ask, SLOW_S)
         _require_one(answers)
         return max((one for one in answers if isinstance(one, SignedCard)), key=lambda one: one.card.issued_ms)
 
@@ -163,8 +163,8 @@ class Owner:
         return made
 
     async def leave(self, org_id: bytes, offer: OfferedGrant) -> None:
-        """Puts an offer into the inbox of a certified organisation at every node; at least one took it."""
-        _require_one(await self._network.every_node(lambda node: self._post(node, org_id, encode(offer))))
+        """Puts an offer into the inbox of a certified organisation at every node that is not much slower; at least one took it."""
+        _require_one(await self._network.every_node(lambda node: self._post(node, org_id, encode(offer)), SLOW_S))
 
     async def wait_granted(self, made: MadeGrant, wait_s: float = GRANT_WAIT_S) -> GrantState:
         """The proven grant, once it is final."""
@@ -179,7 +179,11 @@ class Owner:
         raise GrantNotFinal(grant_id=made.grant_id.hex())
 
     async def revoke(self, grant_id: bytes, grant_nonce: bytes) -> HealthReceipt:
-        """Ends a grant. Needs no payer and nobody's signature but the owner's."""
+        """Ends a grant. Needs no payer and nobody's signature but the owner's.
+
+        Told to every node at once: an honest one stops releasing when it hears of it. Who has not answered when it is final is not
+        waited for.
+        """
         body = make_body(
             self._network.chain,
             "grant.revoke",
@@ -188,8 +192,7 @@ class Owner:
             await self._network.head() + self._network.genesis.params.replay_window // 2,
         )
         raw = sign_tx(body, [("revoke_key", self.keys.revoke(grant_nonce))])
-        await self._network.every_node(lambda node: node.submit_health(raw))
-        return await self._network.wait_final(tx_id(body))
+        return await self._network.submit(raw, tx_id(body), everywhere=True)
 
     async def read_own(self) -> OwnRecords:
         """Everything the feed names, opened with the root key alone; both locks of each record are checked on the way."""

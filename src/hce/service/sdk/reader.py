@@ -145,7 +145,7 @@ class Reader:
             index = await self.network.index_of(node)
             return open_release_reply(prepared, self.network.chain, await node.release(request), index)
 
-        answers = await self.network.every_node(ask, SLOW_S)
+        answers = await self.network.every_node(ask, SLOW_S, enough=self.network.genesis.keyholders.threshold)
         replies = [answer for answer in answers if isinstance(answer, ReleaseReply)]
         if len(replies) < self.network.genesis.keyholders.threshold:
             refusals = [answer for answer in answers if isinstance(answer, Refused)]
