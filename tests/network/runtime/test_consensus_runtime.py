@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from tests.simulate.world import CHAIN, CounterApp, CounterDisk, genesis_block, make_nodes, signing_key
@@ -26,10 +27,12 @@ LIMIT_S = 20
 class OneNode:
     """The files of a lone node in a folder, and a runtime over them."""
 
-    def __init__(self, folder, disk: CounterDisk, *, sign_folder: str = "sign", app: CounterApp | None = None) -> None:
-        self.records = AppendLog.open(folder / "blocks")
+    def __init__(
+        self, folder, disk: CounterDisk, *, sign_folder: str = "sign", app: CounterApp | None = None, pace=FAST, sync=os.fsync
+    ) -> None:
+        self.records = AppendLog.open(folder / "blocks", sync=sync)
         self.blocklog = BlockLog(self.records, genesis_block(NODES))
-        self.signstate = SignState.open(folder / sign_folder, CHAIN, KEY.public)
+        self.signstate = SignState.open(folder / sign_folder, CHAIN, KEY.public, sync)
         self.app = app or CounterApp(NODES, disk)
         self.runtime = ConsensusRuntime(
             chain=CHAIN,
@@ -41,7 +44,7 @@ class OneNode:
             signstate=self.signstate,
             clock=SystemClock(),
             network=NoNetwork(),
-            pace=FAST,
+            pace=pace,
         )
         self.heard = []
         self.runtime.on_commit(self.hear)
@@ -149,3 +152,24 @@ async def test_transactions_that_wait_are_in_the_next_block(tmp_path):
     node.app.pool = [b"a transaction"]
     await node.run_to(1)
     assert b"a transaction" in node.heard[0].ledger.health_txs
+
+
+async def test_a_listener_slower_than_the_chain_hears_all_of_it_and_stops_nothing(tmp_path):
+    """As when a node comes back and takes in blocks by the thousand."""
+    node = OneNode(tmp_path, CounterDisk(), pace=Pace(block_interval_ms=0), sync=lambda descriptor: None)
+    may_go_on = asyncio.Event()
+
+    async def slow(block, commit) -> None:
+        await may_go_on.wait()
+
+    node.runtime.on_commit(slow)
+    running = asyncio.create_task(node.runtime.run())
+    async with asyncio.timeout(LIMIT_S):
+        while node.blocklog.height < 1_100:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        node.runtime.stop()
+        may_go_on.set()
+        await running
+    assert [block.header.height for block in node.heard] == list(range(1, node.blocklog.height + 1))
+    node.close()

@@ -20,9 +20,6 @@ from hce.network.runtime.world import Network, Timer, Timers
 
 Listener = Callable[[Block, Commit], Awaitable[None]]
 
-MAX_UNTOLD_BLOCKS = 1_000
-"""Final blocks waiting for slow listeners; beyond it consensus stops rather than forget to tell one."""
-
 
 class NoNetwork:
     """Links of a node that is alone."""
@@ -80,7 +77,9 @@ class ConsensusRuntime:
         """`timers` defaults to those of the running loop. Files are closed by whoever opened them, after `run` returned."""
         self._network = network
         self._listeners: list[Listener] = []
-        self._untold: asyncio.Queue[tuple[Block, Commit]] = asyncio.Queue(MAX_UNTOLD_BLOCKS)
+        self._blocklog = blocklog
+        self._final = self._told = blocklog.height
+        self._news = asyncio.Event()
         self._ended = asyncio.Event()
         self._error: Exception | None = None
         self._driver = Driver(
@@ -95,7 +94,7 @@ class ConsensusRuntime:
             timers=timers or LoopTimers(self._fail),
             network=network,
             pace=pace,
-            on_final=lambda block, commit: self._untold.put_nowait((block, commit)),
+            on_final=self._is_final,
             slots_per_turn=slots_per_turn,
         )
 
@@ -105,7 +104,10 @@ class ConsensusRuntime:
         return self._driver
 
     def on_commit(self, listener: Listener) -> None:
-        """`await listener(block, commit)` for every block that becomes final from now on, in order, one at a time."""
+        """`await listener(block, commit)` for every block that becomes final from now on, in order, one at a time.
+
+        A listener may be slower than the blocks come: what it has not heard yet waits in the log, not in memory.
+        """
         self._listeners.append(listener)
 
     def peer_connected(self, peer: int) -> None:
@@ -115,7 +117,7 @@ class ConsensusRuntime:
     def stop(self) -> None:
         """Ends `run`. Safe to call twice, and before `run`."""
         self._driver.stop()
-        self._ended.set()
+        self._end()
 
     async def run(self) -> None:
         """Drives consensus until `stop`; on the way out, listeners still hear of every block that became final."""
@@ -126,7 +128,7 @@ class ConsensusRuntime:
                 self._driver.start()
             await self._ended.wait()
             listening.cancel()
-            await self._finish_telling(telling)
+            await telling
         finally:
             self._driver.stop()
             for task in (listening, telling):
@@ -135,24 +137,28 @@ class ConsensusRuntime:
         if self._error is not None:
             raise self._error
 
-    async def _finish_telling(self, telling: asyncio.Task[None]) -> None:
-        """Until all is told, or a listener broke."""
-        told = asyncio.create_task(self._untold.join())
-        await asyncio.wait((told, telling), return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
-
     async def _listen(self) -> None:
         while True:
             peer, raw = await self._network.receive()
             self._driver.on_message(peer, raw)
             await asyncio.sleep(0)  # a full queue never blocks the loop's timers
 
+    def _is_final(self, block: Block, commit: Commit) -> None:
+        self._final = block.header.height
+        self._news.set()
+
     async def _tell(self) -> None:
-        while True:
-            block, commit = await self._untold.get()
+        """Returns when it has ended and all is told."""
+        while self._told < self._final or not self._ended.is_set():
+            if self._told == self._final:
+                self._news.clear()
+                await self._news.wait()
+                continue
+            stored = self._blocklog.read(self._told + 1)
+            assert stored.commit is not None
             for listener in self._listeners:
-                await listener(block, commit)
-            self._untold.task_done()
+                await listener(stored.block, stored.commit)
+            self._told += 1
 
     async def _guard(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -162,4 +168,8 @@ class ConsensusRuntime:
 
     def _fail(self, error: Exception) -> None:
         self._error = self._error or error
+        self._end()
+
+    def _end(self) -> None:
         self._ended.set()
+        self._news.set()
