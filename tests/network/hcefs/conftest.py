@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
@@ -23,11 +24,13 @@ MAP_BYTES = 4 << 20
 
 
 class Wire:
-    """Requests between nodes of one process. Whoever is in `away` neither asks nor answers; `lies` changes answers of a node."""
+    """Requests between nodes of one process. Whoever is in `away` neither asks nor answers, whoever is `silent` never answers;
+    `lies` changes answers of a node."""
 
     def __init__(self) -> None:
         self.handlers: dict[tuple[int, str], Callable[[int, bytes], Awaitable[bytes]]] = {}
         self.away: set[int] = set()
+        self.silent: set[int] = set()
         self.lies: dict[int, Callable[[bytes], bytes]] = {}
         self.requests: list[tuple[int, int]] = []
 
@@ -44,6 +47,8 @@ class Channel:
         self._wire.requests.append((self._node, peer))
         if {self._node, peer} & self._wire.away:
             raise Unavailable(peer=peer)
+        if peer in self._wire.silent:
+            await asyncio.Event().wait()
         answer = await self._wire.handlers[peer, method](self._node, payload)
         return self._wire.lies.get(peer, bytes)(answer)
 

@@ -173,3 +173,19 @@ async def test_a_restored_shard_survives_a_restart(network: Any, tmp_path: Path)
     member.packs.close()
     with type(member.packs).open(member.path / "packs") as again:
         assert again.get(name) == true
+
+
+async def test_a_repair_that_fails_leaves_the_shard_counted_as_damaged(network: Any) -> None:
+    nodes = network(4)
+    nodes.write(count=1)
+    (placed,) = nodes.placed
+    damaged = nodes.members[placed.nodes[0]]
+    flip(nodes, damaged.node)
+    nodes.wire.away = set(placed.nodes[1:])
+    for _ in range(3):
+        assert await Scrubber(damaged.fs, sleep=no_sleep).walk() == 1
+        await damaged.fs.repair_noted()
+        assert (damaged.fs.counters.damaged, damaged.fs.counters.restored) == (1, 0)
+    nodes.wire.away = set()
+    assert await Scrubber(damaged.fs, sleep=no_sleep).walk() == 0
+    assert (damaged.fs.counters.damaged, damaged.fs.counters.restored) == (1, 1)

@@ -12,6 +12,7 @@ from hce.foundation.codec.dagcbor import decode, encode
 from hce.foundation.store.errors import BlobNotFound
 from hce.foundation.types.errors import Unavailable
 from hce.network.hcefs.errors import BlobMiscoded, BlobUnrecoverable, PlacementInvalid
+from hce.network.hcefs.fs import each_of
 from hce.network.hcefs.gather import content_of, gather
 from hce.network.hcefs.manifest import disperse, make_manifest, read_manifest
 from hce.network.hcefs.scrub import Scrubber
@@ -126,6 +127,34 @@ async def test_a_manifest_nobody_has_is_awaited_until_somebody_has_it(network: A
     nodes.members[3].take(nodes.manifest, [disperse(nodes.contents[one.ciphertext], 4).shards for one in nodes.placed])
     await scrubber.tend()
     assert nodes.members[0].placements.knows(name)
+
+
+@pytest.mark.parametrize("silent", [{0, 1}, {2, 3}, {1, 3}])
+async def test_silent_peers_do_not_hold_up_a_manifest(silent: set[int], network: Any) -> None:
+    nodes = network(5)
+    nodes.write(without=(4,))
+    away, name = nodes.members[4], cid_of_dag_cbor(nodes.manifest)
+    away.placements.expect(3, [name])
+    nodes.wire.silent = silent
+    async with asyncio.timeout(3):
+        assert await away.fs.blob(name) == nodes.manifest
+
+
+async def test_repairs_that_wait_for_silent_peers_do_not_hold_up_the_others() -> None:
+    begun: list[bytes] = []
+    ended: list[bytes] = []
+
+    async def step(name: bytes) -> None:
+        begun.append(name)
+        if name == b"0":
+            await asyncio.Event().wait()
+        ended.append(name)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await each_of([b"%d" % number for number in range(9)], step)
+    assert len(begun) == 9
+    assert ended == [b"%d" % number for number in range(1, 9)]
 
 
 @pytest.mark.parametrize(

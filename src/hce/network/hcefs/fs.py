@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
 from hce.foundation.codec.cid import DAG_CBOR, cid_of_dag_cbor
@@ -22,11 +22,13 @@ from hce.foundation.store.packs import PackStore
 from hce.foundation.types.errors import HceError, Unavailable
 from hce.network.channel import Channel
 from hce.network.hcefs.errors import BlobMiscoded, BlobUnrecoverable
-from hce.network.hcefs.gather import content_of, gather, is_shard
+from hce.network.hcefs.gather import HEDGE_S, content_of, gather, is_shard
 from hce.network.hcefs.manifest import Placed, read_manifest
 from hce.network.hcefs.peers import asking, read_many, serve
 from hce.network.hcefs.placements import OwnShard, Placements
 
+AT_ONCE = 4
+"""Repairs under way at one time: one that waits for a silent peer does not hold up the others."""
 MAX_NOTED = 100_000
 """Damaged shards remembered; more are found again by the scrubber."""
 
@@ -62,6 +64,10 @@ class HceFs:
         self._worker = worker
         self._writing = threading.Lock()
         self._noted: dict[bytes, None] = {}
+        """To be repaired soon."""
+        self._broken: set[bytes] = set()
+        """Counted as damaged and not restored yet."""
+        self._damaged = 0
         self._verified = 0
         self._restored = 0
         serve(channel, self._for_peer)
@@ -69,7 +75,7 @@ class HceFs:
     @property
     def counters(self) -> Counters:
         """A shard that two readers find damaged at one time counts once."""
-        return Counters(self._verified, self._restored + len(self._noted), self._restored)
+        return Counters(self._verified, self._damaged, self._restored)
 
     async def blob(self, cid: bytes) -> bytes:
         """A ciphertext assembled from shards, or a manifest of this node. `BlobNotFound`, `BlobUnrecoverable`, `BlobMiscoded`."""
@@ -131,12 +137,14 @@ class HceFs:
 
     async def repair_noted(self) -> None:
         """Repair what peers and reads found damaged since the last time; what cannot be repaired is left to the scrubber."""
-        for cid in list(self._noted):
-            try:
-                await self.shard(cid)
-            except HceError as error:
-                log.warning("a damaged shard is not repaired: %s", error.code)
-            self._noted.pop(cid, None)
+        await each_of(list(self._noted), self._repair)
+
+    async def _repair(self, cid: bytes) -> None:
+        try:
+            await self.shard(cid)
+        except HceError as error:
+            log.warning("a damaged shard is not repaired: %s", error.code)
+        self._noted.pop(cid, None)
 
     async def _assemble(self, placed: Placed) -> bytes:
         number = placed.shard_at(self._node)
@@ -167,6 +175,7 @@ class HceFs:
         else:
             self._restored += written
             self._noted.pop(placed.shards[number], None)
+            self._broken.discard(placed.shards[number])
         return shard
 
     async def _own(self, cid: bytes) -> bytes | None:
@@ -174,24 +183,48 @@ class HceFs:
         try:
             shard: bytes = await self._worker(self._packs.get, cid)
         except (BlobNotFound, BlobCorrupt):
-            if cid not in self._noted and len(self._noted) < MAX_NOTED and await self._worker(self.placements.find_own, cid):
-                self._noted[cid] = None
+            if cid not in self._broken and await self._worker(self.placements.find_own, cid):
+                self._note(cid)
             return None
         self._verified += 1
         return shard
 
+    def _note(self, cid: bytes) -> None:
+        if cid not in self._broken and len(self._broken) < MAX_NOTED:
+            self._broken.add(cid)
+            self._noted[cid] = None
+            self._damaged += 1
+
     async def _manifest(self, cid: bytes) -> bytes:
-        """A placement manifest from disk, or from the first peer that has it."""
+        """A placement manifest from disk, or from a peer that has it."""
         try:
             found: bytes = await self._worker(self._packs.get, cid)
             return found
         except (BlobNotFound, BlobCorrupt):
             if cid[: len(DAG_CBOR)] != DAG_CBOR or not await self._worker(self.placements.wants, cid):
                 raise
-        for peer in range(self._nodes):
-            if peer != self._node and (manifest := await self._asked(peer, cid)) is not None and cid_of_dag_cbor(manifest) == cid:
-                await self._worker(self._write_again, cid, manifest)
-                return manifest
+        manifest = await self._manifest_of_peers(cid)
+        await self._worker(self._write_again, cid, manifest)
+        return manifest
+
+    async def _manifest_of_peers(self, cid: bytes) -> bytes:
+        """Each name begins with another peer; one that is slow gets company. `BlobUnrecoverable` when nobody has it."""
+        first = cid[-1] % self._nodes
+        waiting = [peer for number in range(self._nodes) if (peer := (first + number) % self._nodes) != self._node]
+        asked: set[asyncio.Task[bytes | None]] = set()
+        try:
+            while waiting or asked:
+                if waiting:
+                    asked.add(asyncio.create_task(self._asked(waiting.pop(0), cid)))
+                done, asked = await asyncio.wait(asked, timeout=HEDGE_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    manifest = task.result()
+                    if manifest is not None and cid_of_dag_cbor(manifest) == cid:
+                        return manifest
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
         raise BlobUnrecoverable("no node has this placement", cid=cid.hex())
 
     async def _fetch(self, node: int, cid: bytes) -> bytes | None:
@@ -218,3 +251,14 @@ class HceFs:
             self._packs.put(cid, blob)
             self._packs.get(cid)
             return True
+
+
+async def each_of(names: Sequence[bytes], step: Callable[[bytes], Awaitable[None]]) -> None:
+    """Every name's step, AT_ONCE of them at one time; a step raises nothing."""
+    waiting = iter(names)
+
+    async def walk() -> None:
+        for name in waiting:
+            await step(name)
+
+    await asyncio.gather(*(walk() for _ in range(AT_ONCE)))

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from hce.foundation.types.errors import HceError
-from hce.network.hcefs.fs import HceFs
+from hce.network.hcefs.fs import HceFs, each_of
 
 STEP = 64
 """Rows taken from a table at one time."""
@@ -52,12 +52,14 @@ class Scrubber:
         await self._fs.repair_noted()
         position = b""
         while names := self._fs.placements.awaited(position, STEP):
-            for name in names:
-                try:
-                    await self._fs.fetch_awaited(name)
-                except HceError as error:
-                    log.warning("a placement of a final block is still missing: %s", error.code)
+            await each_of(names, self._try_fetch)
             position = names[-1]
+
+    async def _try_fetch(self, name: bytes) -> None:
+        try:
+            await self._fs.fetch_awaited(name)
+        except HceError as error:
+            log.warning("a placement of a final block is still missing: %s", error.code)
 
     async def _walk_shards(self) -> int:
         broken, position = 0, b""
