@@ -395,6 +395,14 @@ def test_one_node_answering_twice_counts_once(nine: Any) -> None:
     assert combined.deks == {}
 
 
+def test_a_part_forged_beside_a_nodes_real_one_is_not_the_nodes_lie(nine: Any) -> None:
+    """Somebody passes requests on to the node and answers first, in its name."""
+    prepared, locked, replies, _ = answered(nine, range(6))
+    combined = granting.combine_release([lie(replies[3]), *replies], locked, nine.network.keyholders, prepared)
+    assert set(combined.deks) == {lock.header.record_id for lock in locked}
+    assert combined.lying == ()
+
+
 def test_parts_of_another_sharing_epoch_or_key_never_mix(nine: Any) -> None:
     prepared, locked, replies, _ = answered(nine, range(6))
     for stale in (replace(replies[5], sharing_epoch=1), replace(replies[5], key_id=bytes(32))):

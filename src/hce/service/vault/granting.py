@@ -290,19 +290,20 @@ def combine_release(
 
     Optimistic: the first `threshold` parts are combined unchecked, and the key commitment tells whether they were right. Only when
     it does not fit are proofs checked (about 0.1 ms each): liars are named, their parts left out and honest ones combined. Replies
-    of another key or sharing epoch are not used: parts of two sharings never mix.
+    of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's part beside the real one (it
+    passed the node's requests on) is no lie of that node.
     """
     current = [reply for reply in replies if (reply.key_id, reply.sharing_epoch) == (keyholders.key_id, keyholders.sharing_epoch)]
     lying = {reply.node for reply in current if any(released.partial.index != reply.node for released in reply.partials)}
-    parts: dict[bytes, dict[int, Partial]] = {}
+    parts: dict[bytes, dict[int, list[Partial]]] = {}
     for reply in current:
         for released in reply.partials:
-            parts.setdefault(released.record_id, {}).setdefault(reply.node, released.partial)
+            parts.setdefault(released.record_id, {}).setdefault(reply.node, []).append(released.partial)
     deks: dict[bytes, SecretBytes] = {}
     failed: dict[bytes, HceError] = {}
     for record in records:
         name = record.header.record_id
-        ours = {node: part for node, part in parts.get(name, {}).items() if node not in lying}
+        ours = {node: given for node, given in parts.get(name, {}).items() if node not in lying}
         try:
             deks[name] = _combine_one(record, ours, keyholders, prepared, lying)
         except (TooFewParts, WrongKey) as error:
@@ -311,12 +312,18 @@ def combine_release(
 
 
 def _combine_one(
-    record: LockedRecord, parts: Mapping[int, Partial], keyholders: KeyholderState, prepared: PreparedAccess, lying: set[int]
+    record: LockedRecord,
+    parts: Mapping[int, Sequence[Partial]],
+    keyholders: KeyholderState,
+    prepared: PreparedAccess,
+    lying: set[int],
 ) -> SecretBytes:
     try:
-        return _dek_of(record, list(parts.values()), keyholders)
+        return _dek_of(record, [given[0] for given in parts.values()], keyholders)
     except WrongKey:
-        honest = {node: part for node, part in parts.items() if _is_honest(record, node, part, keyholders, prepared)}
+        honest = {
+            node: part for node, given in parts.items() for part in given if _is_honest(record, node, part, keyholders, prepared)
+        }
         lying.update(set(parts) - set(honest))
     return _dek_of(record, list(honest.values()), keyholders)
 
