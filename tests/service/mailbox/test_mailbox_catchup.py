@@ -422,3 +422,18 @@ async def test_the_owner_of_another_feed_does_not_keep_a_record_from_being_wante
     network.deposit("a", without=0, token=people.token())
     await catch_up.fetch_records()
     assert network.boxes[0].replica.wanted(b"", 10) == {}
+
+
+async def test_a_hanging_peer_is_asked_once_for_any_number_of_wanted_records(
+    people: Any, network: Network, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(replica, "MAX_ASKED", 2)
+    catch_up = network.catch_up(0, peer_s=0.5)
+    names = [f"record {number}" for number in range(6)]
+    network.deposit(*names, without=0, token=people.token())
+    network.final(0, *names)
+    network.hanging = {(1, "mailbox.records")}
+    async with asyncio.timeout(5):
+        await catch_up.fetch_records()
+    assert network.boxes[0].replica.wanted(b"", 10) == {}
+    assert network.requests.count((1, "mailbox.records")) == 1

@@ -115,7 +115,7 @@ class MailCatchUp:
         began_ms, final_ms = self._clock.now_ms(), await self._worker(self._replica.up_to_date_ms)
         self._turn += 1
         await self._worker(self._replica.mark, self._since_ms)  # or a kill before the first whole round would leave a gap
-        whole = sum(await self._of_each_in_time(self._erasures_of)) + 1 >= self._quorum
+        whole = sum(await self._of_each_in_time(self._erasures_of, self._peers)) + 1 >= self._quorum
         for kind in SHARED_KINDS:
             whole = await self._items(kind) and whole
         if not whole or final_ms is None:
@@ -125,10 +125,11 @@ class MailCatchUp:
         return True
 
     async def fetch_records(self) -> None:
-        """Every wanted record that enough peers hold for one feed."""
-        position, nobody_has = b"", []
-        while wanted := await self._worker(self._replica.wanted, position, words.MAX_ASKED):
-            answers = await self._ask_all(RECORDS, list(wanted), list[PeerRecord | None])
+        """Every wanted record that enough peers hold for one feed. Who fails once is not asked again this time."""
+        position, nobody_has, peers = b"", [], self._peers
+        while len(peers) >= self._enough and (wanted := await self._worker(self._replica.wanted, position, words.MAX_ASKED)):
+            answers = await self._ask_all(peers, RECORDS, list(wanted), list[PeerRecord | None])
+            peers = list(answers)
             for at, (record_id, envelope_digest) in enumerate(wanted.items()):
                 offered = {peer: answer[at] for peer, answer in answers.items() if len(answer) == len(wanted)}
                 if len(offered) + 1 >= self._quorum and not any(offered.values()):
@@ -155,7 +156,7 @@ class MailCatchUp:
     async def _items(self, kind: SharedKind) -> bool:
         """Take over every item of a kind that enough peers name; whether enough nodes named all they have and everything was settled."""
         named: dict[int, set[Name]] = {peer: set() for peer in self._peers}
-        told = await self._of_each_in_time(lambda peer: self._names_of(peer, kind, named[peer]))
+        told = await self._of_each_in_time(lambda peer: self._names_of(peer, kind, named[peer]), self._peers)
         witnesses: dict[Name, list[int]] = defaultdict(list)
         for peer, names in named.items():
             for name in names:
@@ -222,16 +223,19 @@ class MailCatchUp:
             return not isinstance(error, Unavailable)
         return True
 
-    async def _ask_all(self, method: str, question: Any, type_: type[T]) -> dict[int, T]:
+    async def _ask_all(self, peers: Sequence[int], method: str, question: Any, type_: type[T]) -> dict[int, T]:
         """Answers by peer; who cannot answer is left out."""
+        answers: dict[int, T] = {}
 
-        async def one(peer: int) -> tuple[int, T]:
-            return peer, await self._ask(peer, method, question, type_)
+        async def ask(peer: int) -> bool:
+            answers[peer] = await self._ask(peer, method, question, type_)
+            return True
 
-        return dict(answer for answer in await self._of_each(one) if answer is not None)
+        await self._of_each_in_time(ask, peers)
+        return answers
 
-    async def _of_each_in_time(self, ask: Callable[[int], Awaitable[bool]], peers: Sequence[int] | None = None) -> list[bool]:
-        """What came of each of these peers (None: all); False for one that failed or took longer than a peer may."""
+    async def _of_each_in_time(self, ask: Callable[[int], Awaitable[bool]], peers: Sequence[int]) -> list[bool]:
+        """What came of each of these peers; False for one that failed or took longer than a peer may."""
 
         async def one(peer: int) -> bool:
             try:
@@ -240,16 +244,7 @@ class MailCatchUp:
             except (HceError, TimeoutError):
                 return False
 
-        return list(await asyncio.gather(*(one(peer) for peer in (self._peers if peers is None else peers))))
-
-    async def _of_each(self, ask: Callable[[int], Awaitable[T]]) -> list[T | None]:
-        async def one(peer: int) -> T | None:
-            try:
-                return await ask(peer)
-            except HceError:
-                return None
-
-        return list(await asyncio.gather(*(one(peer) for peer in self._peers)))
+        return list(await asyncio.gather(*(one(peer) for peer in peers)))
 
     async def _ask(self, peer: int, method: str, question: Any, type_: type[T]) -> T:
         answer = await self._channel.request(peer, method, encode(question), REQUEST_TIMEOUT_S)
