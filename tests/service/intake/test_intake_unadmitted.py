@@ -11,7 +11,7 @@ from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.store.errors import BlobCorrupt
 from hce.network.hcefs.manifest import read_manifest
 from hce.service.intake.errors import UnadmittedFull
-from hce.service.intake.service import KEPT_WINDOWS
+from hce.service.intake.service import KEPT_WINDOWS, UNADMITTED_COST_BYTES
 from hce.service.terms.genesis import Params
 
 KEPT_BLOCKS = KEPT_WINDOWS * Params().replay_window
@@ -26,7 +26,7 @@ def bring(scene: Any, node: Any, name: bytes) -> Any:
 
 
 def size_of(batch: Any) -> int:
-    return len(batch.placement) + sum(map(len, batch.blobs))
+    return UNADMITTED_COST_BYTES + len(batch.placement) + sum(map(len, batch.blobs))
 
 
 def blobs_here(node: Any, batch: Any) -> int:

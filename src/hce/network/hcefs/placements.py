@@ -56,7 +56,7 @@ class Holder(NamedTuple):
     height: int
     """Of the newest final block when it came."""
     size_bytes: int
-    """Manifest and shards."""
+    """What it counts for."""
 
 
 class _Held(Struct, frozen=True, array_like=True):

@@ -36,9 +36,11 @@ HOLD_MS = 10 * 366 * 86_400_000
 
 MAX_UNADMITTED_BYTES = 1 << 30
 """Shards and manifests of one organisation that no final block names yet."""
+UNADMITTED_COST_BYTES = 16 << 10
+"""What a batch counts besides its bytes: rows of tables, and its share of a sweep."""
 KEPT_WINDOWS = 2
 """Replay windows they are kept: one while the batch goes to the nodes, one in which its commit is valid."""
-SWEEP_PLACEMENTS = 1_000
+SWEEP_PLACEMENTS = 10_000
 """Dropped in one sweep at most."""
 
 
@@ -91,7 +93,8 @@ class Intake:
         self._mailbox.require_takeable(delivered)
         epoch = self._epoch()
         placement = cid_of_dag_cbor(batch.placement)
-        holder = Holder(batch.org_id, height, len(batch.placement) + sum(map(len, batch.blobs)))
+        size = UNADMITTED_COST_BYTES + len(batch.placement) + sum(map(len, batch.blobs))
+        holder = Holder(batch.org_id, height, size)
         with self._storing:
             self._require_room(placement, holder)
             self._store([(placement, batch.placement), *shards])
