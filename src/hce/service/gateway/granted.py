@@ -15,7 +15,7 @@ from hce.foundation.codec.dagcbor import convert, decode_as, encode
 from hce.foundation.types.errors import HceError, Malformed, NotFound, Refused
 from hce.service.gateway.practice import Practice
 from hce.service.index.store import Asked, Held, SeenOffer
-from hce.service.sdk.mail import Mail
+from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.node import NodeClient
 from hce.service.sdk.owner import OfferedGrant, decode_offer
 from hce.service.sdk.reader import Reader, ReadResult
@@ -109,7 +109,7 @@ async def collect(practice: Practice) -> Collected:
         now_ms = practice.clock.now_ms()
         practice.index.forget_offers(now_ms - OFFER_MEMORY_MS)
         inbox = Mail(practice.network, practice.clock, [practice.org_id], practice.keys.signing)
-        looks = await practice.network.every_node(lambda node: inbox.walk(node, "inbox"))
+        looks = await practice.network.every_node(lambda node: inbox.walk(node, "inbox"), SLOW_S)
         found = [(node, items) for node, items in zip(practice.network.nodes, looks, strict=True) if isinstance(items, list)]
         if not found:
             raise next(answer for answer in looks if isinstance(answer, HceError))
