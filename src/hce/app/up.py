@@ -166,8 +166,7 @@ async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: 
 
 
 def _tell_ended(console: Console, name: str, failure: ProcessFailed, runs_again: bool) -> None:
-    key = "up.mended" if runs_again else "up.given_up"
-    console.print(say(key, name=name, reason=explain_with_fields(failure)))
+    console.print(say("up.mended" if runs_again else "up.given_up", name=name, reason=explain_with_fields(failure)))
 
 
 async def _status(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
