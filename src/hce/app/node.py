@@ -248,14 +248,18 @@ class RunningNode:
             yield
             return
         async with self.link:
-            feeding = asyncio.create_task(feed_pool(self.link, self.ledger.check_tx, self._work))
-            try:
-                yield
-            finally:
-                feeding.cancel()
+            yield
 
     async def tend(self) -> None:
-        """What a node does unasked, for as long as it runs: it scrubs shards, fetches what it missed, anchors receipts, drops old mail."""
+        """What a node does unasked, for as long as it runs. Raises what any part of it raises: a node without it is not whole."""
+        await asyncio.gather(self._take_in_transactions(), self._keep_house())
+
+    async def _take_in_transactions(self) -> None:
+        if self.link is not None:
+            await feed_pool(self.link, self.ledger.check_tx, self._work)
+
+    async def _keep_house(self) -> None:
+        """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""
         await self._work(self._arrivals.look, self.ledger.height)
         await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep())
 
