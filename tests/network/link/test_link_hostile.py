@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import socket
 import ssl
 from contextlib import suppress
 
@@ -33,10 +34,13 @@ from hce.app.preflight import free_ports
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import Malformed, NotFound
+from hce.network.link.calls import CallLimits
 from hce.network.link.certificates import link_key_of, make_certificate, require_keys
+from hce.network.link.connection import MIB
 from hce.network.link.errors import CertificateMismatch, LinkDown, RequestFailed
 from hce.network.link.frames import MAX_FRAGMENT_BYTES, FrameKind, encode_frame, fragment_head
-from hce.network.link.messages import LINK_VERSION, Hello
+from hce.network.link.messages import LINK_VERSION, Hello, Request, encode_request
+from hce.network.link.outbox import LaneLimits
 
 HELLO = Hello(LINK_VERSION, CHAIN, GENESIS, 0)
 
@@ -246,6 +250,54 @@ async def test_a_peer_that_sends_a_byte_now_and_then_is_let_go():
                 await asyncio.sleep(0.01)
         writer.transport.abort()
         assert faults(node, 0) == 1
+
+
+async def test_a_peer_that_asks_and_never_reads_pins_little_and_is_let_go():
+    """Its answers are finished long before the socket takes them."""
+    ports, answer = free_ports(2), bytes(4 * MIB)
+    pinned: list[int] = []
+    hasty = limits(drain_s=0.5, ping_s=3_600, call=CallLimits(waiting_bytes=16 * MIB), calls=LaneLimits(128, 16 * MIB))
+
+    async def large(peer: int, body: bytes) -> bytes:
+        pinned.append(node._peers[0].connection.calls._waiting_bytes)
+        return answer
+
+    async with make_link(1, 2, ports, limits=hasty) as node:
+        node.serve("large", large)
+        _, writer = await open_tls(ports[1], 0, 2)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # else it takes megabytes
+        writer.write(hello())
+        await until(lambda: connected(node) == [0])
+        for number in range(1_000):
+            writer.write(encode_frame(FrameKind.REQUEST, encode_request(Request(number, "large", b""))))
+        await until(lambda: connected(node) == [])
+        assert faults(node, 0) == 1
+        assert len(pinned) > 8, "all asked at once"
+        assert max(pinned) <= 16 * MIB, "beyond the budget they were told that we are busy"
+        writer.transport.abort()
+
+
+async def test_a_peer_that_talks_and_never_listens_is_let_go():
+    """It reads nothing, so no ping of ours is answered, however much it says itself."""
+    ports = free_ports(2)
+    async with make_link(1, 2, ports, limits=limits(unheard_pings=5)) as node:
+        _, writer = await open_tls(ports[1], 0, 2)
+        writer.write(hello())
+        await until(lambda: connected(node) == [0])
+        with suppress(OSError):
+            while connected(node):
+                writer.write(encode_frame(FrameKind.PING, b"12345678"))
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        assert faults(node, 0) == 1
+
+
+async def test_a_peer_that_answers_pings_stays():
+    async with mesh(2, limits=limits(unheard_pings=5)) as links:
+        await asyncio.sleep(0.6)
+        assert connected(links[0]) == [1]
+        assert faults(links[0], 1) == 0
 
 
 async def test_handshakes_that_never_end_keep_nobody_out():

@@ -2,6 +2,7 @@
 
 No reader ever waits for room to answer (two readers that wait for each other would stop both): handlers answer in tasks of their
 own, whose number is bounded, and a request beyond that bound is answered "busy" if there is room and dropped if there is none.
+A peer that asks and does not read holds a bounded number of bytes here: the outbox, and the answers that wait for it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class CallLimits(Struct, frozen=True):
     """Requests of one peer under way here."""
     served_bytes: int = 64 * 1024 * 1024
     """Bodies of those, together."""
+    waiting_bytes: int = 24 * 1024 * 1024
+    """Finished answers that wait for room in the outbox, together, because the peer reads slowly; more of them become "busy"."""
 
 
 class Calls:
@@ -78,6 +81,7 @@ class Calls:
         self._last_id = 0
         self._served: set[asyncio.Task[None]] = set()
         self._served_bytes = 0
+        self._waiting_bytes = 0
         self._closed = False
 
     async def request(self, method: str, body: bytes, timeout_s: float, max_response_bytes: int) -> bytes:
@@ -120,8 +124,9 @@ class Calls:
     def on_request(self, raw: bytes) -> None:
         """`FrameInvalid`. Never waits."""
         request = decode_request(raw)
-        full = len(self._served) >= self._limits.served or self._served_bytes + len(raw) > self._limits.served_bytes
-        if full and self._served:
+        limits = self._limits
+        full = len(self._served) >= limits.served or self._served_bytes + len(raw) > limits.served_bytes
+        if (full or self._waiting_bytes >= limits.waiting_bytes) and self._served:
             if self._outbox.calls.has_room():
                 self._put(FrameKind.RESPONSE, encode_response(Response(request.id, ErrorAnswer(LinkBusy.code, ""))))
             return
@@ -135,8 +140,14 @@ class Calls:
         self._served_bytes -= size
 
     async def _serve(self, request: Request) -> None:
-        outcome = await self._answer(request)
-        await self._send(FrameKind.RESPONSE, encode_response(Response(request.id, outcome)))
+        response = encode_response(Response(request.id, await self._answer(request)))
+        if self._waiting_bytes + len(response) > self._limits.waiting_bytes and not self._outbox.calls.has_room():
+            response = encode_response(Response(request.id, ErrorAnswer(LinkBusy.code, "")))
+        self._waiting_bytes += len(response)
+        try:
+            await self._send(FrameKind.RESPONSE, response)
+        finally:
+            self._waiting_bytes -= len(response)
 
     async def _answer(self, request: Request) -> bytes | ErrorAnswer:
         try:

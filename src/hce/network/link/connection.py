@@ -36,6 +36,10 @@ class ConnectionLimits(Struct, frozen=True):
     ping_s: float = 2.0
     silent_pings: int = 5
     """Pings in a row during which no whole fragment came: the peer is gone."""
+    unheard_pings: int = 15
+    """Pings in a row without answer, whatever else came: the peer does not read."""
+    drain_s: float = 15.0
+    """For the peer to take the next `WRITE_BYTES`: who reads more slowly is of no use to consensus."""
     consensus_per_s: float = 500.0
     consensus_burst: float = 2_000.0
     frames_per_s: float = 5_000.0
@@ -71,6 +75,7 @@ class Connection:
         self._closing = asyncio.Event()
         self._busy = False
         self._pinged: tuple[bytes, float] | None = None
+        self._heard = 0
 
     async def greet(self, mine: Hello) -> None:
         """Says hello and hears it; `HelloInvalid` when the peer is not who its certificate says, or of another network or version."""
@@ -151,6 +156,7 @@ class Connection:
                 await self._deliver(self.peer, frame)
 
     def _on_pong(self, payload: bytes) -> None:
+        self._heard = max(self._heard, int.from_bytes(payload, "big"))
         if self._pinged is not None and self._pinged[0] == payload:
             self.rtt_s = asyncio.get_running_loop().time() - self._pinged[1]
             self._pinged = None
@@ -167,12 +173,20 @@ class Connection:
             while self.outbox:
                 self._writer.write(self.outbox.take(WRITE_BYTES))
                 self.calls.sent()
+                await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.drain_s):
                 await self._writer.drain()
+        except TimeoutError:
+            raise PeerSilent("does not read", peer=self.peer, seconds=self._limits.drain_s) from None
 
     async def _keep_alive(self) -> None:
         """Counts pings, not seconds: when this process itself was stopped for a while, that is not the peer's silence."""
-        silent, seen, number = 0, self._decoder.fragments, 0
-        while silent < self._limits.silent_pings:
+        silent, seen = 0, self._decoder.fragments
+        unheard, heard, number = 0, self._heard, 0
+        while silent < self._limits.silent_pings and unheard < self._limits.unheard_pings:
             number += 1
             payload = number.to_bytes(8, "big")
             self._pinged = (payload, asyncio.get_running_loop().time())
@@ -180,4 +194,6 @@ class Connection:
             await asyncio.sleep(self._limits.ping_s)
             silent = 0 if self._busy or self._decoder.fragments != seen else silent + 1
             seen = self._decoder.fragments
-        raise PeerSilent(peer=self.peer, seconds=silent * self._limits.ping_s)
+            unheard = 0 if self._busy or self._heard != heard else unheard + 1
+            heard = self._heard
+        raise PeerSilent(peer=self.peer, seconds=max(silent, unheard) * self._limits.ping_s)
