@@ -42,7 +42,8 @@ $(SCHEMA): web/node_modules/.package-lock.json
 
 test: install $(VENV)/.test  ## what CI runs: style, types, floors, tests
 	@$(MAKE) --no-print-directory check
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/journeys
+	@$(PY) -m pytest tests/journeys
 
 check: install $(VENV)/.test  ## format, lint, types, floors
 	@$(VENV)/bin/ruff format --check src tests bench tools

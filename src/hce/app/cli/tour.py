@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_NODES, HomeOption, JsonOption, make_console
-from hce.app.devnet.genesis import DEMO_PARAMS, home_at
+from hce.app.devnet.genesis import EPHEMERAL_PARAMS, home_at
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count
 from hce.app.gateway_client import GatewayClient
@@ -94,7 +94,7 @@ async def _own_network(nodes: int, console: Console) -> AsyncIterator[tuple[Home
     with tempfile.TemporaryDirectory(prefix="hce-") as folder:
         home = Home(Path(folder) / "home")
         ports = free_ports(port_count(nodes))
-        async with running(home, DEMO_PARAMS, nodes, ports, tell) as supervisor:
+        async with running(home, EPHEMERAL_PARAMS, nodes, ports, tell) as supervisor:
             yield home, supervisor.restart, supervisor.kill
 
 

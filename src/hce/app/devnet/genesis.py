@@ -34,6 +34,8 @@ REWARD_POOL_AHCE = 146_000_000 * HCET
 DEMO_EIP155_ID = 182_500
 DEMO_PARAMS = Params(anchor_blocks=20)
 """As a real network, but receipts are anchored often enough for somebody to watch."""
+EPHEMERAL_PARAMS = Params(anchor_blocks=8)
+"""For a network that lives for one story and does not want to wait."""
 PUBLIC_FILE = 0o644
 
 Random = Callable[[int], bytes]
