@@ -87,7 +87,8 @@ def test_a_missing_schema_says_what_to_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not gzip", gzip.compress(b"{"), gzip.compress(b"[]"), gzip.compress(b'{"definitions": {}}')]
+    "content",
+    [b"", b"not gzip", gzip.compress(b"{", mtime=0), gzip.compress(b"[]", mtime=0), gzip.compress(b'{"definitions": {}}', mtime=0)],
 )
 def test_a_damaged_schema_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "schema.gz"
