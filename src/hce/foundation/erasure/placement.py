@@ -16,9 +16,3 @@ def place(chain: bytes, ciphertext: bytes, k: int, m: int, n: int) -> list[int]:
         raise ShardsUnfit("more shards than nodes", k=k, m=m, n=n)
     ranked = sorted(range(n), key=lambda node: digest("hce/place/1", chain, ciphertext, node), reverse=True)
     return ranked[: k + m]
-
-
-def shard_of(node: int, chain: bytes, ciphertext: bytes, k: int, m: int, n: int) -> int | None:
-    """Number of the shard a node keeps, or None."""
-    placed = place(chain, ciphertext, k, m, n)
-    return placed.index(node) if node in placed else None
