@@ -77,13 +77,16 @@ GOODBYE_S = 3
 """At a stop, open requests get this long; then they are cut."""
 SWEEP_S = 600.0
 
+MakeLedger = Callable[..., Ledger]
+"""Makes the node's ledger from what `Ledger` takes; a measurement hands in one that notes how long each call took."""
+
 log = logging.getLogger("hce.node")
 
 
 class RunningNode:
     """An open node: files, keys and services. `close` after the runtime has stopped."""
 
-    def __init__(self, home: Home, index: int, stack: ExitStack) -> None:
+    def __init__(self, home: Home, index: int, stack: ExitStack, make_ledger: MakeLedger = Ledger) -> None:
         genesis, keys = home.genesis(), home.node_keys(index)
         data, clock, began_s = home.node(index) / "data", SystemClock(), time.monotonic()
         self._clock = clock
@@ -95,7 +98,7 @@ class RunningNode:
         if not Ledger.exists(store):
             Ledger.create(store, genesis)
         revoked = stack.enter_context(_closing(RevokedSet.open(data / "revoked")))
-        self.ledger = Ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
+        self.ledger = make_ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
         records = stack.enter_context(_closing(AppendLog.open(data / "blocks.log", max_record_bytes=MAX_RECORD_BYTES)))
         self.blocklog = BlockLog(records, genesis_block(genesis))
         self._watch = watch_of(data, len(genesis.nodes), clock.now_ms())
@@ -298,20 +301,22 @@ def _closing(opened: Any) -> Iterator[Any]:
         opened.close()
 
 
-async def run_node(home: Home, index: int, port: int) -> None:
+async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = Ledger) -> None:
     """Serves until SIGTERM or SIGINT, then stops cleanly. Raises what broke consensus, so that the process ends with an error."""
     stopping = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-    while (end_watch_now := await _run_until(stopping, home, index, port)) is not None:
+    while (end_watch_now := await _run_until(stopping, home, index, port, make_ledger)) is not None:
         end_watch_now()
         log.info("the chain has passed what this node may have signed before it lost its sign state; it signs again")
 
 
-async def _run_until(stopping: asyncio.Event, home: Home, index: int, port: int) -> Callable[[], None] | None:
+async def _run_until(
+    stopping: asyncio.Event, home: Home, index: int, port: int, make_ledger: MakeLedger
+) -> Callable[[], None] | None:
     """One life of the node; what to do before the next when it ended because its watch did."""
     with ExitStack() as stack:
-        node = RunningNode(home, index, stack)
+        node = RunningNode(home, index, stack, make_ledger)
         async with node.linked(), serving(node.api, port):
             consensus = asyncio.create_task(node.runtime.run())
             tending = asyncio.create_task(node.tend())
