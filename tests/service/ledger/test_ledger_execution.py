@@ -37,7 +37,6 @@ from hce.service.contracts.value.accounts import (
     account_key,
     decode_account,
     encode_account,
-    system_transfer,
     transfer,
 )
 from hce.service.contracts.value.errors import CannotPay
@@ -216,7 +215,7 @@ def test_a_supply_that_would_change_stops_the_node() -> None:
 def test_a_transfer_never_goes_below_zero() -> None:
     journal = Journal(lambda space, key: encode_account(Account(3, 5)) if key == account_key(SHOP) else None)
     with pytest.raises(CannotPay):
-        system_transfer(journal, SHOP, FEE_POOL, 6, "fee", b"")
+        transfer(journal, SHOP, FEE_POOL, 6)
     with pytest.raises(Bug):
         transfer(journal, SHOP, FEE_POOL, -1)
     assert journal.changes("value") == {}

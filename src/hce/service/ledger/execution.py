@@ -1,7 +1,8 @@
 """One block over one journal, pure: the same lists over the same state give the same result on every machine.
 
     begin-block     (nothing in rules version 1)
-    health list     fee: payer's tank -> fee pool, a system transfer; then the contract
+    health list     fee owed by the payer's tank, a system transfer; then the contract. When the list ends: the fees of every
+                    tank -> fee pool
     value list      signed Ethereum transfers
     end-block       base fees -> fee pool
 
@@ -22,22 +23,18 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from hce.foundation.codec.cid import digest_of_cid
 from hce.foundation.store.journal import HEALTH, VALUE, Journal
 from hce.foundation.types.blocks import MAX_LISTS_BYTES
 from hce.foundation.types.errors import Bug, Refused
 from hce.foundation.types.scalars import Address, amount_to_bytes
 from hce.service.contracts.health import BlockEnv, HealthState, apply, payer_key, steps_of
-from hce.service.contracts.value.accounts import SystemTransfer, system_transfer
-from hce.service.contracts.value.errors import CannotPay
+from hce.service.contracts.value.accounts import SystemTransfer
 from hce.service.contracts.value.execute import ValueReceipt, apply_transfer, credit_base_fees, transfer_steps
 from hce.service.contracts.value.transactions import ValueTx, intrinsic_gas
-from hce.service.ledger.errors import BlockFull, PayerCannotPay, TxExpired, TxReplayed, TxTooFarAhead
-from hce.service.terms.payloads import FEE_POOL, tank_address
+from hce.service.ledger.errors import BlockFull, TxExpired, TxReplayed, TxTooFarAhead
+from hce.service.ledger.fees import Fees
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.transactions import HealthTx
-
-REASON_FEE = "fee"
 
 Seen = Callable[[bytes], bool]
 """Whether a health transaction id stands in a block of the replay window."""
@@ -91,7 +88,7 @@ class BlockExecution:
         self._value_txs: list[ValueTx] = []
         self._health_receipts: list[HealthReceipt] = []
         self._value_receipts: list[ValueReceipt] = []
-        self._transfers: list[SystemTransfer] = []
+        self._fees = Fees(journal)
         self._bytes = 0
         self._gas = 0
         self.steps = 0
@@ -120,6 +117,7 @@ class BlockExecution:
 
     def add_value(self, tx: ValueTx) -> ValueReceipt:
         """Execute the next value transaction; its sender was recovered by `Admission`."""
+        self._fees.collect()
         steps = transfer_steps(tx)
         # Ethereum asks for room for the whole gas limit, not for the gas that will be used.
         self._require_room(len(tx.raw), steps, gas=tx.gas_limit)
@@ -131,13 +129,14 @@ class BlockExecution:
 
     def finish(self) -> Executed:
         """End of the block: credit the base fees and hand everything out. Once."""
+        self._fees.collect()
         credit_base_fees(self._journal, self._gas, self._env.base_fee)
         return Executed(
             health_txs=self._health_txs,
             value_txs=self._value_txs,
             health_receipts=self._health_receipts,
             value_receipts=self._value_receipts,
-            system_transfers=self._transfers,
+            system_transfers=self._fees.transfers,
             health_changes=self._journal.changes(HEALTH),
             value_changes=self._journal.changes(VALUE),
             steps=self.steps,
@@ -149,17 +148,11 @@ class BlockExecution:
             return HealthReceipt(tx.id, True, "", steps, amount_to_bytes(0), self._run_contract(tx))
         payer_key(tx, HealthState(self._journal), self._env.health)
         fee = fee_of(tx, self._env.health)
-        self._transfers.append(self._charge(tx, tx.body.payer, fee))
+        self._fees.charge(tx.body.payer, fee, tx.id)
         try:
             return HealthReceipt(tx.id, True, "", steps, amount_to_bytes(fee), self._run_contract(tx))
         except Refused as refusal:
             return HealthReceipt(tx.id, False, refusal.code, steps, amount_to_bytes(fee), [])
-
-    def _charge(self, tx: HealthTx, payer: bytes, fee: int) -> SystemTransfer:
-        try:
-            return system_transfer(self._journal, tank_address(payer), FEE_POOL, fee, REASON_FEE, digest_of_cid(tx.id))
-        except CannotPay as error:
-            raise PayerCannotPay(payer=payer.hex(), fee=fee, balance=error.fields["balance"]) from error
 
     def _run_contract(self, tx: HealthTx) -> list[bytes]:
         """Ids the contract made; when it refuses, its writes are undone."""

@@ -13,7 +13,7 @@ from hce.foundation.codec.rlp import rlp_decode, rlp_encode, rlp_integer, rlp_to
 from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.store.journal import VALUE, Journal
 from hce.foundation.types.errors import Bug, Corrupt, Refused
-from hce.foundation.types.scalars import Address, AmountBytes, amount_to_bytes
+from hce.foundation.types.scalars import Address, AmountBytes
 from hce.service.contracts.value.errors import CannotPay
 
 NO_CODE = keccak256(b"")
@@ -97,12 +97,6 @@ def transfer(journal: Journal, sender: bytes, recipient: bytes, amount: int) -> 
         raise CannotPay(address=sender.hex(), balance=account.balance, amount=amount)
     write_account(journal, sender, Account(account.nonce, account.balance - amount, account.code_hash))
     credit(journal, recipient, amount)
-
-
-def system_transfer(journal: Journal, sender: bytes, recipient: bytes, amount: int, reason: str, subject: bytes) -> SystemTransfer:
-    """Move coins by rule and return the record of it; `CannotPay` when the sender has less."""
-    transfer(journal, sender, recipient, amount)
-    return SystemTransfer(sender, recipient, amount_to_bytes(amount), reason, subject)
 
 
 def encode_transfers(transfers: list[SystemTransfer]) -> list[bytes]:
