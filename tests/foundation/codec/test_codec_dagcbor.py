@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
-from hce.foundation.codec.dagcbor import MAX_DEPTH, decode, decode_as, encode
+from hce.foundation.codec.dagcbor import MAX_DEPTH, MAX_ITEMS, decode, decode_as, encode
 from hce.foundation.types.errors import Malformed, TooLarge
 from hce.foundation.types.scalars import MAX_SAFE_INT, Bytes32
 
@@ -164,6 +164,25 @@ def test_large_flat_and_wide_values_pass_the_bomb_guard() -> None:
     ]
     for value in values:
         assert decode(encode(value)) == value
+
+
+@pytest.mark.parametrize("item", ["80", "a0", "420001", "00", "f6", "6161"])
+def test_few_bytes_do_not_become_many_objects(item: str) -> None:
+    """16 MiB of empty lists took 1.2 GB and five seconds before they were found to be no batch."""
+    one = bytes.fromhex(item)
+    count = (16 << 20) // len(one) - 8
+    bomb = b"\x9a" + count.to_bytes(4, "big") + one * count
+    for read in (decode, lambda raw: decode_as(list[int], raw)):
+        started = time.process_time()
+        with pytest.raises(TooLarge):
+            read(bomb)
+        assert time.process_time() - started < 2
+
+
+def test_as_many_items_as_the_bound_pass_and_one_more_does_not() -> None:
+    assert len(decode(encode([0] * (MAX_ITEMS - 1)))) == MAX_ITEMS - 1
+    with pytest.raises(TooLarge):
+        decode(encode([0] * MAX_ITEMS))
 
 
 @pytest.mark.parametrize(

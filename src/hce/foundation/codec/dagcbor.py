@@ -9,6 +9,8 @@ beyond the input. What it lets through is closed here:
   `81` bytes overflow the C stack and end the process; and where the limit holds, it would split a chain, because it depends on the
   caller. So more than MAX_DEPTH nested lists and maps are refused both ways, and input that could nest dangerously deep is measured
   head by head before `libipld` sees it;
+* number: an item of one byte becomes an object of up to 64, so 16 MiB of empty lists would take 1.2 GB and five seconds. A value
+  holds at most MAX_ITEMS, counted head by head before `libipld` sees input that is long enough to hold more;
 * links. A CID is a byte string to us, and `libipld` writes as a link (tag 42) whatever byte string it can parse as one: CIDv0
   (12 20 and 32 bytes) and CIDv1 of any codec and any hash of up to 64 bytes, even when more bytes follow: one in a thousand
   random ciphertexts. Our rule, part of the format (`docs/formats.md`, section Encoding): **exactly the 36-byte strings that begin
@@ -36,6 +38,9 @@ MAX_ENCODED_BYTES = 16 * 1024 * 1024
 """Upper bound of one encoded value; callers give smaller ones."""
 MAX_DEPTH = 64
 """Lists and maps inside one another, the outermost counted. No format of ours comes near it."""
+
+MAX_ITEMS = 400_000
+"""Lists, maps, strings, numbers and links of one value: 26 MB of objects at most. Three times what the fullest block holds."""
 
 SAFE_RECURSION = 1000
 """Nesting that fits every C stack (8 MiB end between 10,000 and 20,000 levels). Input that could nest deeper is measured first."""
@@ -102,14 +107,18 @@ def convert(type_: type[T], builtins: Any) -> T:
 
 
 def _refuse_bombs(raw: bytes) -> None:
-    """Bound the recursion of `libipld`. Costs 1 ns a byte of longer inputs, and 0.3 us an item of those with many opening heads."""
-    if len(raw) <= SAFE_RECURSION or len(raw) - len(raw.translate(None, _OPENING_HEADS)) <= SAFE_RECURSION:
+    """Bound recursion and objects of `libipld`. Costs 1 ns a byte of longer inputs, and 0.3 us an item of those that could be either."""
+    could_nest = len(raw) > SAFE_RECURSION and len(raw) - len(raw.translate(None, _OPENING_HEADS)) > SAFE_RECURSION
+    if len(raw) <= MAX_ITEMS and not could_nest:
         return
     open_items: list[int] = []
-    at = 0
+    at = items = 0
     while at < len(raw):
         major, low = raw[at] >> 5, raw[at] & 31
         at += 1
+        items += 1
+        if items > MAX_ITEMS:
+            raise TooLarge("items of one value", max_items=MAX_ITEMS)
         size = 1 << low - 24 if 24 <= low < 28 else 0
         count = int.from_bytes(raw[at : at + size], "big") if size else low
         at += size
