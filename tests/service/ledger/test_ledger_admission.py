@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import msgspec
 import pytest
 from tests.service.ledger.chain import ALICE, CHAIN, EIP155, PARAMS, UNTIL, Chain, enrol, open_grant, pay, revoke_grant
 
 from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.store.kv import MAX_READERS
 from hce.service.contracts.health import steps_of
 from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import PayerCannotPay, TxExpired, TxReplayed
@@ -65,3 +68,14 @@ def test_remembered_transactions_are_bounded_in_bytes() -> None:
         admission.value(raw)
     assert admission.value(raws[0]) is not first
     assert admission.value(raws[0]) == first
+
+
+def test_a_flood_is_checked_without_the_garbage_collector_freeing_snapshots(chain: Chain) -> None:
+    chain.found("clinic")
+    gc.disable()
+    try:
+        for number in range(MAX_READERS + 1):
+            chain.ledger.check_tx(open_grant(f"g{number}", "clinic", UNTIL))
+    finally:
+        gc.enable()
+    assert len(chain.ledger.pool) == MAX_READERS + 1

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
+from functools import partial
 
 from msgspec import Struct
 
@@ -72,7 +73,8 @@ class FinalView:
 
     def __init__(self, snapshot: ReadTxn | WriteTxn) -> None:
         self._snapshot = snapshot
-        self.health = HealthReader(lambda key: self.get(HEALTH, key))
+        # Not through this view: a cycle would keep the snapshot's reader slot until the garbage collector comes by.
+        self.health = HealthReader(partial(MAPS[HEALTH].get, snapshot))
 
     def get(self, space: str, key: bytes) -> bytes | None:
         """A value of one of the two maps; the reader a block's journal stands on."""
