@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hce.foundation.store.errors import DiskFull, KeyUnfit, ReadersOpen, StoreBusy, StoreCorrupt, UnknownFormat
-from hce.foundation.store.kv import FORMAT_KEY, MAX_KEY_BYTES, META, KeyValueStore
+from hce.foundation.store.kv import FORMAT, FORMAT_KEY, MAX_KEY_BYTES, META, KeyValueStore, row_of
 from hce.foundation.types.errors import Bug
 
 TABLES = ("a", "b")
@@ -227,10 +227,10 @@ def test_only_the_owner_may_read_the_files(tmp_path: Path) -> None:
 
 def test_a_store_of_another_version_is_not_opened(tmp_path: Path) -> None:
     with KeyValueStore.open(tmp_path / "kv", tables=(META,)) as store, store.write() as batch:
-        batch.put(META, FORMAT_KEY, b"hce/kv/2")
+        batch.put(META, FORMAT_KEY, b"hce/kv/3")
     with pytest.raises(UnknownFormat) as caught:
         KeyValueStore.open(tmp_path / "kv", tables=TABLES)
-    assert caught.value.fields == {"expected": b"hce/kv/1", "actual": b"hce/kv/2"}
+    assert caught.value.fields == {"expected": FORMAT, "actual": row_of(META, FORMAT_KEY, b"hce/kv/3")}
 
 
 def test_a_foreign_lmdb_folder_is_not_opened(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Out: bytes that were checked on the way back, or a named error from `errors.py`.
 the gateway's vault; each owns its own folder. Never: knows what the bytes mean, opens a folder twice, repairs damage in silence.
 
     kv.py         LMDB tables: snapshots to read, one atomic batch to write
+    check.py      whether the tables' files are whole, asked in a process of its own
     journal.py    uncommitted changes of a block over both chains, with nested checkpoints
     mapnodes.py   the authenticated map of `foundation/proofs` kept in tables; `mapbucket.py` is one bucket of it
     packs.py      content-addressed blobs in large files

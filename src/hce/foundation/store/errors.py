@@ -42,6 +42,12 @@ class StoreCorrupt(Corrupt):
     code = "store.corrupt"
 
 
+class StoreForeign(Corrupt):
+    """The key-value files are those of another folder or of another node."""
+
+    code = "store.foreign"
+
+
 class KeyUnfit(Refused):
     """A key is empty or longer than the store takes."""
 

@@ -9,12 +9,17 @@ snapshot is open; a batch that meets a full map under an open snapshot fails by 
 
 One process owns a folder (a lock file says so): batches are read-modify-write over a snapshot, and a second writer would lose
 updates without a word.
+
+LMDB keeps no checksums, so every row ends in one over its table, key and value, and every read compares it: a damaged row is
+`StoreCorrupt`, never other bytes. What a checksum of rows cannot see (a row that is missing, pages that point elsewhere) `check.py` finds
+before a store is opened. A store knows whose it is: files of another node or another folder are refused by name, not read.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -24,12 +29,25 @@ from typing import Any, Protocol, Self
 import lmdb
 
 from hce.foundation.store.disk import PRIVATE_FILE, make_directory, sync_directory, take_ownership
-from hce.foundation.store.errors import DiskFull, KeyUnfit, ReadersOpen, StoreBusy, StoreCorrupt, UnknownFormat
+from hce.foundation.store.errors import (
+    DiskFull,
+    KeyUnfit,
+    ReadersOpen,
+    StoreBusy,
+    StoreCorrupt,
+    StoreForeign,
+    UnknownFormat,
+)
 from hce.foundation.types.errors import Bug
 
-FORMAT = b"hce/kv/1"
+FORMAT = b"hce/kv/2"
 """Stamp of this layout, under FORMAT_KEY of the table META."""
 FORMAT_KEY = b"format"
+IDENTITY_KEY = b"identity"
+"""Beside it: whose store this is."""
+DATA_FILE = "data.mdb"
+CHECK_BYTES = 4
+"""CRC-32 at the end of each row: tells damage, not forgery. Whoever may write here may write anything."""
 META = "meta"
 
 MAX_KEY_BYTES = 511
@@ -68,9 +86,9 @@ class ReadTxn:
         self._handles = handles
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        """The value, or None when absent."""
-        value: bytes | None = self._transaction.get(_fit(key), db=self._handles[table])
-        return value
+        """The value, or None when absent. `StoreCorrupt` when it is not what was written."""
+        row: bytes | None = self._transaction.get(_fit(key), db=self._handles[table])
+        return None if row is None else value_of(table, key, row)
 
     def scan(self, table: str, prefix: bytes = b"", start: bytes | None = None, limit: int | None = None) -> Pairs:
         """Pairs whose key begins with `prefix`, ascending, from the first key >= start, at most `limit`."""
@@ -90,7 +108,7 @@ class ReadTxn:
             for key, value in cursor.iternext():
                 if not key.startswith(prefix):
                     return
-                yield key, value
+                yield key, value_of(table, key, value)
 
 
 class WriteTxn:
@@ -147,6 +165,8 @@ class KeyValueStore:
         self._gate = threading.Lock()
         """Guards `_open_readers` against growth of the map."""
         self._open_readers = 0
+        self.damaged = False
+        """Whether damage was met since the store was opened."""
         self._writing = threading.RLock()
         self._batch_open = False
 
@@ -156,18 +176,22 @@ class KeyValueStore:
         path: Path,
         *,
         tables: tuple[str, ...],
+        identity: bytes = b"",
         map_size: int = DEFAULT_MAP_BYTES,
         max_map_size: int = DEFAULT_MAX_MAP_BYTES,
         commit: Commit = commit_durably,
     ) -> Self:
-        """Open or create the store in `path`. `StoreBusy`, `UnknownFormat` or `StoreCorrupt` say why it cannot be."""
+        """Open or create the store in `path`. `StoreBusy`, `UnknownFormat`, `StoreForeign` or `StoreCorrupt` say why it cannot be.
+
+        `identity` says whose store this is, in any bytes; one that was made under another is refused.
+        """
         make_directory(path)
         owner = _lock_folder(path)
         try:
             environment = _open_environment(path, map_size, len(tables) + 1)
             try:
                 with _damage_named(path.name):
-                    _check_format(environment)
+                    _check_format(environment, path.name, identity)
                     handles = {table: environment.open_db(table.encode()) for table in tables}
             except BaseException:
                 environment.close()
@@ -199,6 +223,9 @@ class KeyValueStore:
         try:
             with _damage_named(self._name), self._environment.begin() as transaction:
                 yield ReadTxn(transaction, self._handles)
+        except StoreCorrupt:
+            self.damaged = True
+            raise
         finally:
             with self._gate:
                 self._open_readers -= 1
@@ -242,7 +269,7 @@ class KeyValueStore:
         try:
             with _damage_named(self._name):
                 for table, changed in changes.items():
-                    _put_sorted(transaction, self._handles[table], changed)
+                    _put_sorted(transaction, table, self._handles[table], changed)
                 self._commit(transaction)
         except lmdb.MapFullError:
             transaction.abort()
@@ -250,6 +277,10 @@ class KeyValueStore:
         except lmdb.DiskError as error:
             transaction.abort()
             raise DiskFull("the file system takes no more") from error
+        except StoreCorrupt:
+            self.damaged = True
+            transaction.abort()
+            raise
         except BaseException:
             transaction.abort()
             raise
@@ -283,6 +314,23 @@ def copy_store(source: Path, target: Path) -> None:
         raise StoreCorrupt("LMDB cannot copy its files", folder=source.name) from error
 
 
+def value_of(table: str, key: bytes, row: bytes) -> bytes:
+    """The value of a row as it lies on disk; `StoreCorrupt` when its checksum does not fit."""
+    value = row[:-CHECK_BYTES]
+    if row[-CHECK_BYTES:] != _check(table, key, value):
+        raise StoreCorrupt("a row is not what was written", table=table)
+    return value
+
+
+def row_of(table: str, key: bytes, value: bytes) -> bytes:
+    """What lies on disk for a value."""
+    return value + _check(table, key, value)
+
+
+def _check(table: str, key: bytes, value: bytes) -> bytes:
+    return zlib.crc32(value, zlib.crc32(key, zlib.crc32(table.encode()))).to_bytes(CHECK_BYTES, "big")
+
+
 def _fit(key: bytes) -> bytes:
     if not 0 < len(key) <= MAX_KEY_BYTES:
         raise KeyUnfit(actual_bytes=len(key), max_bytes=MAX_KEY_BYTES)
@@ -294,14 +342,14 @@ def _present(key: bytes, value: bytes | None) -> Pairs:
         yield key, value
 
 
-def _put_sorted(transaction: Any, handle: Any, changed: dict[bytes, bytes | None]) -> None:
+def _put_sorted(transaction: Any, table: str, handle: Any, changed: dict[bytes, bytes | None]) -> None:
     """Ascending order touches each page once."""
     for key in sorted(changed):
         value = changed[key]
         if value is None:
             transaction.delete(key, db=handle)
         else:
-            transaction.put(key, value, db=handle)
+            transaction.put(key, row_of(table, key, value), db=handle)
 
 
 @contextmanager
@@ -309,7 +357,9 @@ def _damage_named(folder: str) -> Iterator[None]:
     """What LMDB says of damaged files, under our name for it."""
     try:
         yield
-    except (lmdb.CorruptedError, lmdb.InvalidError, lmdb.PageNotFoundError, lmdb.PanicError, lmdb.VersionMismatchError) as error:
+    except (lmdb.MapFullError, lmdb.DiskError, lmdb.ReadersFullError, lmdb.LockError):
+        raise
+    except (lmdb.Error, UnicodeDecodeError) as error:
         raise StoreCorrupt("LMDB cannot use its files", folder=folder) from error
 
 
@@ -330,14 +380,17 @@ def _open_environment(path: Path, map_size: int, max_tables: int) -> Any:
     return environment
 
 
-def _check_format(environment: Any) -> None:
+def _check_format(environment: Any, folder: str, identity: bytes) -> None:
     """Stamp a new store; refuse one with another stamp or none."""
     new = environment.stat()["entries"] == 0
     meta = environment.open_db(META.encode())
     with environment.begin(write=new) as transaction:
         if new:
-            transaction.put(FORMAT_KEY, FORMAT, db=meta)
+            for key, value in ((FORMAT_KEY, FORMAT), (IDENTITY_KEY, identity)):
+                transaction.put(key, row_of(META, key, value), db=meta)
             return
-        stamp = transaction.get(FORMAT_KEY, db=meta)
-    if stamp != FORMAT:
+        stamp, owner = (transaction.get(key, db=meta) for key in (FORMAT_KEY, IDENTITY_KEY))
+    if stamp != row_of(META, FORMAT_KEY, FORMAT):
         raise UnknownFormat(expected=FORMAT, actual=stamp)
+    if owner != row_of(META, IDENTITY_KEY, identity):
+        raise StoreForeign(folder=folder)

@@ -1,0 +1,105 @@
+"""The check of key-value files before they are opened: what it calls whole gives every row back, and nothing it meets ends who asked."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hce.foundation.store.check import damaged_stores
+from hce.foundation.store.errors import StoreCorrupt, StoreForeign
+from hce.foundation.store.kv import DATA_FILE, KeyValueStore
+
+TABLES = ("a", "b")
+ROWS = {b"%06d" % number: b"value %d" % number * 4 for number in range(1_500)}
+LONG = {b"long%d" % number: bytes([number]) * 20_000 for number in range(5)}
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    folder = tmp_path / "whole"
+    with KeyValueStore.open(folder, tables=TABLES) as store:
+        for part in range(3):
+            with store.write() as batch:
+                for key in list(ROWS)[part::3]:
+                    batch.put("a", key, ROWS[key])
+        with store.write() as batch:
+            for key, value in LONG.items():
+                batch.put("b", key, value)
+    return folder
+
+
+def copies(whole: Path, names: list[str]) -> list[Path]:
+    found = [whole.parent / name for name in names]
+    for folder in found:
+        shutil.copytree(whole, folder)
+    return found
+
+
+def write_at(folder: Path, at: int, content: bytes) -> None:
+    with (folder / DATA_FILE).open("r+b") as file:
+        file.seek(at)
+        file.write(content)
+
+
+def test_a_cut_zeroed_or_deleted_store_is_told_from_a_whole_one(whole: Path) -> None:
+    cut, zeroed, new, flipped = copies(whole, ["cut", "zeroed", "new", "flipped"])
+    size = (whole / DATA_FILE).stat().st_size
+    os.truncate(cut / DATA_FILE, size // 2 + 100)
+    write_at(zeroed, 0, bytes(size))
+    (new / DATA_FILE).unlink()
+    content = (flipped / DATA_FILE).read_bytes()
+    write_at(flipped, content.rindex(b"value 7value"), b"Value")
+    assert damaged_stores([cut, whole, zeroed, new, flipped]) == [cut, zeroed, flipped]
+
+
+def test_a_page_that_leads_beyond_the_file_does_not_end_who_asks(whole: Path) -> None:
+    (wild,) = copies(whole, ["wild"])
+    content = bytearray((wild / DATA_FILE).read_bytes())
+    for page in range(2, len(content) // 4096):
+        if content[page * 4096 + 10] & 1:  # a branch: its page numbers
+            for at in range(page * 4096 + 3_000, page * 4096 + 4096):
+                content[at] ^= 0x5A
+    (wild / DATA_FILE).write_bytes(content)
+    assert damaged_stores([wild, whole]) == [wild]
+
+
+def test_what_is_called_whole_gives_every_row_back(whole: Path) -> None:
+    chance = random.Random(20_261_120)
+    tried = copies(whole, [f"bit{number}" for number in range(12)])
+    size = (whole / DATA_FILE).stat().st_size
+    for folder in tried:
+        at = chance.randrange(size)
+        write_at(folder, at, bytes([(whole / DATA_FILE).read_bytes()[at] ^ 1 << chance.randrange(8)]))
+    damaged = damaged_stores(tried)
+    assert 0 < len(damaged) < len(tried)
+    for folder in tried:
+        if folder not in damaged:
+            with KeyValueStore.open(folder, tables=TABLES) as store, store.read() as snapshot:
+                assert dict(snapshot.scan("a")) == ROWS
+                assert dict(snapshot.scan("b")) == LONG
+
+
+def test_a_damaged_row_is_never_other_bytes(whole: Path) -> None:
+    content = (whole / DATA_FILE).read_bytes()
+    write_at(whole, content.rindex(b"value 9value"), b"Value")
+    with KeyValueStore.open(whole, tables=TABLES) as store:
+        with store.read() as snapshot:
+            assert snapshot.get("a", b"000008") == ROWS[b"000008"]
+        assert not store.damaged
+        with pytest.raises(StoreCorrupt), store.read() as snapshot:
+            snapshot.get("a", b"000009")
+        assert store.damaged
+        with pytest.raises(StoreCorrupt), store.write() as batch:
+            list(batch.scan("a"))
+
+
+def test_files_of_another_owner_are_refused(tmp_path: Path) -> None:
+    KeyValueStore.open(tmp_path / "kv", tables=TABLES, identity=b"node 1").close()
+    KeyValueStore.open(tmp_path / "kv", tables=TABLES, identity=b"node 1").close()
+    with pytest.raises(StoreForeign) as refused:
+        KeyValueStore.open(tmp_path / "kv", tables=TABLES, identity=b"node 2")
+    assert refused.value.fields == {"folder": "kv"}
