@@ -79,6 +79,21 @@ async def test_a_process_that_does_not_start_is_given_up_with_its_last_words(net
     assert not supervisor.runs(NODE)
 
 
+async def test_a_process_killed_while_it_starts_is_started_once_more(network: tuple[Home, Supervisor]) -> None:
+    _, supervisor = network
+    told: list[tuple[str, bool]] = []
+    await kill_from_outside(supervisor)
+    killed = supervisor._running[NODE].pid
+    mending = asyncio.create_task(supervisor.mend(lambda name, failure, runs_again: told.append((name, runs_again))))
+    while not supervisor.runs(NODE) or supervisor.pid(NODE) == killed:
+        await asyncio.sleep(0)
+    assert supervisor.stands(NODE)
+    await kill_from_outside(supervisor)
+    await mending
+    assert told == [(NODE, True)]
+    assert supervisor.runs(NODE)
+
+
 async def test_two_restarts_at_once_make_one_process(network: tuple[Home, Supervisor]) -> None:
     home, supervisor = network
     await asyncio.gather(supervisor.restart(NODE), supervisor.restart(NODE))

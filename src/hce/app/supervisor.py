@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -60,13 +61,14 @@ Told = Callable[[str, ProcessFailed, bool], None]
 class Supervisor:
     """The process table of one network. Not a service manager: it lives as long as `hce up` or `hce tour` does."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, max_mended: int = MAX_MENDED) -> None:
         self._logs = logs
+        self._max_mended = max_mended
         self._plans: dict[str, ProcessPlan] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._mended: dict[str, list[float]] = {}
-        self._acting = asyncio.Lock()
-        """One act at a time: two restarts of one process would make two."""
+        self._acting: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One act at a time on each process: two restarts of it would make two."""
 
     async def start(self, plan: ProcessPlan) -> None:
         """Starts and waits until it answers; `ProcessFailed` names the log."""
@@ -113,38 +115,61 @@ class Supervisor:
     def pid(self, name: str) -> int:
         return self._running[name].pid
 
-    async def mend(self, told: Told) -> None:
-        """Starts again whatever is gone without having been asked to.
+    async def watch(self, told: Told) -> None:
+        """Starts again whatever ends without having been asked to, at once, for as long as it is awaited.
 
-        What ends too often, or does not start, is given up until somebody restarts it: one broken machine must not take the others
-        with it.
+        What ends too often, or does not start by itself, is given up until somebody restarts it: one broken machine must not take
+        the others with it, nor hold up their return.
         """
-        for name, process in list(self._running.items()):
-            if process.returncode is None:
-                continue
-            async with self._acting:
-                if self._running.get(name) is process:
-                    del self._running[name]
-                    await self._mend_one(name, self._failed(name, process.returncode), told)
+        async with asyncio.TaskGroup() as mending:
+            while True:
+                for name in self._gone():
+                    mending.create_task(self._mend(name, told))
+                await asyncio.sleep(POLL_S)
 
-    async def _mend_one(self, name: str, failure: ProcessFailed, told: Told) -> None:
-        now_s = asyncio.get_running_loop().time()
-        recent = [at_s for at_s in self._mended.get(name, []) if now_s - at_s < MENDED_WITHIN_S]
-        self._mended[name] = [*recent, now_s]
-        if len(recent) < MAX_MENDED:
+    async def mend(self, told: Told) -> None:
+        """One look of `watch`, waited for."""
+        await asyncio.gather(*(self._mend(name, told) for name in self._gone()))
+
+    def _gone(self) -> list[str]:
+        """What ended and nobody acts on."""
+        ended = [name for name, process in self._running.items() if process.returncode is not None]
+        return [name for name in ended if not self._acting[name].locked()]
+
+    async def _mend(self, name: str, told: Told) -> None:
+        async with self._acting[name]:
+            process = self._running.get(name)
+            if process is None or process.returncode is None:
+                return
+            del self._running[name]
+            failure, runs_again = await self._start_again(name, self._failed(name, process.returncode))
+            told(name, failure, runs_again)
+
+    async def _start_again(self, name: str, failure: ProcessFailed) -> tuple[ProcessFailed, bool]:
+        """Why it ended (the last time), and whether it runs. One that is killed from outside while it starts is tried again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            recent = [at_s for at_s in self._mended.get(name, []) if loop.time() - at_s < MENDED_WITHIN_S]
+            self._mended[name] = [*recent, loop.time()]
+            if len(recent) >= self._max_mended:
+                return failure, False
             try:
                 await self.start(self._plans[name])
-            except ProcessFailed as again:
+            except ProcessKilled as again:
                 failure = again
+            except ProcessFailed as again:
+                return again, False
             else:
-                told(name, failure, True)
-                return
-        told(name, failure, False)
+                return failure, True
 
     def runs(self, name: str) -> bool:
         """Whether it was started and has not been seen to end."""
         process = self._running.get(name)
         return process is not None and process.returncode is None
+
+    def stands(self, name: str) -> bool:
+        """Whether it runs, or ended and was not given up yet."""
+        return name in self._running or self._acting[name].locked()
 
     def _failed(self, name: str, returncode: int) -> ProcessFailed:
         """How it ended, in the words of the system; a signal leaves nothing in the log."""
@@ -173,7 +198,7 @@ class Supervisor:
     async def kill(self, name: str) -> None:
         """As a power cut would: no warning. For rehearsing crashes. What does not run is left alone."""
         self._require_known(name)
-        async with self._acting:
+        async with self._acting[name]:
             process = self._running.pop(name, None)
             if process is None:
                 return
@@ -184,7 +209,7 @@ class Supervisor:
     async def restart(self, name: str) -> None:
         """Stops it when it runs, and starts it."""
         self._require_known(name)
-        async with self._acting:
+        async with self._acting[name]:
             if name in self._running:
                 await self.stop(name)
             await self.start(self._plans[name])

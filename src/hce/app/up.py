@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -149,20 +149,24 @@ def _print_addresses(home: Home, console: Console) -> None:
 
 async def _show(home: Home, supervisor: Supervisor, console: Console, stopping: asyncio.Event) -> None:
     """The live view on a terminal; without one, silence until stopped. A process that ends by itself is started again."""
+    watching = asyncio.create_task(supervisor.watch(partial(_tell_ended, console)))
     urls, slots = home.network()["nodes"], home.genesis().params.slots_per_turn
-    async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
-        with Live(Text(""), console=console, transient=True, auto_refresh=False) as live:
-            while not stopping.is_set():
-                await supervisor.mend(partial(_tell_ended, console))
-                if not any(supervisor.runs(f"node-{index}") for index in range(len(urls))):
-                    raise NoNodeLeft
-                if console.is_terminal:
-                    statuses = await asyncio.gather(*(_status(http, url) for url in urls))
-                    live.update(view(statuses, slots, console.width, time.time_ns() // 1_000_000), refresh=True)
-                try:
-                    await asyncio.wait_for(stopping.wait(), REFRESH_S)
-                except TimeoutError:
-                    continue
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=2) as http:
+            with Live(Text(""), console=console, transient=True, auto_refresh=False) as live:
+                while not stopping.is_set():
+                    if watching.done():
+                        watching.result()
+                    if not any(supervisor.stands(f"node-{index}") for index in range(len(urls))):
+                        raise NoNodeLeft
+                    if console.is_terminal:
+                        statuses = await asyncio.gather(*(_status(http, url) for url in urls))
+                        live.update(view(statuses, slots, console.width, time.time_ns() // 1_000_000), refresh=True)
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stopping.wait(), REFRESH_S)
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 def _tell_ended(console: Console, name: str, failure: ProcessFailed, runs_again: bool) -> None:
