@@ -14,13 +14,19 @@ from hce.app.bench.ledger import Figures, measure_ledger
 from hce.app.bench.opening import measure_opening
 from hce.app.bench.records import measure_records
 from hce.app.bench.stage import Tell
-from hce.app.cli.options import JsonOption, make_console
+from hce.app.bench.worst.dealing import run_dealt_node
+from hce.app.bench.worst.measure import measure_worst_block
+from hce.app.cli.options import HomeOption, JsonOption, make_console
+from hce.app.devnet.genesis import home_at
+from hce.app.lifeline import with_lifeline
 from hce.app.words import say
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import MAX_RECORDS_PER_ENTRY
 
 PROJECT = Path(__file__).parents[4]
 DEFAULT_SECONDS = 30.0
+DEALT_INTERVAL_MS = 500
+"""Of the network that is dealt the worst blocks: short, because most of the time nothing happens there."""
 
 bench = typer.Typer(
     name="bench",
@@ -35,6 +41,9 @@ RateOption = Annotated[float | None, typer.Option("--rate", min=0.1, help="offer
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="what keys and load follow from")]
 StepsOption = Annotated[int, typer.Option("--block-steps", min=150_000, help="steps a block may hold")]
 IntervalOption = Annotated[int, typer.Option("--block-interval-ms", min=50, max=60_000, help="target time between blocks")]
+RoundsOption = Annotated[
+    int, typer.Option("--rounds", min=1, max=5, help="how often every block is dealt; the cheapest time counts")
+]
 ManyOption = Annotated[int, typer.Option("--records", min=1, max=MAX_RECORDS_PER_ENTRY, help="records under one access entry")]
 
 
@@ -83,6 +92,30 @@ def opening(
     _run(as_json, lambda tell: measure_opening(nodes, seconds, rate, seed, params, records, PROJECT, tell))
 
 
+@bench.command("worst-block")
+def worst_block(
+    nodes: NodesOption = 1,
+    rounds: RoundsOption = 2,
+    seed: SeedOption = 1,
+    block_steps: StepsOption = Params().block_steps,
+    as_json: JsonOption = False,
+) -> None:
+    """What the dearest blocks the rules allow cost every node."""
+    params = Params(block_steps=block_steps, block_interval_ms=DEALT_INTERVAL_MS, anchor_blocks=1)
+    _run(as_json, lambda tell: measure_worst_block(nodes, rounds, seed, params, tell))
+
+
+@bench.command("dealt-node", hidden=True)
+def dealt_node(
+    home: HomeOption,
+    index: Annotated[int, typer.Option("--index", min=0, max=8, help="place in the node list")],
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="port on the loopback address")],
+    deals: Annotated[Path, typer.Option("--deals", help="where blocks are dealt and costs noted")],
+) -> None:
+    """Run one node of `worst-block` (started by it)."""
+    asyncio.run(with_lifeline(run_dealt_node(home_at(home), index, port, deals)))
+
+
 def _run(as_json: bool, measure: Callable[[Tell], Coroutine[Any, Any, Figures]]) -> None:
     console = make_console(stderr=as_json)
     with console.status(say("bench.starting")) as shown:
@@ -103,5 +136,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_shown(item)}" for key, item in value.items()) or "-"
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "-"
+        return (
+            "".join(f"\n  {_shown(row)}" for row in value)
+            if value and isinstance(value[0], dict)
+            else ", ".join(map(str, value)) or "-"
+        )
     return "-" if value is None else str(value)
