@@ -13,7 +13,7 @@ from hce.app.bench.worst.transactions import LONGEST_NAME, Cast
 from hce.app.devnet.genesis import HCET
 from hce.foundation.types.quorum import two_thirds
 from hce.service.ledger.headers import health_txs_root, value_txs_root
-from hce.service.terms.payloads import MAX_RECORDS_PER_BATCH, tank_address
+from hce.service.terms.payloads import ANCHOR_LATE_PERIODS, MAX_RECORDS_PER_BATCH, tank_address
 from hce.service.terms.states import MAX_OPEN_VOTES
 
 PER_ROUND = 100_000
@@ -58,7 +58,7 @@ class Blocks:
         self._cast = cast
         self._first = 1 + round * PER_ROUND
         self._wallet_nonce = wallet_nonce
-        self._accounts = 0
+        self._accounts = self._made = 0
         self._nodes = len(cast.nodes)
         self._approvals = two_thirds(self._nodes)
 
@@ -70,19 +70,21 @@ class Blocks:
         return self._wanted("founding", lambda room: room.fill(chain(votes, [tank])))
 
     def rules_allow(self, height: int) -> Iterator[Wanted]:
-        """Every kind, each filling a block. `height` is about where the chain is: anchors depend on it."""
+        """Every kind, each filling a block. `height` is where the chain is before them: with `anchor_blocks` 1, so many periods are over."""
         yield from self._transfers()
         yield from self._compartments()
         yield from self._credentials()
         yield from self._grants()
         yield from self._votes()
-        yield self._wanted("anchor.post", lambda room: room.fill(dear.anchors(self._cast, range(max(height - 140, 0), height))))
+        over = range(height + self._made)
+        yield self._wanted("anchor.post", lambda room: room.fill(dear.anchors(self._cast, over[-ANCHOR_LATE_PERIODS // 2 :])))
         yield from self._records()
 
     def mixed(self, name: str) -> Iterator[Wanted]:
         """The dearest health kind beside what the gas allows of transfers: every bound of a block reached at once."""
         more = self.repeatable()[name]
         yield self._wanted(f"transfers + {name}", lambda room: (room.fill(self._everybody(again=True)), room.fill(more)))
+        yield self._wanted(f"access list addresses + {name}", lambda room: (room.fill(self._addresses(nonce=2)), room.fill(more)))
         yield self._wanted(f"access list slots + {name}", lambda room: (room.fill(self._slots()), room.fill(more)))
 
     def repeatable(self) -> dict[str, Iterator[bytes]]:
@@ -91,7 +93,7 @@ class Blocks:
         return {
             "grant.open": dear.grants(cast, numbers),
             "compartment.open": dear.compartments(cast, numbers),
-            "credential.issue": dear.credentials(cast, numbers, LONGEST_NAME),
+            "credential.issue, longest": dear.credentials(cast, numbers, LONGEST_NAME),
             "access.open of nothing": dear.accesses(cast, self._numbers(FAR + 2_000)),
             "record.commit of 1": (dear.batch(cast, number, 1) for number in numbers),
         }
@@ -107,6 +109,7 @@ class Blocks:
         yield self._wanted("refused: 4 MiB of transfers", lambda room: room.fill(pays, False), False)
 
     def _wanted(self, name: str, fill: Fill, valid: bool = True) -> Wanted:
+        self._made += 1
         room = Room(self._cast.genesis)
         fill(room)
         roots = None if valid else (health_txs_root(room.health_txs), value_txs_root(room.value_txs))
@@ -148,9 +151,9 @@ class Blocks:
             access = [(dear.address(self._cast, "access", number), [self._cast.secret("slot", slot) for slot in range(SLOTS)])]
             yield self._with(number, nonce, access)
 
-    def _addresses(self) -> Iterator[bytes]:
+    def _addresses(self, nonce: int = 1) -> Iterator[bytes]:
         for number, size in zip(self._numbers()[SLOT_TXS:], ADDRESSES, strict=False):
-            yield self._with(number, 1, [(dear.address(self._cast, "access", place), []) for place in range(size)])
+            yield self._with(number, nonce, [(dear.address(self._cast, "access", place), []) for place in range(size)])
 
     def _with(self, number: int, nonce: int, access: list[tuple[bytes, list[bytes]]]) -> bytes:
         to = dear.address(self._cast, "listed", number)
