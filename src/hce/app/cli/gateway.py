@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
 from hce.app.devnet.genesis import home_at
 from hce.app.devnet.run import GATEWAY_PORT_OFFSET
 from hce.app.gateway import run_gateway
-from hce.app.lifeline import with_lifeline
+from hce.app.process import run_process
 
 
 def gateway(
@@ -21,4 +20,4 @@ def gateway(
     + GATEWAY_PORT_OFFSET,
 ) -> None:
     """Run one organisation's gateway (started by `hce up`)."""
-    asyncio.run(with_lifeline(run_gateway(home_at(home), name, port)))
+    run_process(run_gateway(home_at(home), name, port))

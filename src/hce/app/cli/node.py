@@ -13,8 +13,8 @@ from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
 from hce.app.devnet.damage import WAYS
 from hce.app.devnet.genesis import home_at
-from hce.app.lifeline import with_lifeline
 from hce.app.node import run_node
+from hce.app.process import run_process
 from hce.app.words import say
 
 node = typer.Typer(help="One node: run it, kill it, restart it, damage its shards.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def run(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="port on the loopback address")] = DEFAULT_PORT_BASE,
 ) -> None:
     """Run one node (started by `hce up`)."""
-    asyncio.run(with_lifeline(run_node(home_at(home), index, port)))
+    run_process(run_node(home_at(home), index, port))
 
 
 @node.command("kill")
