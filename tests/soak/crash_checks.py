@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from msgspec import Struct
 from tests.soak.crash_load import Items, Promised
 
 from hce.app.devnet.home import Home
-from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.codec.dagcbor import encode
 from hce.foundation.store.appendlog import AppendLog
 from hce.foundation.types.clock import SystemClock
-from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog, StoredBlock
+from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
 from hce.service.keyring.keyring import Keyring
 from hce.service.ledger.genesis import genesis_block
 from hce.service.sdk.network import Network
@@ -27,7 +27,7 @@ class Found(Struct):
 
     heights: int = 0
     lost_blocks: int = 0
-    """Heights at which two nodes hold other blocks, or one node lacks what another has."""
+    """Other blocks of two nodes at one height, and heights a node showed and has no more."""
     lost_transactions: int = 0
     """Reported final and in no block."""
     twice: int = 0
@@ -60,15 +60,19 @@ def block_logs(home: Home) -> Iterator[list[BlockLog]]:
             log.close()
 
 
-def check_chains(home: Home, promised: Promised, found: Found) -> None:
-    """Equal blocks at every height of every node, and what was promised in exactly one of them."""
+def check_chains(home: Home, shown: Sequence[int], promised: Promised, found: Found) -> None:
+    """Equal blocks at every height of every node, all that a node ever showed, and what was promised in exactly one of them.
+
+    `shown`: the highest height each node said it had. The nodes stopped one after the other, so the last may have more than the first.
+    """
     with block_logs(home) as logs:
+        found.lost_blocks += sum(max(0, height - log.height) for log, height in zip(logs, shown, strict=True))
         found.heights = max(log.height for log in logs)
         times: Counter[bytes] = Counter()
         for height in range(1, found.heights + 1):
-            blocks = {encode(log.read(height).block) if height <= log.height else b"" for log in logs}
-            found.lost_blocks += len(blocks) - 1
-            times.update(decode_as(StoredBlock, encode(logs[0].read(height))).block.ledger.health_txs if len(blocks) == 1 else [])
+            held = [log.read(height).block for log in logs if height <= log.height]
+            found.lost_blocks += len({encode(block) for block in held}) - 1
+            times.update(held[0].ledger.health_txs)
     found.lost_transactions += sum(times[raw] == 0 for raw in promised.transactions)
     found.twice += sum(count > 1 for count in times.values())
 

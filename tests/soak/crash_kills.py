@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 from msgspec import Struct, to_builtins
 from tests.soak.crash_checks import Found, check_chains, check_imports, check_records, check_signatures, witnessed
 from tests.soak.crash_load import Load
@@ -70,8 +69,7 @@ class Recovery(Struct, frozen=True):
 class Seen(Struct, frozen=True):
     """A node's answer."""
 
-    at_s: float
-    started_ms: int
+    asked_s: float
     height: int
     syncing: bool
 
@@ -85,6 +83,7 @@ class Crash:
         self._nodes = [f"node-{index}" for index in range(stage.nodes)]
         self._gateway = f"gateway-{next(iter(stage.home.network()['gateways']))}"
         self._seen: dict[str, Seen] = {}
+        self._shown: dict[str, int] = {}
         self._given_up: list[str] = []
         self.kills: dict[str, int] = {"node": 0, "gateway": 0, "while starting": 0, "whole network": 0}
         self.recoveries: list[Recovery] = []
@@ -114,24 +113,31 @@ class Crash:
 
     async def _ask(self, http: httpx.AsyncClient, name: str, url: str) -> None:
         while True:
+            asked_s = time.monotonic()
             with suppress(httpx.HTTPError, ValueError, KeyError):
                 found = (await http.get(url + "/v1/status")).json()
-                self._seen[name] = Seen(time.monotonic(), found["started_ms"], found["height"], found["syncing"])
+                self._seen[name] = Seen(asked_s, found["height"], found["syncing"])
+                self._shown[name] = max(self._shown.get(name, 0), found["height"])
             await asyncio.sleep(POLL_S)
 
     @property
-    def _head(self) -> int:
-        return max((seen.height for seen in self._seen.values()), default=0)
+    def shown(self) -> list[int]:
+        """The highest height each node ever said it had, in node order."""
+        return [self._shown.get(name, 0) for name in self._nodes]
+
+    @property
+    def head(self) -> int:
+        return max(self.shown)
 
     async def round(self) -> None:
         """One draw of victims, until all of them are back."""
         victims = self._draw()
         if len(victims) >= len(self._nodes):
             self.kills["whole network"] += 1
-        head, began_s = self._head, time.monotonic()
+        head, began_s = self.head, time.monotonic()
         await asyncio.gather(*(self._kill_and_time(name) for name in victims))
         if set(self._nodes) <= set(victims):
-            await self._until(lambda: self._head > head, "no new block")
+            await self._until(lambda: self.head > head, "no new block")
             self.standstills_ms.append((time.monotonic() - began_s) * 1_000)
         await asyncio.sleep(self._chance.uniform(0, PAUSE_S))
 
@@ -150,42 +156,37 @@ class Crash:
         again = self._chance.random() < AGAIN
         await asyncio.sleep(self._chance.uniform(0, SPREAD_S))
         killed_s = time.monotonic()
-        process = await self._kill(name)
+        pid = await self._kill(name)
         if again:
             await asyncio.sleep(self._chance.uniform(0, AGAIN_WITHIN_S))
-            process = await self._kill(name)
+            pid = await self._kill(name)
             self.kills["while starting"] += 1
         if name in self._nodes:
-            await self._recovered(name, process, killed_s)
+            await self._recovered(name, pid, killed_s)
         else:
             await self._until(lambda: self._stage.supervisor.runs(name), f"{name} does not serve")
 
-    async def _kill(self, name: str) -> psutil.Process:
-        """kill -9; the process that takes its place, as soon as it exists."""
+    async def _kill(self, name: str) -> int:
+        """kill -9; the pid of what takes its place, as soon as it exists."""
         supervisor = self._stage.supervisor
         await self._until(lambda: supervisor.runs(name), f"{name} does not run")
         old = supervisor.pid(name)
         os.kill(old, signal.SIGKILL)
         self.kills["node" if name in self._nodes else "gateway"] += 1
         await self._until(lambda: supervisor.runs(name) and supervisor.pid(name) != old, f"{name} is not started again")
-        return psutil.Process(supervisor.pid(name))
+        return supervisor.pid(name)
 
-    async def _recovered(self, name: str, process: psutil.Process, killed_s: float) -> None:
-        started_s = time.monotonic() - (time.time() - process.create_time())
-        wanted = self._head
+    async def _recovered(self, name: str, pid: int, killed_s: float) -> None:
+        started_s = _started_s(pid)
+        wanted = self.head
 
         def back() -> bool:
             seen = self._seen.get(name)
-            return (
-                seen is not None
-                and seen.at_s > started_s
-                and seen.started_ms / 1_000 > process.create_time()
-                and (seen.height >= wanted and not seen.syncing)
-            )
+            return seen is not None and seen.asked_s > started_s and seen.height >= wanted and not seen.syncing
 
         await self._until(back, f"{name} is not back at height {wanted}")
         wall = (time.monotonic() - started_s) * 1_000
-        cpu, queued = _scheduled_ms(process.pid)
+        cpu, queued = _scheduled_ms(pid)
         self.recoveries.append(Recovery(wall, cpu, max(cpu, wall - queued), (time.monotonic() - killed_s) * 1_000))
 
     async def settled(self) -> None:
@@ -193,7 +194,7 @@ class Crash:
 
         def one_height() -> bool:
             now = [self._seen[name] for name in self._nodes]
-            return all(not seen.syncing and self._head - seen.height <= 1 for seen in now)
+            return all(not seen.syncing and self.head - seen.height <= 1 for seen in now)
 
         await self._until(one_height, "nodes do not meet")
 
@@ -203,6 +204,12 @@ class Crash:
             if self._given_up or time.monotonic() > deadline:
                 raise AssertionError(f"{otherwise}; given up: {self._given_up}; {to_builtins(self._seen)}")
             await asyncio.sleep(POLL_S / 2)
+
+
+def _started_s(pid: int) -> float:
+    """When it was started, as `time.monotonic` counts; good to 10 ms."""
+    ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return time.monotonic() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def _scheduled_ms(pid: int) -> tuple[float, float]:
@@ -246,7 +253,7 @@ async def measure(folder: Path, nodes: int, kills: int, seed: int, tell: Any = _
                     await crash.round()
                     if working.done():
                         working.result()
-                    tell(f"{crash.killed} kills, height {crash._head}, {len(load.promised.transactions)} transactions final")
+                    tell(f"{crash.killed} kills, height {crash.head}, {len(load.promised.transactions)} transactions final")
                 lasted_s = time.monotonic() - began_s
             finally:
                 working.cancel()
@@ -256,7 +263,7 @@ async def measure(folder: Path, nodes: int, kills: int, seed: int, tell: Any = _
         name = next(iter(stage.home.network()["gateways"]))
         await stage.supervisor.stop(f"gateway-{name}")
         await check_imports(stage.network, stage.home.gateway(name) / "keyring", load.promised, found)
-    check_chains(stage.home, load.promised, found)
+    check_chains(stage.home, crash.shown, load.promised, found)
     check_signatures(witnessed(signed), found)
     return figures(nodes, seed, lasted_s, crash, load, found)
 

@@ -11,20 +11,23 @@ import random
 import time
 import uuid
 from itertools import count
+from pathlib import Path
 
 from msgspec import Struct
 
 from hce.app.bench.content import batches_of, planned_records
-from hce.app.bench.people import Patient, open_patient, open_practice, seal_batch, seal_task
+from hce.app.bench.people import Patient, SealTask, open_patient, open_practice, seal_task
 from hce.app.bench.plan import Item
 from hce.app.bench.signing import SigningTask, sign_items
 from hce.app.bench.stage import Stage, found
 from hce.app.gateway_client import GatewayClient
 from hce.app.tour.stage import Practice
+from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import HceError
 from hce.service.fhir.grouping import PlannedRecord
 from hce.service.sdk.author import Author
 from hce.service.terms.transactions import parse
+from hce.service.vault.sealing import AuthoringSession, Batch, make_batch
 
 TRANSACTIONS_PER_S = 8
 RECORDS_PER_BATCH = 3
@@ -99,14 +102,13 @@ class Load:
         for number, records in zip(count(), batches_of(planned, RECORDS_PER_BATCH), strict=False):
             patient = self.patients[number % PATIENTS]
             task = seal_task(self._stage, self.practice, patient, self._seed)
-            batch = await asyncio.to_thread(seal_batch, task, records)
+            written, batch = await asyncio.to_thread(_seal, task, records)
             try:
                 await author.publish(batch, {patient.token.token.feed: patient.token})
             except HceError:
                 self.promised.unanswered += 1
             else:
-                sealed = [record.record_id for record in batch.records]
-                self.promised.records |= dict(zip(sealed, map(_items, records), strict=True))
+                self.promised.records |= written
             await asyncio.sleep(RECORD_PAUSE_S)
 
     async def _import(self) -> None:
@@ -114,26 +116,32 @@ class Load:
         name, url = next(iter(home.network()["gateways"].items()))
         for number in count():
             bundle, names = _bundle(self._seed, number)
-            while not await _imported(GatewayClient.at(url, home.gateway(name)), bundle):
-                await asyncio.sleep(RETRY_S)
+            await _import_once(url, home.gateway(name), bundle)
             self.promised.observations += names
             await asyncio.sleep(RECORD_PAUSE_S)
 
 
-def _items(record: PlannedRecord) -> Items:
-    return [(item.name, item.content) for item in record.items]
+def _seal(task: SealTask, records: list[PlannedRecord]) -> tuple[dict[bytes, Items], Batch]:
+    """Record id -> what is in it; and the batch to publish."""
+    key = SigningKey(task.person_secret)
+    session = AuthoringSession(task.card.chain, task.org_id, task.credential_id, key, task.card, task.keyholders)
+    written = {
+        session.seal(one.items, one.kind, one.date, task.now_ms).record_id: [(item.name, item.content) for item in one.items]
+        for one in records
+    }
+    return written, make_batch([session], task.nodes)
 
 
-async def _imported(client: GatewayClient, bundle: bytes) -> bool:
-    """Whether the gateway said that it is finished with all of it."""
-    event: dict[str, object] = {}
-    try:
-        async with client:
-            async for event in client.import_bundle(bundle):
-                pass
-    except (HceError, json.JSONDecodeError):  # killed in the middle of a line
-        return False
-    return event.get("event") == "finished"
+async def _import_once(url: str, folder: Path, bundle: bytes) -> None:
+    """Imports again until the gateway says that it is finished with all of it."""
+    finished = False
+    while not finished:
+        try:
+            async with GatewayClient.at(url, folder) as client:
+                events = [event async for event in client.import_bundle(bundle)]
+            finished = events[-1]["event"] == "finished"
+        except (HceError, json.JSONDecodeError):  # it was killed, perhaps in the middle of a line
+            await asyncio.sleep(RETRY_S)
 
 
 def _bundle(seed: int, number: int) -> tuple[bytes, list[str]]:

@@ -1,4 +1,4 @@
-"""Python runs this first in every process that has this folder in PYTHONPATH: node processes then write down each vote and proposal they sign.
+"""Python runs this first in every process that has this folder in PYTHONPATH: nodes then write down what they sign for consensus.
 
 The line is written after the signature exists and before anybody can see it, so what is not in a node's file never left the node.
 Nothing else of the node changes: the crash tests read the files afterwards, whatever the nodes believe of themselves.
