@@ -193,6 +193,16 @@ async def test_a_transaction_crosses_each_link_of_a_full_mesh_once():
             assert [one.raw for _, one in await links[index].receive_transactions(10)] == [b"end"], "nothing came twice"
 
 
+async def test_transactions_soon_after_one_another_leave_together():
+    async with mesh(2, limits=replace(QUICK, gossip_rest_s=0.2)) as links:
+        links[0].gossip_tx(b"after a rest")
+        assert [one.raw for _, one in await links[1].receive_transactions(10)] == [b"after a rest"]
+        links[0].gossip_tx(b"first")
+        await asyncio.sleep(0.05)
+        links[0].gossip_tx(b"second")
+        assert [one.raw for _, one in await links[1].receive_transactions(10)] == [b"first", b"second"]
+
+
 async def test_a_transaction_reaches_nodes_its_origin_is_not_connected_to():
     ports = free_ports(3)
     nowhere = free_ports(1)[0]

@@ -101,6 +101,15 @@ class Connection:
         self.outbox.add(kind, payload)
         self._wake()
 
+    def put_aside(self, kind: FrameKind, payload: bytes) -> None:
+        """As `offer`, but it leaves with whatever leaves next, at the latest at `send_aside`."""
+        self.outbox.add(kind, payload)
+
+    def send_aside(self) -> None:
+        """What was put aside leaves now."""
+        if self.outbox:
+            self._wake()
+
     def close(self) -> None:
         self._closing.set()
 
