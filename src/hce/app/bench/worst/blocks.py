@@ -70,7 +70,7 @@ class Blocks:
         return self._wanted("founding", lambda room: room.fill(chain(votes, [tank])))
 
     def rules_allow(self, height: int) -> Iterator[Wanted]:
-        """Every kind, each filling a block. `height` is where the chain is before them: with `anchor_blocks` 1, so many periods are over."""
+        """Every kind, each filling a block. `height` is where the chain is before: with `anchor_blocks` 1, so many periods are over."""
         yield from self._transfers()
         yield from self._compartments()
         yield from self._credentials()
