@@ -147,7 +147,7 @@ def _settle_data(data: Path, genesis: Genesis, index: int) -> int:
     """Opens what was unpacked, and makes whole what a backup leaves out; the height of the last block."""
     with AppendLog.open(data / "blocks.log", max_record_bytes=MAX_RECORD_BYTES) as records:
         height = BlockLog(records, genesis_block(genesis)).height
-    forget_sealed(data / "mailbox")
+    forget_sealed(data / "mailbox", genesis.chain, index)
     with Placements.open(data / "placements", chain=genesis.chain, node=index) as placements:
         placements.look_again()
     return height

@@ -254,3 +254,34 @@ def test_after_a_failed_flush_the_store_takes_no_more_but_reads(tmp_path: Path) 
                 packs.put_many(named(b"lost"))
             broken.clear()
         assert found(packs, [b"kept", b"lost"]) == [b"kept"]
+
+
+@pytest.mark.parametrize("harm", ["deleted", "damaged", "another's"])
+def test_an_index_that_is_lost_is_made_anew_from_the_packs(tmp_path: Path, harm: str) -> None:
+    blobs = [bytes([number]) * 1_000 for number in range(40)]
+    names = [cid_of_raw(blob) for blob in blobs]
+    with PackStore.open(tmp_path / "packs", max_pack_bytes=12_000) as packs:
+        packs.put_many(list(zip(names, blobs, strict=True)))
+    first = tmp_path / "packs" / "pack-00000000.hcp"
+    content = bytearray(first.read_bytes())
+    content[content.find(blobs[3]) + 500] ^= 1
+    first.write_bytes(content)
+    with PackStore.open(tmp_path / "packs", max_pack_bytes=12_000) as packs:
+        packs.delete(names[3])
+        packs.put(names[3], blobs[3])
+    index = tmp_path / "packs" / "index"
+    if harm == "deleted":
+        shutil.rmtree(index)
+    elif harm == "damaged":
+        (index / "data.mdb").write_bytes(b"\x5a" * 8_192)
+    else:
+        shutil.rmtree(index)
+        PackStore.open(tmp_path / "other", identity=b"another").close()
+        shutil.copytree(tmp_path / "other" / "index", index)
+    for _ in range(2):
+        with PackStore.open(tmp_path / "packs", max_pack_bytes=12_000) as packs:
+            assert [packs.get(name) for name in names] == blobs
+    with PackStore.open(tmp_path / "packs", max_pack_bytes=12_000) as packs:
+        new = cid_of_raw(b"new")
+        packs.put(new, b"new")
+        assert [packs.get(name) for name in (*names, new)] == [*blobs, b"new"]

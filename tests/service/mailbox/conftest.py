@@ -72,7 +72,8 @@ class Post:
     def commit(self, *names: str) -> None:
         """Puts records on chain."""
         for name in names:
-            state = states.RecordState(self.org_id, bytes(32), bytes(32), bytes(32), b"\x01\x71\x12\x20" + bytes(32), 5, START_MS)
+            named = records.digest_of_envelope(self.delivered(name).envelope)
+            state = states.RecordState(self.org_id, named, bytes(32), bytes(32), b"\x01\x71\x12\x20" + bytes(32), 5, START_MS)
             self.table[states.key_record(self.record_id(name))] = encode(state)
 
     def owning(self, what: str, signer: SigningKey | None = None) -> mailbox.Ownership | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,6 +21,7 @@ from hce.service.mailbox.errors import AddressFull, RecordErased
 from hce.service.mailbox.records import TOMBSTONES
 from hce.service.mailbox.replica import MAX_NAMES, ErasedSince
 from hce.service.mailbox.service import Mailbox
+from hce.service.mailbox.slots import SLOT_BYTES
 from hce.service.terms.mailbox import Ownership
 from hce.service.terms.records import digest_of_envelope
 
@@ -62,7 +64,7 @@ class Network:
         """Blocks that name these records reach the node."""
         envelopes = {name: self.people.delivered(name).envelope for name in names}
         self.boxes[node].replica.expect(
-            {self.people.record_id(name): digest_of_envelope(envelope) for name, envelope in envelopes.items()}
+            7, {self.people.record_id(name): digest_of_envelope(envelope) for name, envelope in envelopes.items()}
         )
 
 
@@ -437,3 +439,32 @@ async def test_a_hanging_peer_is_asked_once_for_any_number_of_wanted_records(
         await catch_up.fetch_records()
     assert network.boxes[0].replica.wanted(b"", 10) == {}
     assert network.requests.count((1, "mailbox.records")) == 1
+
+
+async def test_an_envelope_whose_key_is_damaged_is_fetched_again(people: Any, network: Network, tmp_path: Path) -> None:
+    names = [*"abcdefgh"]
+    network.deposit(*names, without=9, token=people.token())
+    people.commit(*names)
+    true = envelopes(network.boxes[1], people, *names)
+    content = bytearray((tmp_path / "0" / "slots").read_bytes())
+    for slot in (0, 3, 7):
+        content[SLOT_BYTES * (1 + slot) + 5] ^= 0x40
+    (tmp_path / "0" / "slots").write_bytes(content)
+    catch_up = network.catch_up(0)
+    assert await catch_up.scrub() == 3
+    assert network.boxes[0].replica.awaited == 3
+    await catch_up.fetch_records()
+    assert envelopes(network.boxes[0], people, *names) == true
+    assert network.boxes[0].items() == network.boxes[1].items()
+    assert await catch_up.scrub() == 0
+
+
+async def test_a_mailbox_from_before_is_told_of_all_blocks_since(people: Any, tmp_path: Path) -> None:
+    with people.open(tmp_path / "box") as box:
+        box.replica.expect(200, {})
+    shutil.copytree(tmp_path / "box", tmp_path / "before")
+    with people.open(tmp_path / "box") as box:
+        box.replica.expect(350, {people.record_id("a"): bytes(32)})
+        assert box.replica.seen_height == 350
+    with people.open(tmp_path / "before") as box:
+        assert box.replica.seen_height == 200

@@ -371,6 +371,12 @@ def test_a_wiped_key_under_a_living_row_is_named_as_damage(people: Any, tmp_path
             slots.write(bytes(SLOT_BYTES))
         with pytest.raises(errors.EnvelopeCorrupt):
             envelopes(box, people, "a")
+    with people.open(path) as box:
+        with pytest.raises(errors.EnvelopeCorrupt):
+            envelopes(box, people, "a")
+        deposit(box, people, "b", token=people.token())
+        assert len(envelopes(box, people, "b").found) == 1, "a new record takes a slot of its own"
+    (path / "slots").write_bytes(b"something else".ljust(4 * SLOT_BYTES))
     with pytest.raises(errors.SlotsCorrupt):
         people.open(path)
 

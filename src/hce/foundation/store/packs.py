@@ -9,6 +9,9 @@ Appending beats one file for each blob (no inode, one flush for a batch), and be
 `put_many` appends, flushes the packs (and the directory when one is new), then commits the index. The caller is told after that, so
 whatever lies behind the indexed end of a pack was promised to nobody: opening takes over whole records there and cuts the rest.
 
+The index is derived: one that is damaged, lost, or not this folder's is made anew from the packs, where each record says its name.
+Then forgotten blobs are known again; they are what their names say, and whoever forgot them forgets them again or leaves them.
+
 The CID is the checksum: verified when bytes come in and on every read, never optional.
 
 `delete` only forgets: the bytes stay in the pack as dead space until packs are compacted, which this version does not do.
@@ -17,13 +20,16 @@ The CID is the checksum: verified when bytes come in and on every read, never op
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import shutil
 import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -31,7 +37,10 @@ from hce.foundation.codec.cid import cid_of_raw, is_named
 from hce.foundation.store.disk import PRIVATE_FILE, Sync, is_full, make_directory, sync_directory, write_all
 from hce.foundation.store.errors import BlobCorrupt, BlobNotFound, BlobTooLarge, CidMismatch, DiskFull, WriteFailed
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
+from hce.foundation.types.errors import Corrupt
 from hce.foundation.types.scalars import Cid
+
+log = logging.getLogger("hce.store")
 
 MAGIC = b"hceP"
 _HEADER = struct.Struct(">4sI36s")
@@ -84,13 +93,28 @@ class PackStore:
         *,
         max_blob_bytes: int = DEFAULT_MAX_BLOB_BYTES,
         max_pack_bytes: int = DEFAULT_MAX_PACK_BYTES,
+        identity: bytes = b"packs",
         map_size: int = DEFAULT_MAP_BYTES,
         sync: Sync = os.fsync,
         commit: Commit = commit_durably,
     ) -> Self:
-        """Open or create the store in `path`, torn tails cut. Cost: reads what was appended after the last index commit."""
+        """Open or create the store in `path`, torn tails cut. `identity`: whose index it is.
+
+        Cost: reads what was appended after the last index commit; every pack, when the index has to be made anew.
+        """
         make_directory(path, sync)
-        index = KeyValueStore.open(path / "index", tables=(_LIVE, _ENDS, _DEAD), map_size=map_size, commit=commit)
+        tables = partial(
+            KeyValueStore.open, path / "index", tables=(_LIVE, _ENDS, _DEAD), identity=identity, map_size=map_size, commit=commit
+        )
+        try:
+            return cls._open(path, tables(), max_blob_bytes, max_pack_bytes, sync)
+        except Corrupt as error:
+            log.error("the index of the packs is made anew: %s", error.code)
+            shutil.rmtree(path / "index")
+            return cls._open(path, tables(), max_blob_bytes, max_pack_bytes, sync)
+
+    @classmethod
+    def _open(cls, path: Path, index: KeyValueStore, max_blob_bytes: int, max_pack_bytes: int, sync: Sync) -> Self:
         store = cls(path, index, max_blob_bytes, max_pack_bytes, sync)
         try:
             store._recover()
@@ -102,6 +126,11 @@ class PackStore:
     def close(self) -> None:
         """Close the index. A second call does nothing."""
         self._index.close()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the index met damage since it was opened: opened again, it is made anew."""
+        return self._index.damaged
 
     def __enter__(self) -> Self:
         return self
@@ -183,13 +212,15 @@ class PackStore:
     def _append(self, blobs: dict[Cid, bytes]) -> dict[Cid, _Place]:
         """Write and flush the records behind the indexed ends; where they went."""
         places = _plan(blobs, self._pack, self._end, self._max_pack_bytes)
+        fresh = False
         for pack in sorted({place.pack for place in places.values()}):
             with self._opened(pack, os.O_RDWR | os.O_CREAT) as descriptor:
+                fresh |= os.fstat(descriptor).st_size == 0  # also one that was deleted while it was in use
                 for cid, place in places.items():
                     if place.pack == pack:
                         write_all(descriptor, _header(cid, place.length) + blobs[cid], place.offset)
                 self._flush(descriptor)
-        if any(place.offset == 0 for place in places.values()):
+        if fresh:
             sync_directory(self._folder, self._flush)
         return places
 
@@ -203,7 +234,7 @@ class PackStore:
     @contextmanager
     def _opened(self, pack: int, flags: int = os.O_RDONLY) -> Iterator[int]:
         """A pack's file, opened for each use: a node has more packs than a process may hold open."""
-        descriptor = os.open(self._folder / f"pack-{pack:08d}.hcp", flags | os.O_CLOEXEC, PRIVATE_FILE)
+        descriptor = os.open(self._folder / _name(pack), flags | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             yield descriptor
         finally:
@@ -216,11 +247,24 @@ class PackStore:
         on_disk = {int(match[1]) for entry in self._folder.iterdir() if (match := _NAME.fullmatch(entry.name))}
         with self._index.write() as txn:
             for pack in sorted(on_disk):
-                _enter(txn, self._adopt_tail(pack, ends.get(pack, 0)))
+                if ends:
+                    _enter(txn, self._adopt_tail(pack, ends.get(pack, 0)))
+                else:
+                    _enter(txn, self._adopt_all(pack))
+                    txn.put(_ENDS, _PACK.pack(pack), _END.pack(self._size(pack)))
         last = max(on_disk | ends.keys(), default=0)
         size = self._size(last) if last in on_disk else 0
         damaged = size < ends.get(last, 0)  # a pack that lost indexed bytes gets no new ones; `get` names each blob it lost
         self._pack, self._end = (last + 1, 0) if damaged else (last, size)
+
+    def _adopt_all(self, pack: int) -> dict[Cid, _Place]:
+        """Every whole record of a pack nobody knows the ends of, past damage too: nothing is cut. The last copy of a name wins."""
+        with self._opened(pack) as descriptor:
+            return {
+                cid: _Place(pack, offset - HEADER_BYTES, length)
+                for cid, offset, length in walk_pack(self._folder / _name(pack))
+                if length <= self._max_blob_bytes and is_named(cid, os.pread(descriptor, length, offset))
+            }
 
     def _adopt_tail(self, pack: int, start: int) -> dict[Cid, _Place]:
         places: dict[Cid, _Place] = {}
@@ -263,6 +307,10 @@ def walk_pack(path: Path) -> Iterator[PackRecord]:
                 yield PackRecord(cid, offset + HEADER_BYTES, length)
                 start = offset + HEADER_BYTES + length
         offset = content.find(MAGIC, start)
+
+
+def _name(pack: int) -> str:
+    return f"pack-{pack:08d}.hcp"
 
 
 def _plan(blobs: dict[Cid, bytes], pack: int, end: int, max_pack_bytes: int) -> dict[Cid, _Place]:

@@ -19,7 +19,10 @@ nothing but a signature, so their bytes are counted for each organisation and th
 
 from __future__ import annotations
 
+import logging
+import shutil
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -28,6 +31,7 @@ from msgspec import Struct
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.erasure.placement import place
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, Reader, ReadTxn, WriteTxn, commit_durably
+from hce.foundation.types.errors import Corrupt
 from hce.foundation.types.scalars import Cid
 from hce.network.hcefs.manifest import Placed
 
@@ -40,6 +44,8 @@ MAX_PLACEMENTS = 8
 _SEEN = b"seen"
 _HEIGHT_BYTES = 8
 _OF_CIPHERTEXT, _OF_SHARD = b"c", b"s"
+
+log = logging.getLogger("hce.hcefs")
 
 
 class _Row(Struct, frozen=True, array_like=True):
@@ -87,7 +93,23 @@ class Placements:
     def open(
         cls, path: Path, *, chain: bytes, node: int, map_size: int = DEFAULT_MAP_BYTES, commit: Commit = commit_durably
     ) -> Self:
-        return cls(KeyValueStore.open(path, tables=TABLES, map_size=map_size, commit=commit), chain, node)
+        """Tables that are damaged or another node's are made anew: all they hold follows from final blocks and from the packs.
+
+        What was not named by a final block yet is forgotten with them; when it is, it is awaited like what was missed.
+        """
+        identity = b"placements" + chain + bytes([node])
+        opened = partial(KeyValueStore.open, path, tables=TABLES, identity=identity, map_size=map_size, commit=commit)
+        try:
+            return cls(opened(), chain, node)
+        except Corrupt as error:
+            log.error("the tables of placements are made anew: %s", error.code)
+            shutil.rmtree(path)
+            return cls(opened(), chain, node)
+
+    @property
+    def damaged(self) -> bool:
+        """Whether damage was met since the tables were opened."""
+        return self._store.damaged
 
     def close(self) -> None:
         self._store.close()

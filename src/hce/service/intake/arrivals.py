@@ -12,13 +12,10 @@ from collections.abc import Callable, Sequence
 from hce.foundation.codec.dagcbor import convert
 from hce.network.hcefs.placements import Placements
 from hce.service.mailbox.final import FinalView
-from hce.service.mailbox.replica import Replica
+from hce.service.mailbox.replica import MARK_BLOCKS, Replica
 from hce.service.terms.payloads import RecordBatch, record_id
 from hce.service.terms.states import RecordState
 from hce.service.terms.transactions import parse_kind
-
-MARK_BLOCKS = 200
-"""Blocks without records after which the mark is moved all the same: a restart looks back no further than these."""
 
 HealthTxs = Callable[[int], Sequence[bytes]]
 """Height -> the raw health transactions of that final block."""
@@ -33,7 +30,7 @@ class Arrivals:
         self._replica = replica
         self._state = state
         self._health_txs = health_txs
-        self._looked = placements.seen_height
+        self._looked = min(placements.seen_height, replica.seen_height)
         self._looking = threading.Lock()
 
     def look(self, head: int) -> None:
@@ -49,7 +46,9 @@ class Arrivals:
     def _look_at(self, height: int) -> None:
         batches = self._admitted(self._health_txs(height))
         if batches:
-            self._replica.expect({name: digest for batch in batches for name, digest in self._records(batch)})
+            self._replica.expect(height, {name: digest for batch in batches for name, digest in self._records(batch)})
+        elif height % MARK_BLOCKS == 0:
+            self._replica.expect(height, {})
         if batches or height % MARK_BLOCKS == 0:
             self._placements.expect(height, [batch.placement for batch in batches])
 

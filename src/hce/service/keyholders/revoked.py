@@ -28,8 +28,13 @@ class RevokedSet:
             self._ids = {key for key, _ in snapshot.scan(_TABLE)}
 
     @classmethod
-    def open(cls, path: Path, *, commit: Commit = commit_durably) -> Self:
-        return cls(KeyValueStore.open(path, tables=(_TABLE,), map_size=MAP_BYTES, commit=commit))
+    def open(cls, path: Path, *, identity: bytes = b"revoked", commit: Commit = commit_durably) -> Self:
+        return cls(KeyValueStore.open(path, tables=(_TABLE,), identity=identity, map_size=MAP_BYTES, commit=commit))
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the table met damage since it was opened."""
+        return self._store.damaged
 
     def close(self) -> None:
         self._store.close()

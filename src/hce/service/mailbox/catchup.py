@@ -45,6 +45,12 @@ PEER_S = 60.0
 """For all answers of one peer in one part of a round."""
 ROUND_S = 30.0
 """Between rounds."""
+SCRUB_STEP = 100
+"""Rows looked at in one go."""
+SCRUB_PAUSE_S = 0.05
+"""Between two steps of a walk: 2,000 rows a second at most."""
+SCRUB_REST_S = 60.0
+"""Between two walks over all rows."""
 RECORDS_S = 3.0
 """Between looks at whether a final block named a record that is not here."""
 
@@ -108,7 +114,24 @@ class MailCatchUp:
 
     async def run(self) -> None:
         if self._peers:
-            await asyncio.gather(self._for_ever(self.round, ROUND_S), self._for_ever(self.fetch_records, RECORDS_S))
+            await asyncio.gather(
+                self._for_ever(self.round, ROUND_S),
+                self._for_ever(self.fetch_records, RECORDS_S),
+                self._for_ever(self.scrub, SCRUB_REST_S),
+            )
+
+    async def scrub(self) -> int:
+        """One walk over all rows; how many did not open and are wanted again where they are final."""
+        position, unreadable = b"", 0
+        while True:
+            position, found = await self._worker(self._replica.renew_unreadable, position, SCRUB_STEP)
+            unreadable += found
+            if not position:
+                break
+            await asyncio.sleep(SCRUB_PAUSE_S)
+        if unreadable:
+            log.error("%d envelopes did not open under their keys and are fetched again", unreadable)
+        return unreadable
 
     async def round(self) -> bool:
         """Erasures and items; whether it was whole, so that the next round begins later."""

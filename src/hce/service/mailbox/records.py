@@ -151,6 +151,12 @@ def open_row(record_id: bytes, row: RecordRow, slots: SlotFile) -> Content | Non
         return None
 
 
+def rows_after(snapshot: ReadTxn, after: bytes, limit: int) -> dict[bytes, RecordRow]:
+    """The next rows after a record id (empty at the start)."""
+    start = after + b"\x00" if after else None
+    return {record_id: decode_as(RecordRow, raw) for record_id, raw in snapshot.scan(RECORDS, start=start, limit=limit)}
+
+
 def slots_in_use(snapshot: ReadTxn) -> set[int]:
     """Cost: reads every row; done once, at opening."""
     return {decode_as(RecordRow, raw).slot for _, raw in snapshot.scan(RECORDS)}

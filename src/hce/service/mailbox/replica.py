@@ -3,7 +3,7 @@
     wanted      record id -> envelope digest: final on chain, not here
     entered     record id + feed -> nothing: an entry of that feed names the record, which is not here
     erasures    time + digest -> SignedAct: every erasure an owner signed
-    marks       "since" -> the time up to which nothing is missed
+    marks       "since" -> the time up to which nothing is missed; "seen" -> height up to which final blocks were looked through
 
 Three kinds of things are believed for three reasons. An erasure carries its owner's signature: one peer is enough, and it wins over
 everything. An envelope is named on chain by its digest. That an item belongs at an address, and a record to a feed, was proven to each
@@ -42,7 +42,9 @@ MAX_ITEMS_BYTES = 4 << 20
 """An answer with items ends with the one that passes this."""
 _TIME_BYTES = 8
 _KIND_BYTES = 1
-_SINCE = b"since"
+_SINCE, _SEEN = b"since", b"seen"
+MARK_BLOCKS = 200
+"""Blocks after which the height is noted even when nothing is missing: a restart looks through no more than these again."""
 
 SharedKind = Literal["feed", "quarantine", "inbox"]
 SHARED_KINDS: tuple[SharedKind, ...] = get_args(SharedKind)
@@ -114,14 +116,44 @@ class Replica:
         self._quotas = quotas
         self._state = state
 
-    def expect(self, final: Mapping[bytes, bytes]) -> None:
-        """Records that are final (record id -> envelope digest): those that are not here are wanted."""
+    def expect(self, height: int, final: Mapping[bytes, bytes]) -> None:
+        """Records that are final at a height (record id -> envelope digest), all below being told: those not here are wanted."""
         with self._store.read() as snapshot:
             missing = [record_id for record_id in final if records.row_of(snapshot, record_id) is None]
-        if missing:
+        if missing or height % MARK_BLOCKS == 0:
             with self._store.write() as batch:
                 for record_id in missing:
                     batch.put(WANTED, record_id, final[record_id])
+                batch.put(MARKS, _SEEN, encode(height))
+
+    @property
+    def seen_height(self) -> int:
+        """Final blocks up to here were told by `expect`, and perhaps later ones. Kept here, not only with the placements: this
+        mailbox may be older than they are, put back from before."""
+        with self._store.read() as snapshot:
+            raw = snapshot.get(MARKS, _SEEN)
+        return 0 if raw is None else decode_as(int, raw)
+
+    def renew_unreadable(self, after: bytes, limit: int) -> tuple[bytes, int]:
+        """Looks at the next rows after a record id (empty at the start): where to go on (empty at the end), and how many did not open.
+
+        A row whose key is damaged or lost is noise. It goes, and is wanted from the peers when a final block names it; one that
+        becomes final later is missed then.
+        """
+        with self._store.read() as snapshot:
+            rows = records.rows_after(snapshot, after, limit)
+        unreadable = {record_id: row for record_id, row in rows.items() if records.open_row(record_id, row, self._slots) is None}
+        if unreadable:
+            with self._state() as final, self._store.write() as batch:
+                same = [record_id for record_id, row in unreadable.items() if records.row_of(batch, record_id) == row]
+                freed = [slot for record_id in same for slot in records.forget(batch, unreadable[record_id].feed, [record_id])]
+                for record_id in same:
+                    state = final.health.record(record_id)
+                    if state is not None:
+                        batch.put(WANTED, record_id, state.envelope_digest)
+                        batch.put(ENTERED, record_id + unreadable[record_id].feed, b"")
+            self._slots.wipe(freed)
+        return (max(rows) if len(rows) == limit else b""), len(unreadable)
 
     def wanted(self, after: bytes, limit: int) -> dict[bytes, bytes]:
         """The next records that are missing (record id -> envelope digest), after one (empty at the start)."""
@@ -265,6 +297,11 @@ class Replica:
         row = records.row_of(snapshot, record_id)
         content = None if row is None else records.open_row(record_id, row, self._slots)
         return None if row is None or content is None else PeerRecord(row.feed, row.quarantined, *_fields(content))
+
+
+def look_again(batch: WriteTxn) -> None:
+    """All final blocks are to be told once more: what they name may be lost."""
+    batch.delete(MARKS, _SEEN)
 
 
 def fits(record: PeerRecord, envelope_digest: bytes) -> bool:

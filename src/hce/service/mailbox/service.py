@@ -117,7 +117,8 @@ class Mailbox:
         entropy: Entropy = os.urandom,
     ) -> Self:
         """Open or create the mailbox in `path`. `path/slots` must be left out of snapshots and backups."""
-        store = KeyValueStore.open(path / "tables", tables=TABLES, map_size=map_size, commit=commit)
+        identity = _identity(chain, node_index)
+        store = KeyValueStore.open(path / "tables", tables=TABLES, identity=identity, map_size=map_size, commit=commit)
         try:
             with store.read() as snapshot:
                 used = records.slots_in_use(snapshot)
@@ -147,6 +148,11 @@ class Mailbox:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the tables met damage since they were opened."""
+        return self._store.damaged
 
     def items(self) -> dict[str, int]:
         """How many items of each kind are here, over all addresses; for metrics."""
@@ -380,10 +386,16 @@ def _asker(address: bytes, owner: Ownership | None) -> bytes:
     return address if owner is None else owner.compartment_id
 
 
-def forget_sealed(path: Path, map_size: int = DEFAULT_MAP_BYTES) -> int:
+def forget_sealed(path: Path, chain: bytes, node_index: int, map_size: int = DEFAULT_MAP_BYTES) -> int:
     """Drop the records of a closed mailbox whose slot file is lost, as after a restore; how many there were.
 
     What is final comes back from the other nodes. Feeds, inboxes, logs and receipts stay.
     """
-    with KeyValueStore.open(path / "tables", tables=TABLES, map_size=map_size) as store, store.write() as batch:
+    identity = _identity(chain, node_index)
+    with KeyValueStore.open(path / "tables", tables=TABLES, identity=identity, map_size=map_size) as store, store.write() as batch:
+        replica.look_again(batch)
         return records.forget_all(batch)
+
+
+def _identity(chain: bytes, node_index: int) -> bytes:
+    return b"mailbox" + chain + bytes([node_index])

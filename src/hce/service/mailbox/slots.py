@@ -12,6 +12,7 @@ in between is a slot nobody refers to, and opening wipes those.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterable
@@ -27,6 +28,8 @@ _EMPTY = bytes(SLOT_BYTES)
 
 Entropy = Callable[[int], bytes]
 
+log = logging.getLogger("hce.mailbox")
+
 
 class SlotFile:
     """Keys by slot number. Open it with `SlotFile.open`; one process, any thread."""
@@ -41,7 +44,10 @@ class SlotFile:
 
     @classmethod
     def open(cls, path: Path, used: set[int], *, sync: Sync = os.fsync, entropy: Entropy = os.urandom) -> Self:
-        """Open or create; slots that are not in `used` are wiped. `SlotsCorrupt` when used ones are missing."""
+        """Open or create; slots that are not in `used` are wiped. `SlotsCorrupt` when this is no slot file and should be one.
+
+        A used slot that is missing keeps its number: what it sealed is named when it is read, and found by the walk over all rows.
+        """
         make_directory(path.parent, sync)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         slots = cls(descriptor, sync, entropy)
@@ -93,9 +99,10 @@ class SlotFile:
             write_all(self._descriptor, HEADER, 0)
             self._sync(self._descriptor)
             sync_directory(path.parent, self._sync)
-        self._slots = max(0, -(-len(content) // SLOT_BYTES) - 1)
-        if any(slot >= self._slots or content[_offset(slot) : _offset(slot + 1)] == _EMPTY for slot in used):
-            raise SlotsCorrupt("keys are missing", file=path.name)
+        self._slots = max(0, -(-len(content) // SLOT_BYTES) - 1, *(slot + 1 for slot in used))
+        missing = sum(1 for slot in used if content[_offset(slot) : _offset(slot + 1)] in (b"", _EMPTY))
+        if missing:
+            log.error("%d keys of envelopes are missing in the slot file", missing)
         self.wipe(slot for slot in range(self._slots) if slot not in used)
 
 
