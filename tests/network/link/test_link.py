@@ -194,7 +194,7 @@ async def test_a_transaction_crosses_each_link_of_a_full_mesh_once():
 
 
 async def test_transactions_soon_after_one_another_leave_together():
-    async with mesh(2, limits=replace(QUICK, gossip_rest_s=0.2)) as links:
+    async with mesh(2, limits=replace(limits(ping_s=5.0), gossip_rest_s=0.2)) as links:
         links[0].gossip_tx(b"after a rest")
         assert [one.raw for _, one in await links[1].receive_transactions(10)] == [b"after a rest"]
         links[0].gossip_tx(b"first")
