@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from hce.app.devnet.home import Home
-from hce.app.node import serving
+from hce.app.serving import serving
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.store.disk import replace_file
 from hce.foundation.types.clock import SystemClock

@@ -18,20 +18,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-from starlette.applications import Starlette
-
 from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
 from hce.app.gossip import feed_pool
 from hce.app.rejoin import SIGN_FOLDER, end_watch, watch_of
+from hce.app.serving import serving
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.appendlog import AppendLog
 from hce.foundation.store.kv import KeyValueStore
 from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
 from hce.foundation.types.clock import Clock, SystemClock
-from hce.foundation.types.errors import Refused
 from hce.network.channel import Channel, NoPeers
 from hce.network.hcefs.fs import HceFs
 from hce.network.hcefs.placements import Placements
@@ -70,11 +67,6 @@ WORKERS = 2
 """Threads for release, intake and mailbox; the heavy parts of all three run outside the interpreter lock."""
 MAP_BYTES = 1 << 36
 """Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
-MAX_CONNECTIONS = 512
-"""HTTP connections and requests at one time; more are answered 503 at once."""
-KEEP_ALIVE_S = 30
-GOODBYE_S = 3
-"""At a stop, open requests get this long; then they are cut."""
 SWEEP_S = 600.0
 
 MakeLedger = Callable[..., Ledger]
@@ -332,36 +324,6 @@ async def _run_until(
         return node.end_watch() if node.watched.is_set() and not stopping.is_set() else None
 
 
-@asynccontextmanager
-async def serving(app: Starlette, port: int) -> AsyncIterator[None]:
-    """HTTP on the loopback address for the time of the block. Signals stay with the caller."""
-    config = uvicorn.Config(
-        app,
-        host="127.0.0.1",
-        port=port,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=GOODBYE_S,
-    )
-    server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # `serve` would take the signal handlers
-    try:
-        while not server.started:
-            if task.done():
-                await task
-                raise PortTaken(port=port)
-            await asyncio.sleep(0.01)
-        yield
-    finally:
-        server.should_exit = True
-        await task
-
-
 def disk_bytes(data: Path) -> dict[str, int]:
     """Bytes on disk by part of a node's data folder, whatever the process holds open."""
     found: dict[str, int] = {}
@@ -371,10 +333,3 @@ def disk_bytes(data: Path) -> dict[str, int]:
             with suppress(FileNotFoundError):  # a file that was being replaced
                 found[part.name] += file.stat().st_size if file.is_file() else 0
     return found
-
-
-class PortTaken(Refused):
-    """Another program listens on that port."""
-
-    code = "port.taken"
-    status = 409

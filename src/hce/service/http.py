@@ -7,11 +7,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from hce.foundation.codec.dagcbor import encode
-from hce.foundation.types.errors import HceError, Malformed, Refused, TooLarge, Unavailable
+from hce.foundation.types.errors import HceError, Malformed, NotFound, Refused, TooLarge, Unavailable
 from hce.foundation.types.scalars import MAX_SAFE_INT
 
 DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor"
@@ -20,6 +22,9 @@ CODE_KEY = "hce.code"
 """Where a refused request's scope holds the code, for whoever counts."""
 ROUTE_KEY = "hce.route"
 """Where a request's scope holds the path of its route, {names} and all: what is counted and logged instead of the ids in it."""
+
+_HELD_KEY = "hce.held"
+"""Where a request's scope holds how many bytes of the budget it has taken."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -34,13 +39,29 @@ class SlowBody(Refused):
 
 
 class TooManyBodies(Unavailable):
-    """The bodies being received together are as large as this process allows."""
+    """The bodies being received and worked on together are as large as this process allows."""
 
     code = "http.too_many_bodies"
 
 
+class NoSuchPath(NotFound):
+    """Nothing is served under that path."""
+
+    code = "http.no_such_path"
+
+
+class WrongMethod(Refused):
+    """The path is served, with another method."""
+
+    code = "http.wrong_method"
+    status = 405
+
+
 class BodyBudget:
-    """Memory for bodies that are still arriving, over all requests of a process, and how long one may take."""
+    """Memory for bodies over all requests of a process, from their first byte to the end of the answer, and how long one may take.
+
+    A body waits in memory while its request waits for a worker, so it counts until then: `release` belongs at the end of a request.
+    """
 
     def __init__(self, max_bytes: int, timeout_s: float) -> None:
         self._left = max_bytes
@@ -54,19 +75,25 @@ class BodyBudget:
                 chunks: list[bytes] = []
                 async for chunk in request.stream():
                     held += len(chunk)
-                    self._left -= len(chunk)
+                    self._take(request.scope, len(chunk))
                     if held > max_bytes:
                         raise TooLarge("request body", max_bytes=max_bytes)
-                    if self._left < 0:
-                        raise TooManyBodies
                     chunks.append(chunk)
                 return b"".join(chunks)
         except TimeoutError as error:
             raise SlowBody(max_s=self._timeout_s) from error
         except ClientDisconnect as error:
             raise Malformed("the body ended early") from error
-        finally:
-            self._left += held
+
+    def _take(self, scope: Scope, size: int) -> None:
+        self._left -= size
+        scope[_HELD_KEY] = scope.get(_HELD_KEY, 0) + size
+        if self._left < 0:
+            raise TooManyBodies
+
+    def release(self, scope: Scope) -> None:
+        """The request is over, and with it its body."""
+        self._left += scope.pop(_HELD_KEY, 0)
 
 
 BODIES = BodyBudget(max_bytes=256 << 20, timeout_s=30.0)
@@ -132,6 +159,29 @@ async def problem(request: Request, error: Exception) -> Response:
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.scope.get(ROUTE_KEY), error.code)
     return JSONResponse(problem_body(error), status_code=error.status, media_type=PROBLEM_TYPE)
+
+
+async def unrouted(request: Request, error: Exception) -> Response:
+    """What the router refuses, in the same format as everything else."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    answer = await problem(request, WrongMethod() if status == WrongMethod.status else NoSuchPath())
+    if isinstance(error, HTTPException) and error.headers:
+        answer.headers.update(error.headers)
+    return answer
+
+
+async def surprise(request: Request, error: Exception) -> Response:
+    """A fault of ours: the caller learns that, and the log what it was."""
+    request.scope[CODE_KEY] = HceError.code
+    return JSONResponse(problem_body(HceError()), status_code=HceError.status, media_type=PROBLEM_TYPE)
+
+
+EXCEPTION_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+    HceError: problem,
+    HTTPException: unrouted,
+    Exception: surprise,
+}
+"""Of every app: whatever goes wrong is answered with a problem document."""
 
 
 def problem_body(error: HceError) -> dict[str, Any]:

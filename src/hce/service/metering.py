@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hce.service.http import CODE_KEY, ROUTE_KEY, Handler
+from hce.service.http import BODIES, CODE_KEY, ROUTE_KEY, Handler
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 MAX_SERIES = 300
@@ -150,7 +150,7 @@ def counted_route(method: str, path: str, handler: Handler) -> Route:
 
 
 class CountRequests:
-    """ASGI middleware: counts every answer of the app behind it."""
+    """ASGI middleware: counts every answer of the app behind it, and gives back what its body took of the budget."""
 
     def __init__(self, app: ASGIApp, requests: Requests) -> None:
         self._app = app
@@ -171,6 +171,7 @@ class CountRequests:
         try:
             await self._app(scope, receive, watched)
         finally:
+            BODIES.release(scope)
             self._requests.answered.add(scope.get(ROUTE_KEY, UNMATCHED), str(status))
             if CODE_KEY in scope:
                 self._requests.refused.add(scope[CODE_KEY])

@@ -5,12 +5,11 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from hce.foundation.types.errors import HceError
 from hce.service.api.chain import ChainFace
 from hce.service.api.metrics import MetricsFace
 from hce.service.api.records import RecordsFace
 from hce.service.api.services import NodeServices
-from hce.service.http import Handler, problem
+from hce.service.http import EXCEPTION_HANDLERS, Handler
 from hce.service.metering import CountRequests, counted_route
 
 
@@ -49,5 +48,5 @@ def make_api(node: NodeServices) -> Starlette:
     return Starlette(
         routes=[counted_route(*route) for route in routes(node)],
         middleware=[Middleware(CountRequests, requests=node.meters.requests)],
-        exception_handlers={HceError: problem},
+        exception_handlers=EXCEPTION_HANDLERS,
     )

@@ -11,8 +11,9 @@ T = TypeVar("T")
 
 REMEMBERED_BLOCKS = 21
 """Blocks the typical finality is taken over."""
-MAX_WAITERS = 20_000
-"""Requests waiting at one time; beyond it a caller gets its answer at once and may ask again."""
+MAX_WAITERS = 448
+"""Requests waiting at one time; beyond it a caller gets its answer at once and may ask again. Less than the connections a node has
+(`app/serving.py`), so that those who wait never keep out those who ask."""
 
 
 class Finality:

@@ -26,10 +26,10 @@ from hce.service.fhir.bundle import MAX_BUNDLE_BYTES, Entry
 from hce.service.fhir.gate import default_gate
 from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
-from hce.service.gateway.importing import Event, import_bundle
+from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
-from hce.service.gateway.practice import Practice
-from hce.service.http import Handler, problem, problem_body, read_body
+from hce.service.gateway.practice import OWN_ACCOUNT, Practice
+from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body
 from hce.service.metering import CountRequests, answer, counted_route
 from hce.service.sdk.reader import ReadResult
 from hce.service.terms.grants import Purpose, SignedCard, SignedToken
@@ -97,7 +97,7 @@ def make_app(practice: Practice, token: SecretBytes, staff_of: Callable[[], dict
     return Starlette(
         routes=[counted_route("GET", "/v1/status", face.status), *routes],
         middleware=[Middleware(CountRequests, requests=meters.requests)],
-        exception_handlers={HceError: problem},
+        exception_handlers=EXCEPTION_HANDLERS,
     )
 
 
@@ -153,7 +153,7 @@ class _Face:
                 "compartment_id": patient.compartment_id.hex(),
                 "records": len(self._practice.index.written(patient.patient_id)),
             }
-            for patient in self._practice.index.patients()
+            for patient in self._practice.people()
         ]
         return JSONResponse(listed)
 
@@ -174,7 +174,13 @@ class _Face:
         bundle = await read_body(request, MAX_BUNDLE_BYTES)
         author = _hex(request, "author")
         patient_id = request.query_params.get("patient_id")
-        events = import_bundle(self._practice, bundle, author, patient_id)
+        about = request.query_params.get("about")
+        if about not in (None, OWN_ACCOUNT):
+            raise Malformed("about is organisation or left out")
+        if about == OWN_ACCOUNT:
+            events = import_directory(self._practice, bundle, author)
+        else:
+            events = import_bundle(self._practice, bundle, author, patient_id)
         first = await anext(events)
         return StreamingResponse(_lines(first, events), media_type="application/x-ndjson")
 
