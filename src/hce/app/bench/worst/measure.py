@@ -31,7 +31,7 @@ from hce.service.terms.genesis import Params
 BEFORE_PREVOTE: tuple[Call, ...] = ("decode", "check", "process")
 AFTER_QUORUM: tuple[Call, ...] = ("precommit", "finalize", "commit")
 WAIT_S = 12.0
-"""For all nodes to be done with a dealt block; then it is dealt again, for its round may have failed. Twice is no harm: the second is refused."""
+"""For all nodes to be done with a dealt block; then it is dealt again, for its round may have failed. What is final is refused then."""
 MAX_DEALS = 8
 POLL_S = 0.05
 MIN_MIXED_STEPS = 100_000
