@@ -38,6 +38,9 @@ FINAL_WAIT_MS = 20_000
 """How long a caller waits for one transaction to become final."""
 STATUS_WAIT_S = 2.0
 """How long a node may take for what needs no work."""
+NODE_CONNECTIONS = 64
+"""To one node. Each has a pool of its own: a node that hangs takes no connection from the others, and a pool looks through all it
+has at every request."""
 MAX_MANIFESTS = 64
 """Placement manifests remembered."""
 MAX_SHARDS_ASKED = 128
@@ -61,7 +64,7 @@ class Network:
         self,
         nodes: Sequence[NodeClient],
         genesis: Genesis,
-        http: httpx.AsyncClient,
+        https: Sequence[httpx.AsyncClient],
         clock: Clock,
         max_header_age_ms: int | None = MAX_HEADER_AGE_MS,
         strangers: Sequence[str] = (),
@@ -71,7 +74,7 @@ class Network:
         self.light = LightClient(genesis, clock, max_header_age_ms)
         self.strangers = list(strangers)
         """Addresses that were given but serve another network; they are not asked."""
-        self._http = http
+        self._https = https
         self._identities = Identities(self.nodes, genesis)
         self._shards = Together(self._ask_shards, MAX_SHARDS_ASKED)
         self._manifests: dict[bytes, dict[bytes, Placed]] = {}
@@ -93,8 +96,9 @@ class Network:
         Without a genesis the first that is served is trusted (development). A node that does not answer stays: it is believed no
         more than the others. `max_header_age_ms` None is for a chain that has halted. Raises `WrongNetwork` when no node is left.
         """
-        http = httpx.AsyncClient(limits=httpx.Limits(max_connections=64), trust_env=False, transport=transport)
-        nodes = [NodeClient(url, http) for url in urls]
+        limits, trust = httpx.Limits(max_connections=NODE_CONNECTIONS), httpx.create_ssl_context(trust_env=False)
+        https = [httpx.AsyncClient(limits=limits, verify=trust, trust_env=False, transport=transport) for _ in urls]
+        nodes = [NodeClient(url, http) for url, http in zip(urls, https, strict=True)]
         try:
             served = await asyncio.gather(*map(_genesis_of, nodes))
             trusted = genesis or next((one for one in served if isinstance(one, Genesis)), None)
@@ -108,11 +112,11 @@ class Network:
             if not known:
                 raise WrongNetwork(urls=strangers, expected=name.hex())
         except BaseException:
-            await http.aclose()
+            await _close(https)
             raise
         for url in strangers:
             log.warning("%s serves another network and is not asked", url)
-        return cls(known, trusted, http, clock or SystemClock(), max_header_age_ms, strangers)
+        return cls(known, trusted, https, clock or SystemClock(), max_header_age_ms, strangers)
 
     async def __aenter__(self) -> Self:
         return self
@@ -122,7 +126,7 @@ class Network:
 
     async def close(self) -> None:
         await self._identities.close()
-        await self._http.aclose()
+        await _close(self._https)
 
     @property
     def chain(self) -> bytes:
@@ -321,6 +325,11 @@ class Network:
 def _count_named(cids: Sequence[bytes], answers: Sequence[bytes | None]) -> int:
     """How many of the answers are what they were asked for by name."""
     return sum(one is not None and is_named(cid, one) for cid, one in zip(cids, answers, strict=False))
+
+
+async def _close(https: Sequence[httpx.AsyncClient]) -> None:
+    for http in https:
+        await http.aclose()
 
 
 async def _genesis_of(node: NodeClient) -> Genesis | HceError:
