@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from hce.service.index.store import Asked, Held, Index, IndexUnknown, Patient, PendingRecord, SeenOffer, WrittenRecord
+from hce.service.index.store import (
+    Asked,
+    Held,
+    Index,
+    IndexUnknown,
+    KnownResources,
+    Patient,
+    PendingRecord,
+    Resource,
+    SeenOffer,
+    WrittenRecord,
+)
 
 ADA = Patient("p1", "Ada Example", b"{}", None, b"c" * 32, b"card", b"token")
 LABS = WrittenRecord(b"r" * 32, "p1", "labs", "2019-03-02", b"a" * 32, 7)
@@ -18,7 +29,7 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     path = tmp_path / "gateway" / "index.sqlite"
     index = Index(path)
     index.put_patient(ADA)
-    index.settle([(LABS, [b"d1", b"d2"])])
+    index.settle([(LABS, [Resource(b"d1", "Observation/1"), Resource(b"d2", "Observation/2")])])
     index.put_asked(Asked(b"n" * 32, b"a" * 32, b"request"))
     assert index.claim(Held(b"g" * 32, b"n" * 32, b"parcel", b"t" * 36, final=False))
     index.claim_is_final(b"g" * 32)
@@ -29,7 +40,9 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
     assert again.patient("p1") == ADA
     assert again.patient("p2") is None
     assert again.written("p1") == [LABS]
-    assert again.known_resources("p1") == {b"d1", b"d2"}
+    assert again.known_resources("p1") == KnownResources(
+        {b"d1", b"d2"}, {"Observation/1": LABS.record_id, "Observation/2": LABS.record_id}
+    )
     assert again.asked(b"n" * 32) == Asked(b"n" * 32, b"a" * 32, b"request")
     assert again.held() == [Held(b"g" * 32, b"n" * 32, b"parcel", b"t" * 36, final=True)] == [again.held_grant(b"g" * 32)]
     assert again.held_grant(b"x" * 32) is None
@@ -40,8 +53,8 @@ def test_what_was_written_survives_reopening(tmp_path: Path) -> None:
 def test_the_same_resource_is_indexed_once(tmp_path: Path) -> None:
     index = Index(tmp_path / "index.sqlite")
     index.put_patient(ADA)
-    index.settle([(LABS, [b"d1"])])
-    index.settle([(LABS, [b"d1"])])
+    index.settle([(LABS, [Resource(b"d1", "Observation/1")])])
+    index.settle([(LABS, [Resource(b"d1", "Observation/1")])])
     assert len(index.written("p1")) == 1
     index.close()
 
@@ -74,11 +87,11 @@ def test_what_is_on_its_way_is_remembered_until_it_is_written_or_dead(tmp_path: 
     index = Index(path)
     assert len(index.pending()) == 2
     assert index.pending("p2") == []
-    index.settle([(LABS, [b"d1" * 16])])
+    index.settle([(LABS, [Resource(b"d1" * 16, "Observation/1")])])
     assert index.pending("p1") == [lost]
     index.settle([], [lost.record_id])
     assert index.pending() == []
-    assert index.known_resources("p1") == {b"d1" * 16}
+    assert index.known_resources("p1").digests == {b"d1" * 16}
     index.close()
 
 
@@ -95,7 +108,7 @@ def test_offers_are_forgotten_by_age(tmp_path: Path) -> None:
 def test_a_record_of_an_unknown_person_changes_nothing(tmp_path: Path) -> None:
     index = Index(tmp_path / "index.sqlite")
     with pytest.raises(sqlite3.IntegrityError):
-        index.settle([(LABS, [b"d1"])])
+        index.settle([(LABS, [Resource(b"d1", "Observation/1")])])
     assert index.written("p1") == []
     index.close()
 

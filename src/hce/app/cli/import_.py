@@ -1,12 +1,15 @@
-"""`hce import`: FHIR Bundles into an organisation's gateway, with a progress bar; a broken entry or file stops no other."""
+"""`hce import`: what a hospital exports into its gateway; a broken resource, person or file stops no other."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -14,73 +17,123 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.gateway_client import GatewayClient
+from hce.app.handover.files import Files, find_sources
+from hce.app.handover.sending import Outcome, Sent, outcome_of, send_all
 from hce.app.up import HOSPITAL
 from hce.app.words import explain, say
-from hce.foundation.types.errors import HceError, NotFound
+from hce.foundation.store.disk import replace_file
+from hce.foundation.types.errors import NotFound
+from hce.service.fhir.scan import Found, Passed
+from hce.service.fhir.sorting import ORGANISATION, Group, sort_out
+
+SHOWN_PER_CODE = 3
+"""Refused resources named on the screen for each reason; the rest is in the list."""
+SHOWN_TYPES = 3
+EXIT_FAILED = 1
+"""A file or a person could not be taken; running again may help."""
+EXIT_REFUSED = 3
+"""Everything else is in, but some resources were refused: the list says which."""
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="FHIR R4 transaction Bundles, JSON or gzip")],
+    paths: Annotated[list[Path], typer.Argument(help="folders or files: FHIR R4 resources, Bundles, NDJSON; .gz too")],
     gateway: Annotated[str, typer.Option("--gateway", help="which organisation writes")] = HOSPITAL,
     patient: Annotated[str, typer.Option("--patient", help="patient_id, when it is known whose they are")] = "",
+    base: Annotated[str, typer.Option("--base", help="FHIR base URL the files came from: resources are named under it")] = "",
+    rejects: Annotated[Path | None, typer.Option("--rejects", help="write what was refused to this NDJSON file")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Import patients' FHIR Bundles; each entry that cannot be taken is named and the others go on."""
+    """Import patients' FHIR data; what cannot be taken is named and the rest goes on. Run again after any interruption."""
     place = home_at(home)
     url = place.network()["gateways"].get(gateway)
     if url is None:
         raise NotFound("gateway", name=gateway)
     console = make_console(stderr=as_json)
-    outcome = asyncio.run(_import_all(GatewayClient.at(url, place.gateway(gateway)), files, patient, console))
+    outcome = asyncio.run(_import(GatewayClient.at(url, place.gateway(gateway)), paths, base, patient, console))
+    if rejects is not None:
+        replace_file(rejects, msgspec.json.Encoder().encode_lines(outcome.rejects))
     if as_json:
-        print(json.dumps(outcome))
+        print(json.dumps(msgspec.to_builtins(outcome)))
     else:
-        console.print(say("import.total", **{key: outcome[key] for key in ("files", "records", "resources", "failed")}))
-        if outcome["failed"] < outcome["files"]:
+        _say_outcome(console, outcome, rejects)
+        if outcome.patients:
             console.print(say("import.next", home=place.option))
-    if outcome["failed"]:
-        raise typer.Exit(1)
+    if outcome.failed:
+        raise typer.Exit(EXIT_FAILED)
+    if outcome.problems:
+        raise typer.Exit(EXIT_REFUSED)
 
 
-async def _import_all(client: GatewayClient, files: list[Path], patient: str, console: Console) -> dict[str, Any]:
-    outcome: dict[str, Any] = {"files": len(files), "records": 0, "resources": 0, "problems": 0, "failed": 0}
+async def _import(client: GatewayClient, paths: Sequence[Path], base: str, patient: str, console: Console) -> Outcome:
+    sources, aside = find_sources(paths)
+    with Files(sources) as files:
+        found, passed = await asyncio.to_thread(_look_through, files, base, console)
+        sorted_out = sort_out(found)
+        people = sum(group.name != ORGANISATION for group in sorted_out.groups)
+        console.print(say("import.files", files=len(sources), aside=aside, people=people, resources=len(found)))
+        async with client:
+            with _bar(console) as progress:
+                bar = progress.add_task(say("import.sending"), total=sum(len(group.found) for group in sorted_out.groups))
+                done: dict[str, int] = {}
+
+                def tell(group: Group, sent: Sent, finished: bool) -> None:
+                    done[group.name] = len(group.found) if finished else sent.resources
+                    progress.update(bar, completed=sum(done.values()))
+                    if finished:
+                        _say_group(console, group, sent)
+
+                sent = await send_all(client, files, sorted_out.groups, patient, tell)
+        return outcome_of(files, aside, sorted_out.groups, [*passed, *sorted_out.passed], sorted_out.repeated, sent)
+
+
+def _look_through(files: Files, base: str, console: Console) -> tuple[list[Found], list[Passed]]:
+    found: list[Found] = []
+    passed: list[Passed] = []
+    with _bar(console) as progress:
+        bar = progress.add_task(say("import.looking", files=len(files.sources)), total=len(files.sources))
+        for number in range(len(files.sources)):
+            for one in files.look_through(number, base):
+                if isinstance(one, Found):
+                    found.append(one)
+                else:
+                    passed.append(one)
+            progress.advance(bar)
+    return found, passed
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    async with client:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-            for path in files:
-                try:
-                    done = await _import_one(client, path, patient, console, progress)
-                except (HceError, OSError) as error:
-                    outcome["failed"] += 1
-                    shown = explain(error) if isinstance(error, HceError) else say("import.unreadable", reason=error.strerror)
-                    console.print(say("import.failed", file=path.name, reason=shown))
-                    continue
-                for key in ("records", "resources", "problems"):
-                    outcome[key] += done[key]
-    return outcome
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        yield progress
 
 
-async def _import_one(client: GatewayClient, path: Path, patient: str, console: Console, progress: Progress) -> dict[str, int]:
-    bar = progress.add_task(path.name, total=None)
-    options = {"patient_id": patient} if patient else {}
-    counts = {"records": 0, "resources": 0, "problems": 0}
-    bundle = await asyncio.to_thread(path.read_bytes)
-    async for event in client.import_bundle(bundle, **options):
-        if event["event"] == "planned":
-            progress.update(bar, total=event["records"])
-            custody = say("import.custodial") if event["custodial"] else ""
-            console.print(say("import.planned", file=path.name, name=event["label"], custody=custody, **_numbers(event)))
-        elif event["event"] == "problem":
-            console.print(
-                say("import.problem", index=event["index"], type=event["type"], code=event["code"], detail=event["detail"])
-            )
-        elif event["event"] == "progress":
-            progress.update(bar, completed=event["records_done"])
-        else:
-            counts = {"records": len(event["records"]), "resources": event["resources"], "problems": event["problems"]}
-    return counts
+def _say_group(console: Console, group: Group, sent: Sent) -> None:
+    name = say("import.organisation") if group.name == ORGANISATION else sent.label or group.name
+    if sent.failure is not None:
+        console.print(say("import.failed", file=name, reason=explain(sent.failure)))
+    else:
+        custody = say("import.custodial") if sent.custodial and group.name != ORGANISATION else ""
+        console.print(say("import.group", name=name, custody=custody, resources=sent.resources, records=sent.records))
 
 
-def _numbers(event: dict[str, Any]) -> dict[str, int]:
-    return {key: event[key] for key in ("records", "resources", "already_written", "shared")}
+def _say_outcome(console: Console, outcome: Outcome, rejects: Path | None) -> None:
+    console.print(say("import.total", **{key: getattr(outcome, key) for key in ("files", "records", "resources", "patients")}))
+    for key in ("amended", "already", "repeated"):
+        if count := getattr(outcome, key):
+            console.print(say(f"import.{key}", count=count))
+    if outcome.definitions:
+        most = sorted(outcome.definitions, key=lambda name: -outcome.definitions[name])[:SHOWN_TYPES]
+        shown = ", ".join([*most, *(["..."] if len(most) < len(outcome.definitions) else [])])
+        console.print(say("import.definitions", count=sum(outcome.definitions.values()), types=shown))
+    for code, count in outcome.refused.items():
+        console.print(say("import.refused", count=count, code=code, words=say(code)))
+        for one in [reject for reject in outcome.rejects if reject.code == code][:SHOWN_PER_CODE]:
+            place = one.file if one.entry < 0 else f"{one.file}[{one.entry}]"
+            kind = f"{one.type}/{one.id}" if one.id else one.type
+            console.print(say("import.refused_one", place=place, type=kind, detail=one.detail))
+    if rejects is not None:
+        console.print(say("import.rejects", path=rejects))
+    elif len(outcome.rejects) > SHOWN_PER_CODE:
+        console.print(say("import.rejects_hint"))

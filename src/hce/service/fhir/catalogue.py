@@ -1,14 +1,16 @@
 """What each FHIR R4 resource type is to HCE: whose it is, and what kind of record it becomes.
 
-Every R4 type stands in exactly one of three tables.
+Every R4 type stands in exactly one of four tables.
 
 - `RULES`: part of one person's record. A rule says the record kind and where the resource names its patient. The places follow the
   patient CompartmentDefinition, narrowed to the one element that says *whom it is about*: a performer, a policy holder or a
   recipient who happens to be another person does not make a resource theirs.
-- `SHARED`: about nobody (organisations, staff, places, definitions). Counted, not sealed: sealing a hospital's address into every
-  patient's record would protect nothing, and directories are where it is looked up.
-- `NOT_KEPT`: may hold several people or none in particular (Group, Schedule, AuditEvent), or only carries others (Bundle).
-  Refused by name, because dropping it silently would lose data and keeping it could mix people up.
+- `DIRECTORY`: about the organisation itself: its places, staff, services, timetables. Sealed into the organisation's own
+  compartment, and not into every patient's record, where they would protect nothing.
+- `DEFINITIONS`: written for software and for everybody (profiles, code lists, questionnaires, products, evidence): nobody's
+  data. Not sealed.
+- `NOT_KEPT`: may hold several people (Group, AuditEvent), or only carries others (Bundle). Refused by name, because dropping it
+  silently would lose data and keeping it could mix people up.
 """
 
 from __future__ import annotations
@@ -79,33 +81,50 @@ RULES: Final[dict[str, Rule]] = {
     **_rules("individual", research="ResearchSubject"),
     **_rules("for", order="Task"),
     **_rules("deliverTo", order="SupplyRequest"),
+    "Appointment": Rule("encounter", "", borrowed=True),
+    "AppointmentResponse": Rule("encounter", "", borrowed=True),
     "Binary": Rule("document", "securityContext", borrowed=True),
+    "Contract": Rule("consent", "", borrowed=True),
     "Device": Rule("device", "patient", borrowed=True),
+    "EnrollmentResponse": Rule("claim", "", borrowed=True),
     "GuidanceResponse": Rule("assessment", "subject", borrowed=True),
     "Medication": Rule("medication", "", borrowed=True),
+    "PaymentNotice": Rule("claim", "", borrowed=True),
+    "Person": Rule("demographics", "", borrowed=True),
     "Provenance": Rule("provenance", "", borrowed=True),
     "Substance": Rule("medication", "", borrowed=True),
 }
 
-SHARED: Final = _types(
+DIRECTORY: Final = _types(
     """
-    ActivityDefinition BiologicallyDerivedProduct CapabilityStatement ChargeItemDefinition CodeSystem CompartmentDefinition
-    ConceptMap DeviceDefinition DeviceMetric EffectEvidenceSynthesis Endpoint EventDefinition Evidence EvidenceVariable
-    ExampleScenario GraphDefinition HealthcareService ImplementationGuide InsurancePlan Library Location Measure
-    MedicationKnowledge MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
-    MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
-    MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect MessageDefinition NamingSystem
-    ObservationDefinition OperationDefinition Organization OrganizationAffiliation PlanDefinition Practitioner PractitionerRole
-    Questionnaire ResearchDefinition ResearchElementDefinition ResearchStudy RiskEvidenceSynthesis SearchParameter
-    SpecimenDefinition StructureDefinition StructureMap SubstanceNucleicAcid SubstancePolymer SubstanceProtein
-    SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification TerminologyCapabilities TestScript ValueSet
+    BiologicallyDerivedProduct DeviceMetric Endpoint HealthcareService InsurancePlan Location MedicationKnowledge Organization
+    OrganizationAffiliation Practitioner PractitionerRole ResearchStudy Schedule Slot
     """
 )
 
+DEFINITIONS: Final = _types(
+    """
+    ActivityDefinition CapabilityStatement CatalogEntry ChargeItemDefinition CodeSystem CompartmentDefinition ConceptMap
+    DeviceDefinition EffectEvidenceSynthesis EventDefinition Evidence EvidenceVariable ExampleScenario GraphDefinition
+    ImplementationGuide Library Measure MedicinalProduct MedicinalProductAuthorization MedicinalProductContraindication
+    MedicinalProductIndication MedicinalProductIngredient MedicinalProductInteraction MedicinalProductManufactured
+    MedicinalProductPackaged MedicinalProductPharmaceutical MedicinalProductUndesirableEffect MessageDefinition NamingSystem
+    ObservationDefinition OperationDefinition PlanDefinition Questionnaire ResearchDefinition ResearchElementDefinition
+    RiskEvidenceSynthesis SearchParameter SpecimenDefinition StructureDefinition StructureMap
+    SubstanceNucleicAcid SubstancePolymer SubstanceProtein SubstanceReferenceInformation SubstanceSourceMaterial
+    SubstanceSpecification TerminologyCapabilities TestReport TestScript ValueSet
+    """
+)
+
+SHARED: Final = DIRECTORY | DEFINITIONS
+"""About no patient: in a patient's Bundle they are counted and passed over."""
+DIRECTORY_KIND: Final = "directory"
+STOCK: Final = _types("Device Medication Substance")
+"""Borrowed types that, where nobody's resource names them and they name nobody, are what the organisation keeps in store."""
+
 NOT_KEPT: Final = _types(
     """
-    Appointment AppointmentResponse AuditEvent Bundle CatalogEntry Contract EnrollmentResponse Group Linkage MessageHeader
-    OperationOutcome Parameters PaymentNotice PaymentReconciliation Person Schedule Slot Subscription TestReport
+    AuditEvent Bundle Group Linkage MessageHeader OperationOutcome Parameters PaymentReconciliation Subscription
     VerificationResult
     """
 )
@@ -125,7 +144,9 @@ IMAGING_SECTIONS: Final = frozenset({"RAD", "RUS", "RX", "CT", "NMR", "NMS", "OU
 
 
 def kind_of(resource: Json) -> str:
-    """Record kind of a resource whose type is in `RULES`."""
+    """Record kind of a resource whose type is in `RULES` or `DIRECTORY`."""
+    if resource["resourceType"] in DIRECTORY:
+        return DIRECTORY_KIND
     kind = RULES[resource["resourceType"]].kind
     if resource["resourceType"] == "Observation":
         return next((LAB_CATEGORIES[code] for code in category_codes(resource) if code in LAB_CATEGORIES), kind)

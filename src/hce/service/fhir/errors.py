@@ -79,8 +79,11 @@ PROBLEM_CODES: Final = {
     "fhir.duplicate": "an earlier entry has the same name",
     "fhir.unknown_type": "not a FHIR R4 resource type",
     "fhir.type_not_kept": "a FHIR R4 type that is not one person's record",
+    "fhir.definition": "a FHIR R4 type written for software and for everybody: nobody's data",
+    "fhir.not_directory": "handed over as the organisation's own, but of a patient or naming one",
     "fhir.invalid": "does not follow the FHIR R4 structure",
     "fhir.no_patient": "names no patient",
+    "fhir.patient_unknown": "names a patient who is not among those handed over",
     "fhir.wrong_patient": "names another patient",
     "fhir.undated": "has no date, and nothing it is tied to has one",
 }

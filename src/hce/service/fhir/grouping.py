@@ -53,6 +53,8 @@ class PlannedRecord(Struct, frozen=True):
     items: list[ContentItem]
     encounter: str | None
     """fullUrl or Encounter/id."""
+    parents: list[bytes] = []
+    """Ids of the records that hold earlier versions of these resources."""
 
 
 class ImportPlan(Struct, frozen=True):
@@ -69,7 +71,9 @@ class ImportPlan(Struct, frozen=True):
     """Resources in `records` by resourceType, names sorted."""
 
 
-class _Placed(Struct, frozen=True):
+class Placed(Struct, frozen=True):
+    """A resource with its day."""
+
     entry: Entry
     date: str
     encounter: str | None
@@ -83,7 +87,7 @@ def plan_import(bundle: bytes, params: ImportParams | None = None, gate: Gate | 
     """
     chosen = params or ImportParams()
     entries, problems = read_bundle(bundle, chosen.bounds)
-    valid, invalid = _through_gate(entries, gate or default_gate())
+    valid, invalid = through_gate(entries, gate or default_gate())
     problems += invalid
     identity = identify(_one_patient(valid, problems))
     shared = [entry for entry in valid if entry.type in SHARED]
@@ -91,7 +95,7 @@ def plan_import(bundle: bytes, params: ImportParams | None = None, gate: Gate | 
     placed, undated = _dated(own, identity)
     return ImportPlan(
         identity=identity,
-        records=_grouped(placed, chosen),
+        records=grouped(placed, chosen),
         problems=sorted([*problems, *foreign, *undated], key=lambda problem: problem.index),
         shared_count=len(shared),
         counts_by_type=dict(sorted(Counter(item.entry.type for item in placed).items())),
@@ -103,7 +107,8 @@ def compartment_of(resource: Json) -> str:
     return GENERAL
 
 
-def _through_gate(entries: Iterable[Entry], gate: Gate) -> tuple[list[Entry], list[Problem]]:
+def through_gate(entries: Iterable[Entry], gate: Gate) -> tuple[list[Entry], list[Problem]]:
+    """Those that follow the structure of their type, and a problem for each of the others."""
     valid: list[Entry] = []
     problems: list[Problem] = []
     for entry in entries:
@@ -138,18 +143,18 @@ def _of_patient(entries: Iterable[Entry], identity: PatientIdentity) -> tuple[li
     return [entry for entry in candidates if entry.index in sure], problems
 
 
-def _dated(entries: list[Entry], identity: PatientIdentity) -> tuple[list[_Placed], list[Problem]]:
+def _dated(entries: list[Entry], identity: PatientIdentity) -> tuple[list[Placed], list[Problem]]:
     by_name = names_of(entries)
-    placed: dict[int, _Placed] = {}
+    placed: dict[int, Placed] = {}
     for entry in entries:
         encounter = encounter_of(entry, by_name)
         if day := _own_day(entry, encounter, by_name):
-            placed[entry.index] = _Placed(entry, day, encounter)
+            placed[entry.index] = Placed(entry, day, encounter)
     if len(placed) < len(entries):
         placed |= _dated_by_ties(entries, placed, by_name)
     for entry in entries:
         if entry.index not in placed and (day := _last_day(entry, identity)):
-            placed[entry.index] = _Placed(entry, day, encounter_of(entry, by_name))
+            placed[entry.index] = Placed(entry, day, encounter_of(entry, by_name))
     undated = [
         problem_of(entry, "fhir.undated", "no date of its own or of anything tied to it")
         for entry in entries
@@ -166,14 +171,14 @@ def _own_day(entry: Entry, encounter: str | None, by_name: Mapping[str, Entry]) 
     return clinical_day(by_name[encounter].resource) if encounter and encounter in by_name else None
 
 
-def _dated_by_ties(entries: list[Entry], placed: Mapping[int, _Placed], by_name: Mapping[str, Entry]) -> dict[int, _Placed]:
+def _dated_by_ties(entries: list[Entry], placed: Mapping[int, Placed], by_name: Mapping[str, Entry]) -> dict[int, Placed]:
     """The undated resources that a dated one reaches, with its day and, where they have none, its encounter."""
     linking = [entry for entry in entries if entry.type not in NOT_A_SOURCE]
     undated = {entry.index: entry for entry in linking if entry.index not in placed}
     sources = [index for index, item in placed.items() if item.entry.type not in NOT_A_SOURCE]
     reached = nearest(sources, ties_of(linking, by_name), undated)
     return {
-        index: _Placed(entry, placed[reached[index]].date, encounter_of(entry, by_name) or placed[reached[index]].encounter)
+        index: Placed(entry, placed[reached[index]].date, encounter_of(entry, by_name) or placed[reached[index]].encounter)
         for index, entry in undated.items()
         if index in reached
     }
@@ -184,7 +189,8 @@ def _last_day(entry: Entry, identity: PatientIdentity) -> str | None:
     return day_of(identity.birth_date) or day if RULES[entry.type].kind == "demographics" else day
 
 
-def _grouped(placed: Iterable[_Placed], params: ImportParams) -> list[PlannedRecord]:
+def grouped(placed: Iterable[Placed], params: ImportParams) -> list[PlannedRecord]:
+    """Records by day; what shares compartment, day, encounter and kind stands together within the bounds."""
     groups: dict[tuple[str, str, str | None, str], list[Entry]] = {}
     for item in placed:
         resource = item.entry.resource

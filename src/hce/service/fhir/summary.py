@@ -65,6 +65,7 @@ KIND_WORDS: Final = dict(
         _words("consent", "consent", "consents", "知情同意", "份同意书"),
         _words("demographics", "entry", "entries", "个人信息", "项"),
         _words("device", "device", "devices", "器械", "件器械"),
+        _words("directory", "entry", "entries", "机构信息", "项"),
         _words("document", "document", "documents", "文书", "份文书"),
         _words("encounter", "visit", "visits", "就诊", "次就诊"),
         _words("family-history", "entry", "entries", "家族史", "项"),
@@ -84,7 +85,7 @@ KIND_WORDS: Final = dict(
         _words("vitals", "measurement", "measurements", "体征", "项测量"),
     )
 )
-"""Frame words of every record kind of `catalogue.RULES`."""
+"""Frame words of every record kind of `catalogue.RULES`, and of what is the organisation's own."""
 PLAIN_KIND = KIND_WORDS["other"]
 
 

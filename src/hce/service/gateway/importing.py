@@ -1,6 +1,7 @@
 """FHIR Bundles become records: checked, matched to a person, grouped, sealed, published; nothing twice.
 
-One Bundle is one walk: plan (pure), find the person, drop resources that were written before, seal by visit, publish in batches.
+One Bundle is one walk: plan (pure), find the person, drop resources that were written before, seal by visit, publish in batches. A
+resource that was here under the same name with other bytes is a later version: its record names the one it amends.
 Two batches are in flight at one time: while one becomes final the next is sealed. A batch that fails stops the walk with its reason;
 what was final before stays, and importing the same Bundle again goes on where it stopped. Nothing is written twice, wherever a kill
 falls: what is on its way is in the index with the last block that may hold it, and the chain is asked before anything else is written.
@@ -12,18 +13,21 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from datetime import UTC, datetime
 from itertools import groupby
 
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.errors import Unavailable
+from hce.service.fhir.directory import plan_directory
 from hce.service.fhir.grouping import ImportPlan, PlannedRecord, plan_import
-from hce.service.gateway.practice import Practice
-from hce.service.index.store import Patient, PendingRecord, WrittenRecord
+from hce.service.gateway.practice import Practice, identity_of
+from hce.service.index.store import KnownResources, Patient, PendingRecord, Resource, WrittenRecord
 from hce.service.sdk.author import Author, NotDurable
 from hce.service.sdk.errors import Failed
 from hce.service.terms.grants import SignedToken
+from hce.service.terms.records import MAX_PARENTS, ContentItem
 from hce.service.terms.states import key_record
 from hce.service.vault.sealing import AuthoringSession, Batch, make_batch
 
@@ -35,7 +39,6 @@ IN_FLIGHT = 2
 SETTLE_WAIT_S = 30.0
 """How long an import waits for what an earlier one left undecided."""
 SETTLE_POLL_S = 0.5
-DIGEST_BYTES = 32
 
 
 class ImportUndecided(Unavailable):
@@ -60,6 +63,8 @@ class Planned(Struct, frozen=True, tag_field="event", tag="planned"):
     resources: int
     already_written: int
     shared: int
+    amended: int = 0
+    """Of the resources: later versions of some that are here already."""
 
 
 class EntryProblem(Struct, frozen=True, tag_field="event", tag="problem"):
@@ -72,6 +77,8 @@ class EntryProblem(Struct, frozen=True, tag_field="event", tag="problem"):
 
 
 class Finished(Struct, frozen=True, tag_field="event", tag="finished"):
+    """What came of it."""
+
     patient_id: str
     records: list[str]
     """record ids, hex."""
@@ -84,7 +91,7 @@ Event = Planned | EntryProblem | Progress | Finished
 
 class _Sealed(Struct, frozen=True):
     batch: Batch
-    written: list[tuple[WrittenRecord, list[bytes]]]
+    written: list[tuple[WrittenRecord, list[Resource]]]
     resources: int
 
 
@@ -96,11 +103,30 @@ async def import_bundle(
         await practice.require_author(author)
     plan = await asyncio.to_thread(plan_import, bundle)
     patient = await practice.patient_for(plan.identity, patient_id)
+    async with aclosing(_write(practice, plan, patient, author)) as events:
+        async for event in events:
+            yield event
+
+
+async def import_directory(practice: Practice, bundle: bytes, author: bytes | None = None) -> AsyncGenerator[Event, None]:
+    """The same for what the organisation keeps about itself, into its own compartment."""
+    if author is not None:
+        await practice.require_author(author)
+    today = datetime.fromtimestamp(practice.clock.now_ms() / 1_000, UTC).date().isoformat()
+    own = await practice.own_account()
+    plan = await asyncio.to_thread(plan_directory, bundle, identity_of(own), today)
+    async with aclosing(_write(practice, plan, own, author)) as events:
+        async for event in events:
+            yield event
+
+
+async def _write(practice: Practice, plan: ImportPlan, patient: Patient, author: bytes | None) -> AsyncGenerator[Event, None]:
+    """What of a plan is not written yet, as one account's records."""
     async with practice.writing_for(patient.patient_id):
         await settled(practice, patient.patient_id)
         for problem in plan.problems:
             yield EntryProblem(problem.index, problem.type, problem.code, problem.detail)
-        fresh, repeated = _not_yet_written(plan, practice.index.known_resources(patient.patient_id))
+        fresh, repeated, amended = not_yet_written(plan, practice.index.known_resources(patient.patient_id))
         yield Planned(
             patient.patient_id,
             patient.label,
@@ -109,6 +135,7 @@ async def import_bundle(
             sum(len(record.items) for record in fresh),
             repeated,
             plan.shared_count,
+            amended,
         )
         credential_id = author or await practice.writer()
         names: list[str] = []
@@ -128,7 +155,7 @@ async def settle(practice: Practice, patient_id: str | None = None) -> int:
     passed that block, never will be.
     """
     waiting = practice.index.pending(patient_id)
-    written: list[tuple[WrittenRecord, list[bytes]]] = []
+    written: list[tuple[WrittenRecord, list[Resource]]] = []
     dropped: list[bytes] = []
     if waiting:
         height = await practice.network.head()  # before the states, which then are of this block or a later one
@@ -137,7 +164,7 @@ async def settle(practice: Practice, patient_id: str | None = None) -> int:
             state = reader.record(one.record_id)
             if state is not None:
                 record = WrittenRecord(one.record_id, one.patient_id, one.kind, one.day, one.author, state.height)
-                written.append((record, _split(one.digests)))
+                written.append((record, one.resources))
             elif height > one.valid_until:
                 dropped.append(one.record_id)
         practice.index.settle(written, dropped)
@@ -167,14 +194,14 @@ async def _publish(
 
     async def publish(sealed: _Sealed) -> _Sealed:
         valid_until = await practice.network.head() + practice.commit_valid_blocks
-        practice.index.put_pending([_pending(record, digests, valid_until) for record, digests in sealed.written])
+        practice.index.put_pending([_pending(record, inside, valid_until) for record, inside in sealed.written])
         try:
             await author.publish(sealed.batch, {token.token.feed: token}, valid_until)
         except (NotDurable, Failed):
             practice.index.settle([], [record.record_id for record, _ in sealed.written])
             raise
         height = practice.network.light.height
-        written = [(_at(record, height), digests) for record, digests in sealed.written]
+        written = [(_at(record, height), inside) for record, inside in sealed.written]
         practice.index.settle(written)
         return _Sealed(sealed.batch, written, sealed.resources)
 
@@ -201,13 +228,13 @@ async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part
 
     def work() -> _Sealed:
         sessions: list[AuthoringSession] = []
-        written: list[tuple[WrittenRecord, list[bytes]]] = []
+        written: list[tuple[WrittenRecord, list[Resource]]] = []
         for _, visit in groupby(part, key=lambda record: record.encounter):
             session = AuthoringSession(practice.network.chain, practice.org_id, credential_id, key, card, keyholders)
             for planned in visit:
-                sealed = session.seal(planned.items, planned.kind, planned.date, now_ms)
+                sealed = session.seal(planned.items, planned.kind, planned.date, now_ms, planned.parents)
                 record = WrittenRecord(sealed.record_id, patient.patient_id, planned.kind, planned.date, credential_id, 0)
-                written.append((record, [_digest(item.content) for item in planned.items]))
+                written.append((record, [Resource(_digest(item.content), item.name) for item in planned.items]))
             sessions.append(session)
         nodes = len(practice.network.genesis.nodes)
         return _Sealed(make_batch(sessions, nodes), written, sum(len(record.items) for record in part))
@@ -230,16 +257,36 @@ def _batches(records: Sequence[PlannedRecord]) -> list[list[PlannedRecord]]:
     return parts
 
 
-def _not_yet_written(plan: ImportPlan, known: set[bytes]) -> tuple[list[PlannedRecord], int]:
-    """The plan without resources whose exact bytes this person already has here; how many were left out."""
+def not_yet_written(plan: ImportPlan, known: KnownResources) -> tuple[list[PlannedRecord], int, int]:
+    """The plan without resources whose exact bytes this account already has here; how many were left out, how many are later versions.
+
+    A later version stands in a record that names the one it amends. Bytes that were here before are never written again, so an old export
+    imported after a newer one takes nothing back.
+    """
     fresh: list[PlannedRecord] = []
-    repeated = 0
+    repeated = amended = 0
     for record in plan.records:
-        items = [item for item in record.items if _digest(item.content) not in known]
+        items = [item for item in record.items if _digest(item.content) not in known.digests]
         repeated += len(record.items) - len(items)
-        if items:
-            fresh.append(PlannedRecord(record.kind, record.date, record.compartment, items, record.encounter))
-    return fresh, repeated
+        amended += sum(item.name in known.latest for item in items)
+        fresh += [
+            PlannedRecord(record.kind, record.date, record.compartment, part, record.encounter, parents)
+            for part, parents in _with_parents(items, known.latest)
+        ]
+    return fresh, repeated, amended
+
+
+def _with_parents(items: Sequence[ContentItem], latest: dict[str, bytes]) -> list[tuple[list[ContentItem], list[bytes]]]:
+    """Items with the records they amend, cut where a record would amend too many."""
+    parts: list[tuple[list[ContentItem], list[bytes]]] = []
+    for item in items:
+        parent = latest.get(item.name)
+        if not parts or (parent is not None and parent not in parts[-1][1] and len(parts[-1][1]) == MAX_PARENTS):
+            parts.append(([], []))
+        parts[-1][0].append(item)
+        if parent is not None and parent not in parts[-1][1]:
+            parts[-1][1].append(parent)
+    return parts
 
 
 def _digest(content: bytes) -> bytes:
@@ -250,11 +297,14 @@ def _at(record: WrittenRecord, height: int) -> WrittenRecord:
     return WrittenRecord(record.record_id, record.patient_id, record.kind, record.day, record.author, height)
 
 
-def _pending(record: WrittenRecord, digests: list[bytes], valid_until: int) -> PendingRecord:
+def _pending(record: WrittenRecord, inside: list[Resource], valid_until: int) -> PendingRecord:
     return PendingRecord(
-        record.record_id, record.patient_id, record.kind, record.day, record.author, b"".join(digests), valid_until
+        record.record_id,
+        record.patient_id,
+        record.kind,
+        record.day,
+        record.author,
+        b"".join(one.digest for one in inside),
+        valid_until,
+        [one.name for one in inside],
     )
-
-
-def _split(digests: bytes) -> list[bytes]:
-    return [digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)]

@@ -17,7 +17,8 @@ from hce.foundation.types.errors import NotFound, Refused
 from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
-from hce.service.keyring.keyring import Clinician, Keyring
+from hce.service.keyring.keyring import Clinician, CustodialAccount, Keyring
+from hce.service.sdk.errors import Failed, Remote
 from hce.service.sdk.mail import SLOW_S
 from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
@@ -35,6 +36,9 @@ RENEW_BEFORE_MS = 30 * 24 * 3_600_000
 """A credential with less than this to live is replaced."""
 COMMIT_VALID_BLOCKS = 120
 """How long a batch may take to become final. After a kill nothing more is written for its person until it is final or dead."""
+OWN_ACCOUNT = "organisation"
+"""patient_id under which the index keeps the organisation's own compartment; those of people are 16 hex digits."""
+OWN_SYSTEM = "urn:hce:organisation"
 TOKEN_SERIAL = 0
 """Serial of the first write token of a custodial account."""
 
@@ -176,7 +180,11 @@ class Practice:
         payload = CompartmentOpen(owner_digest, recovery_digest)
         name = payloads.compartment_id(self.network.chain, payload)
         if (await self.network.reader(key_compartment(name))).compartment(name) is None:
-            await self.network.transact("compartment.open", payload, self.org_id, [("payer", self.keys.signing)])
+            try:
+                await self.network.transact("compartment.open", payload, self.org_id, [("payer", self.keys.signing)])
+            except (Failed, Remote) as error:  # an opening that was on its way when this process was killed
+                if error.code != "compartment.exists":
+                    raise
         return name
 
     async def enrol(self, identity: PatientIdentity, card: SignedCard, token: SignedToken) -> Patient:
@@ -199,10 +207,24 @@ class Practice:
             found = self._only_match(identity)
             return await self._take_custody(identity) if found is None else found
 
+    async def own_account(self) -> Patient:
+        """The organisation's own compartment, for what it keeps about itself; its keys are in the keyring like those of other accounts."""
+        async with self.enrolling:
+            found = self.index.patient(OWN_ACCOUNT)
+            if found is not None:
+                return found
+            name = (await self.certificate()).name
+            identity = PatientIdentity((), (), "", ((OWN_SYSTEM, self.org_id.hex()),), name)
+            return await self._take_custody(identity, OWN_ACCOUNT)
+
+    def people(self) -> list[Patient]:
+        """Everybody enrolled here, without the organisation's own account."""
+        return [patient for patient in self.index.patients() if patient.patient_id != OWN_ACCOUNT]
+
     def _named_patient(self, identity: PatientIdentity, patient_id: str) -> Patient:
         """Somebody has looked: what is merely missing does not stand in the way, what contradicts does."""
         patient = self.index.patient(patient_id)
-        if patient is None:
+        if patient is None or patient_id == OWN_ACCOUNT:
             raise PatientUnknown(patient_id=patient_id)
         comparison = same_person(identity, identity_of(patient))
         if comparison.match is not Match.YES and not _could_be(comparison):
@@ -213,7 +235,7 @@ class Practice:
         """The one patient this surely is, None when it is surely none of them."""
         if not identity.identifiers and not (identity.names and identity.birth_date):
             raise Unidentifiable
-        compared = [(patient, same_person(identity, identity_of(patient))) for patient in self.index.patients()]
+        compared = [(patient, same_person(identity, identity_of(patient))) for patient in self.people()]
         sure = [patient for patient, comparison in compared if comparison.match is Match.YES]
         doubtful = [
             patient
@@ -262,20 +284,41 @@ class Practice:
     def _custodial_owner(self, account_id: bytes) -> Owner:
         return Owner(self.network, self.clock, self.keyring.custodial_keys(account_id))
 
-    async def _take_custody(self, identity: PatientIdentity) -> Patient:
-        """An account for somebody without keys: kept here, marked so, claimed later."""
+    async def _take_custody(self, identity: PatientIdentity, patient_id: str | None = None) -> Patient:
+        """An account for somebody without keys: kept here, marked so, claimed later. `patient_id` for the organisation's own."""
         identifiers = [f"{system}|{value}" for system, value in identity.identifiers]
-        account = self.keyring.new_custodial(identity.shown_name, identifiers)
+        account = self._orphan(identity.shown_name, identifiers) or self.keyring.new_custodial(identity.shown_name, identifiers)
         keys = self.keyring.custodial_keys(account.account_id)
         await self.open_compartment(keys.owner_digest, keys.recovery_digest)
         owner = self._custodial_owner(account.account_id)
         token = owner.token(self.org_id, TOKEN_SERIAL)
-        return self._remember(identity, account.account_id.hex(), await owner.card(), token)
+        return self._remember(identity, account.account_id.hex(), await owner.card(), token, patient_id)
 
-    def _remember(self, identity: PatientIdentity, custodial_id: str | None, card: SignedCard, token: SignedToken) -> Patient:
+    def _orphan(self, label: str, identifiers: list[str]) -> CustodialAccount | None:
+        """An account made for this very person by a process that was killed before it was in the index: nothing is written to it yet."""
+        indexed = {patient.custodial_id for patient in self.index.patients()}
+        return next(
+            (
+                account
+                for account in self.keyring.custodial_accounts()
+                if not account.claimed
+                and account.account_id.hex() not in indexed
+                and (account.label, list(account.identifiers)) == (label, identifiers)
+            ),
+            None,
+        )
+
+    def _remember(
+        self,
+        identity: PatientIdentity,
+        custodial_id: str | None,
+        card: SignedCard,
+        token: SignedToken,
+        patient_id: str | None = None,
+    ) -> Patient:
         same = next((one for one in self.index.patients() if one.compartment_id == card.card.compartment_id), None)
         patient = Patient(
-            patient_id=same.patient_id if same else os.urandom(8).hex(),
+            patient_id=same.patient_id if same else patient_id or os.urandom(8).hex(),
             label=identity.shown_name,
             identity=msgspec.json.encode(identity),
             custodial_id=custodial_id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -9,10 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from hce.foundation.types.errors import Corrupt
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+DIGEST_BYTES = 32
 _SCHEMA = """
 CREATE TABLE patient (
     patient_id TEXT PRIMARY KEY,
@@ -36,6 +39,7 @@ CREATE TABLE resource (
     patient_id TEXT NOT NULL REFERENCES patient,
     digest BLOB NOT NULL,
     record_id BLOB NOT NULL REFERENCES record,
+    name TEXT NOT NULL,
     PRIMARY KEY (patient_id, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE asked (
@@ -57,7 +61,8 @@ CREATE TABLE pending (
     day TEXT NOT NULL,
     author BLOB NOT NULL,
     digests BLOB NOT NULL,
-    valid_until INTEGER NOT NULL
+    valid_until INTEGER NOT NULL,
+    names TEXT NOT NULL
 ) STRICT;
 CREATE TABLE offer (
     digest BLOB PRIMARY KEY,
@@ -68,6 +73,13 @@ CREATE TABLE offer (
 ) STRICT;
 CREATE INDEX offer_by_age ON offer (next_try_ms);
 """
+
+
+_FROM_2 = """
+ALTER TABLE resource ADD COLUMN name TEXT NOT NULL DEFAULT '';
+ALTER TABLE pending ADD COLUMN names TEXT NOT NULL DEFAULT '[]';
+"""
+"""Version 2 did not keep the names of resources: what it knows is never written twice, and later versions of it amend nothing."""
 
 
 class IndexUnknown(Corrupt):
@@ -95,6 +107,23 @@ class WrittenRecord(Struct, frozen=True):
     day: str
     author: bytes
     height: int
+
+
+class Resource(Struct, frozen=True):
+    """One FHIR resource inside a record."""
+
+    digest: bytes
+    """SHA-256 of its exact bytes."""
+    name: str
+    """Its fullUrl or Type/id, as in the record; "" when an earlier version of the index wrote it."""
+
+
+class KnownResources(Struct, frozen=True):
+    """What a person already has from here."""
+
+    digests: set[bytes]
+    latest: dict[str, bytes]
+    """Name -> id of the record that holds its latest version."""
 
 
 class Asked(Struct, frozen=True):
@@ -129,6 +158,13 @@ class PendingRecord(Struct, frozen=True):
     """Of the resources inside, 32 bytes each, one after another."""
     valid_until: int
     """Last block that may hold its commit."""
+    names: list[str] = []
+    """Of the resources inside, in the same order."""
+
+    @property
+    def resources(self) -> list[Resource]:
+        digests = [self.digests[start : start + DIGEST_BYTES] for start in range(0, len(self.digests), DIGEST_BYTES)]
+        return [Resource(digest, name) for digest, name in zip(digests, self.names or [""] * len(digests), strict=True)]
 
 
 class SeenOffer(Struct, frozen=True):
@@ -153,13 +189,14 @@ class Index:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
+        steps = {0: _SCHEMA, 2: _FROM_2, SCHEMA_VERSION: ""}.get(version)
+        if steps is None:
+            raise IndexUnknown(expected=SCHEMA_VERSION, actual=version)
+        if steps:
             with self._transaction():
-                for statement in _SCHEMA.split(";"):
+                for statement in steps.split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif version != SCHEMA_VERSION:
-            raise IndexUnknown(expected=SCHEMA_VERSION, actual=version)
 
     def close(self) -> None:
         self._db.close()
@@ -203,9 +240,14 @@ class Index:
         rows = self._db.execute("SELECT * FROM record WHERE patient_id = ? ORDER BY day, record_id", (patient_id,))
         return [WrittenRecord(*row) for row in rows]
 
-    def known_resources(self, patient_id: str) -> set[bytes]:
-        """Digests of every resource already written for this person: importing again writes nothing twice."""
-        return {row[0] for row in self._db.execute("SELECT digest FROM resource WHERE patient_id = ?", (patient_id,))}
+    def known_resources(self, patient_id: str) -> KnownResources:
+        """Every resource already written for this person: importing again writes nothing twice, and a changed one as an amendment."""
+        rows = self._db.execute(
+            "SELECT digest, name, record_id FROM resource JOIN record USING (record_id)"
+            " WHERE resource.patient_id = ? ORDER BY height, record.rowid",
+            (patient_id,),
+        ).fetchall()
+        return KnownResources({digest for digest, _, _ in rows}, {name: record for _, name, record in rows if name})
 
     def put_asked(self, asked: Asked) -> None:
         with self._transaction():
@@ -246,26 +288,26 @@ class Index:
         """Before their commit is sent to anybody."""
         with self._transaction():
             self._db.executemany(
-                "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [(one.record_id, one.patient_id, one.kind, one.day, one.author, one.digests, one.valid_until) for one in records],
+                "INSERT INTO pending VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*astuple(one)[:-1], json.dumps(one.names)) for one in records],
             )
 
     def pending(self, patient_id: str | None = None) -> list[PendingRecord]:
         """Of one person, or of all."""
         rows = self._db.execute("SELECT * FROM pending WHERE ?1 IS NULL OR patient_id = ?1 ORDER BY rowid", (patient_id,))
-        return [PendingRecord(*row) for row in rows]
+        return [_pending(row) for row in rows]
 
-    def settle(self, written: Iterable[tuple[WrittenRecord, list[bytes]]], dropped: Iterable[bytes] = ()) -> None:
-        """Records that are final, each with the digests of the resources inside, and ids of those that never will be."""
+    def settle(self, written: Iterable[tuple[WrittenRecord, list[Resource]]], dropped: Iterable[bytes] = ()) -> None:
+        """Records that are final, each with the resources inside, and ids of those that never will be."""
         with self._transaction():
-            for record, digests in written:
+            for record, resources in written:
                 self._db.execute(
                     "INSERT OR IGNORE INTO record VALUES (?, ?, ?, ?, ?, ?)",
                     (record.record_id, record.patient_id, record.kind, record.day, record.author, record.height),
                 )
                 self._db.executemany(
-                    "INSERT OR IGNORE INTO resource VALUES (?, ?, ?)",
-                    [(record.patient_id, digest, record.record_id) for digest in digests],
+                    "INSERT OR IGNORE INTO resource VALUES (?, ?, ?, ?)",
+                    [(record.patient_id, one.digest, record.record_id, one.name) for one in resources],
                 )
                 self._db.execute("DELETE FROM pending WHERE record_id = ?", (record.record_id,))
             self._db.executemany("DELETE FROM pending WHERE record_id = ?", [(name,) for name in dropped])
@@ -285,6 +327,10 @@ class Index:
         """Those whose last or next try lies before that moment."""
         with self._transaction():
             self._db.execute("DELETE FROM offer WHERE next_try_ms < ?", (before_ms,))
+
+
+def _pending(row: tuple[bytes, str, str, str, bytes, bytes, int, str]) -> PendingRecord:
+    return PendingRecord(*row[:7], json.loads(row[7]))
 
 
 def _held(row: tuple[bytes, bytes, bytes, bytes, int]) -> Held:

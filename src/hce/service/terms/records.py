@@ -17,6 +17,8 @@ from hce.service.terms.payloads import MAX_RECORDS_PER_BATCH
 MAX_RESOURCES_PER_RECORD = 64
 MAX_INLINE_BYTES = 1 << 20
 """Content up to this size lives inside the manifest."""
+MAX_PARENTS = 16
+"""Records that one record amends."""
 HEADER_DOMAIN: Final = "hce/record-header/1"
 CONTENT_DOMAIN: Final = "hce/content/1"
 SESSION_LOCK_BYTES = 1_168
@@ -64,7 +66,8 @@ class ContentManifest(Struct, frozen=True, array_like=True):
     domain: Literal["hce/content/1"]
     kind: RecordKind
     items: Annotated[list[ContentItem], Meta(min_length=1, max_length=MAX_RESOURCES_PER_RECORD)]
-    parents: Annotated[list[Bytes32], Meta(max_length=16)]
+    parents: Annotated[list[Bytes32], Meta(max_length=MAX_PARENTS)]
+    """Records that hold earlier versions of these items, by name of the item."""
     created_ms: TimeMs
 
 

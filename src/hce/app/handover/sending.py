@@ -1,0 +1,216 @@
+"""Sends what was sorted out: a few people side by side, each person's Bundles in order, again when the gateway was away.
+
+An import may be killed anywhere and run again: the gateway leaves out what it has, by its bytes. So what fails for a passing reason (the
+gateway was restarted, records of a broken import are not decided yet) is simply sent again for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from hce.app.gateway_client import GatewayClient
+from hce.app.handover.files import Files
+from hce.foundation.types.errors import HceError, Refused
+from hce.service.fhir.gate import default_gate
+from hce.service.fhir.scan import Found, Passed, Place
+from hce.service.fhir.sorting import ORGANISATION, Group, different_people
+
+SIDE_BY_SIDE = 4
+"""People whose Bundles are on their way at one time: while blocks are made for one, another is sealed."""
+PATIENCE_S = 300.0
+"""How long what fails for a passing reason is tried again: longer than an import that broke off can stay undecided."""
+PAUSE_S = 2.0
+UNREADABLE = "import.unreadable"
+DEFINITION = "fhir.definition"
+
+
+class PatientConflict(Refused):
+    """Patients of one name that are not surely one person: nothing under that name can be said to be either's."""
+
+    code = "fhir.patient_conflict"
+    status = 409
+
+
+class Sent(Struct):
+    """What became of one group so far."""
+
+    label: str = ""
+    custodial: bool = False
+    records: int = 0
+    resources: int = 0
+    amended: int = 0
+    refused: dict[int, Passed] = {}
+    """By place in `Group.found`."""
+    before: tuple[int, int] = (0, 0)
+    """Records and resources before the present attempt."""
+    failure: HceError | None = None
+    """Why the rest was not sent."""
+
+
+Tell = Callable[[Group, Sent, bool], None]
+"""Told after each step of a group, and with True when it is finished."""
+
+
+async def send_all(client: GatewayClient, files: Files, groups: Sequence[Group], patient_id: str, tell: Tell) -> list[Sent]:
+    """What became of each group, in order. Never raises for one of them."""
+    room = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def send(group: Group) -> Sent:
+        async with room:
+            sent = Sent()
+            try:
+                await _send_group(client, files, group, patient_id, sent, lambda: tell(group, sent, False))
+            except HceError as error:
+                sent.failure = error
+            except OSError as error:
+                sent.failure = Unreadable(error.strerror or "")
+            tell(group, sent, True)
+            return sent
+
+    return await asyncio.gather(*map(send, groups))
+
+
+class Unreadable(Refused):
+    """A file cannot be read any more."""
+
+    code = UNREADABLE
+
+
+async def _send_group(
+    client: GatewayClient, files: Files, group: Group, patient_id: str, sent: Sent, tell: Callable[[], None]
+) -> None:
+    if len(group.patients) > 1:
+        _require_one_person(files, group)
+    places = {one.place: number for number, one in enumerate(group.found)}
+    options = {"about": "organisation"} if group.name == ORGANISATION else {"patient_id": patient_id} if patient_id else {}
+    for part in group.parts:
+        bundle = await asyncio.to_thread(bundle_of, files, part)
+        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        amended = sent.amended
+        while True:
+            try:
+                async for event in client.import_bundle(bundle, **options):
+                    _note(sent, event, part, places, amended)
+                    tell()
+                break
+            except HceError as error:
+                if error.status < 500 or asyncio.get_running_loop().time() >= deadline:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+
+
+def _note(sent: Sent, event: dict[str, Any], part: Sequence[Found], places: dict[Place, int], amended: int) -> None:
+    """One event of one attempt. What became final unseen before an attempt broke off is found already there by the next."""
+    if event["event"] == "planned":
+        sent.label, sent.custodial = event["label"], event["custodial"]
+        sent.amended = max(sent.amended, amended + event["amended"])
+        sent.before = (sent.records, sent.resources)
+    elif event["event"] == "problem":
+        found = part[event["index"]]
+        problem = Passed(found.place.file, found.entry, found.type, found.id, event["code"], event["detail"])
+        sent.refused[places[found.place]] = problem
+    elif event["event"] == "progress":
+        sent.records = sent.before[0] + event["records_done"]
+        sent.resources = sent.before[1] + event["resources_done"]
+
+
+def _require_one_person(files: Files, group: Group) -> None:
+    patients = [json.loads(files.content(one)) for one in group.patients]
+    if different_people([patient for patient in patients if default_gate().fault_of(patient) is None]):
+        raise PatientConflict("Patients of one name differ in who they are; import their files one after another")
+
+
+def bundle_of(files: Files, part: Sequence[Found]) -> bytes:
+    """A collection Bundle around the exact bytes of some resources."""
+    entries: list[bytes] = []
+    for one in part:
+        name = b'"fullUrl":' + msgspec.json.encode(one.full_url) + b"," if one.full_url else b""
+        entries.append(b"{" + name + b'"resource":' + files.content(one) + b"}")
+    return b'{"resourceType":"Bundle","type":"collection","entry":[' + b",\n".join(entries) + b"]}"
+
+
+class Reject(Struct, frozen=True):
+    """One line of the list of what was refused."""
+
+    file: str
+    entry: int
+    """Position in the Bundle or line of the NDJSON file, from 0; -1 for a whole file."""
+    type: str
+    id: str
+    code: str
+    detail: str
+    resources: int
+    """How many resources this is about: more than one for a person nothing could be sent for."""
+
+
+class Outcome(Struct, frozen=True):
+    """What became of everything handed over: resources, already, repeated, definitions and refused add up to all that was in the files."""
+
+    files: int
+    aside: int
+    """Files in the folders that are not JSON or NDJSON."""
+    patients: int
+    """People that something was sent for."""
+    records: int
+    resources: int
+    """Written now, final."""
+    amended: int
+    """Of these, later versions of what was here."""
+    already: int
+    repeated: int
+    """The same name and bytes twice in what was handed over."""
+    definitions: dict[str, int]
+    """Not imported, by type: nobody's data."""
+    problems: int
+    """Resources refused."""
+    refused: dict[str, int]
+    """The same by code."""
+    failed: int
+    """People, or files, that nothing or not everything could be taken of."""
+    rejects: list[Reject]
+
+
+def outcome_of(
+    files: Files, aside: int, groups: Sequence[Group], passed: Sequence[Passed], repeated: int, sent: Sequence[Sent]
+) -> Outcome:
+    rejects = [_reject(files, one, 1) for one in passed if one.code != DEFINITION]
+    already = failed = 0
+    for group, one in zip(groups, sent, strict=True):
+        rejects += [_reject(files, problem, 1) for _, problem in sorted(one.refused.items())]
+        left = len(group.found) - one.resources - len(one.refused)
+        if one.failure is None:
+            already += left
+            continue
+        failed += 1
+        first = (group.patients or group.found)[0]
+        named = Passed(first.place.file, first.entry, first.type, first.id, one.failure.code, one.failure.detail)
+        rejects.append(_reject(files, named, left))
+    refused: Counter[str] = Counter()
+    for reject in rejects:
+        refused[reject.code] += reject.resources
+    return Outcome(
+        files=len(files.sources),
+        aside=aside,
+        patients=sum(group.name != ORGANISATION and one.label != "" for group, one in zip(groups, sent, strict=True)),
+        records=sum(one.records for one in sent),
+        resources=sum(one.resources for one in sent),
+        amended=sum(one.amended for one in sent),
+        already=already,
+        repeated=repeated,
+        definitions=dict(sorted(Counter(one.type for one in passed if one.code == DEFINITION).items())),
+        problems=sum(refused.values()),
+        refused=dict(sorted(refused.items())),
+        failed=failed + len({one.file for one in passed if one.entry < 0}),
+        rejects=rejects,
+    )
+
+
+def _reject(files: Files, one: Passed, resources: int) -> Reject:
+    return Reject(files.sources[one.file].name, one.entry, one.type, one.id, one.code, one.detail, resources)
