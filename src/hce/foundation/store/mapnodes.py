@@ -19,7 +19,7 @@ Cost: `python bench/authmap.py` measures it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -184,17 +184,19 @@ def _by_page(tops: Mapping[int, Digest]) -> dict[int, list[tuple[int, Digest]]]:
     return pages
 
 
-def _refresh_page(page: bytearray, places: Iterable[tuple[int, Digest]]) -> None:
+def _refresh_page(page: bytearray, places: Sequence[tuple[int, Digest]]) -> None:
     """Set the bottom places and compute again only what stands above them."""
-    above: set[int] = set()
     for place, top in places:
         page[place * HASH_BYTES : (place + 1) * HASH_BYTES] = top
-        above.add(place >> 1)
+    if len(places) == 1:  # most pages of the last row: no set of places on the way up
+        above: Collection[int] = (places[0][0] >> 1,)
+    else:
+        above = {place >> 1 for place, _ in places}
     for _ in range(PAGE_LEVELS):
         for place in above:
             at = place * HASH_BYTES
             page[at : at + HASH_BYTES] = _sha256(b"\x01" + page[2 * at : 2 * at + 2 * HASH_BYTES]).digest()
-        above = {place >> 1 for place in above}
+        above = (place >> 1,) if len(above) == 1 else {place >> 1 for place in above}
 
 
 def _empty_page(row: int) -> bytes:

@@ -63,7 +63,7 @@ from hce.service.ledger.supply import require_supply_kept
 from hce.service.terms.genesis import Genesis, genesis_cid
 from hce.service.terms.payloads import tank_address
 from hce.service.terms.states import EntryState
-from hce.service.terms.transactions import HealthTx, UnknownKind
+from hce.service.terms.transactions import HealthTx, UnknownKind, parse_kind
 
 REVOKE = "grant.revoke"
 KEPT_OUTCOMES = 4
@@ -191,7 +191,7 @@ class Ledger:
 
     def before_precommit(self, block_id: Cid, block: LedgerBlock) -> None:
         """Hands the grants this block revokes to the keyholders and returns when they are safe; then the vote may be signed."""
-        revoked = revokes_of([self._admission.health(raw) for raw in block.health_txs])
+        revoked = revokes_of(parse_kind(block.health_txs, self._genesis.chain, REVOKE))
         if revoked:
             self._on_revokes(revoked)
 
