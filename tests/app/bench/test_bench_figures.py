@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hce.app.bench.figures import differences, machine, per_second, percentile, spread, usage_of
-from hce.app.bench.ledger import ledger_figures
+from hce.app.bench.figures import Usage, differences, machine, per_second, percentile, spread, usage_of
+from hce.app.bench.ledger import Ran, Reading, ledger_figures
 from hce.app.bench.load import Load
 from hce.app.bench.plan import plan
+from hce.app.bench.soak import growth_per_100k
 from hce.app.bench.watch import SeenBlock
 from hce.service.sdk.node import NodeClient
 
@@ -72,11 +73,14 @@ def test_only_blocks_after_the_first_that_arrived_while_sending_count() -> None:
     blocks = [SeenBlock(height, height * 1_000, float(height), [raws[height]], [], {}) for height in range(6)]
     for block in blocks:
         load.take(block)
-    figures = ledger_figures(1, 9, 2.0, load, blocks, [(block.seen_s, []) for block in blocks], (0.5, 4.5))
+    readings = [Reading([Usage(place * 30_000, 1.0)], place * 10_000) for place in range(6)]
+    figures = ledger_figures(1, 9, 2.0, Ran(load, blocks, readings, 0.5, 4.5))
     assert figures["blocks"] == 3, "heights 2, 3 and 4; the first interval began before the load"
     assert figures["tx_per_s"] == figures["health_tx_per_s"] == 1.0
     assert figures["block_interval_ms"] == {"p50": 1_000, "p95": 1_000}
     assert figures["not_final"] == 0
+    assert figures["cpu_us_per_tx_per_node"] == 30_000
+    assert (figures["nodes_cpu_s"], figures["load_cpu_s"]) == (0.09, 0.03)
 
 
 def test_latency_counts_from_the_moment_it_was_due() -> None:
@@ -87,3 +91,9 @@ def test_latency_counts_from_the_moment_it_was_due() -> None:
     load.take(SeenBlock(1, 0, 12.0, [b"a", b"of somebody else"], [], {"grant.unknown": 1}))
     assert load.latencies_ms == [2_000.0]
     assert (load.final, load.waiting) == (1, 1)
+
+
+def test_memory_growth_counts_the_second_half_only() -> None:
+    rows = [{"final": final, "rss_anon_mb": [70.0, memory]} for final, memory in ((0, 70.0), (50_000, 90.0), (100_000, 92.0))]
+    assert growth_per_100k(rows) == 4.0
+    assert growth_per_100k(rows[:1]) is None

@@ -10,6 +10,7 @@ import pytest
 from hce.app.bench.ledger import measure_ledger
 from hce.app.bench.opening import measure_opening
 from hce.app.bench.records import measure_records
+from hce.app.bench.soak import measure_soak
 from hce.service.terms.genesis import Params
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +31,14 @@ async def test_the_ledger_makes_a_small_load_final() -> None:
     assert 0 < figures["latency_ms"]["p50"] <= figures["latency_ms"]["max"]
     assert figures["cpu_us_per_tx_per_node"] > 0
     assert len(figures["rss_anon_mb"]) == 1
+
+
+@pytest.mark.slow
+async def test_a_given_number_of_transactions_becomes_final_and_memory_is_told() -> None:
+    figures = await measure_soak(1, 150, 200.0, 5, QUICK, quiet)
+    assert figures["refused"] == {}
+    assert figures["final"] == figures["transactions"] == 150
+    assert [row["final"] for row in figures["memory"]] == [0, 150]
 
 
 @pytest.mark.slow

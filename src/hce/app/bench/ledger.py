@@ -7,10 +7,12 @@ import time
 from collections import Counter
 from typing import Any
 
+from msgspec import Struct
+
 from hce.app.bench.figures import Usage, differences, machine, per_second, spread
 from hce.app.bench.load import Load
 from hce.app.bench.plan import PAYERS, plan
-from hce.app.bench.signing import SigningTask, sign_ahead
+from hce.app.bench.signing import SigningTask, sign_ahead, workers
 from hce.app.bench.stage import Stage, Tell, found, fund_senders, stage_of
 from hce.app.bench.watch import SeenBlock, follow
 from hce.service.terms.genesis import Params
@@ -25,21 +27,41 @@ MIN_STEPS = 500
 DRAIN_S = 20.0
 """After the last transaction was sent: how long its block may take."""
 DRAIN_POLL_S = 0.05
+SECOND_SEED = 1_000
+"""Added for a second load on the same network: other keys, so that what the first left unsent is in nobody's way."""
 SIGNED_FOR_BLOCKS = 10
 """Less than the replay window by this much: the chain goes on while signing."""
 
 Figures = dict[str, Any]
 
 
-async def measure_ledger(nodes: int, seconds: float, rate: float | None, seed: int, params: Params, tell: Tell) -> Figures:
-    """The whole measurement. Raises `HceError` when the run itself fails."""
+async def measure_ledger(
+    nodes: int, seconds: float, rate: float | None, seed: int, params: Params, tell: Tell, then_percent: int | None = None
+) -> Figures:
+    """The whole measurement; `then_percent`: once more at this part of the rate that was found, as `then`. Raises `HceError` when
+    the run itself fails."""
     async with stage_of(nodes, params, tell) as stage:
-        await asyncio.gather(*(found(stage, seed, number) for number in range(PAYERS)))
-        await fund_senders(stage, seed)
-        items = plan(prepared_count(seconds, rate, params))
-        tell("bench.signing", count=len(items))
-        raws = await sign_ahead(await _signing(stage, seed), items, lambda done: None)
-        return await _measure(stage, Load(stage.network.nodes, items, raws, rate), seconds, rate, seed)
+        figures = await _measure(stage, seconds, rate, seed)
+        if then_percent is not None:
+            then_rate = figures["tx_per_s"] * then_percent / 100
+            figures["then"] = await _measure(stage, seconds, then_rate, seed + SECOND_SEED)
+        return figures
+
+
+async def _measure(stage: Stage, seconds: float, rate: float | None, seed: int) -> Figures:
+    await prepare(stage, seed)
+    items = plan(prepared_count(seconds, rate, stage.network.genesis.params))
+    stage.tell("bench.signing", count=len(items))
+    with workers() as pool:
+        raws = await sign_ahead(pool, await signing(stage, seed), items)
+    ran = await run_load(stage, Load(stage.network.nodes, items, raws, rate), seconds)
+    return ledger_figures(stage.nodes, seed, rate, ran)
+
+
+async def prepare(stage: Stage, seed: int) -> None:
+    """Organisations that pay and accounts that send."""
+    await asyncio.gather(*(found(stage, seed, number) for number in range(PAYERS)))
+    await fund_senders(stage, seed)
 
 
 def prepared_count(seconds: float, rate: float | None, params: Params) -> int:
@@ -55,19 +77,45 @@ def _per_block(params: Params) -> int:
     return max(1, params.block_steps // MIN_STEPS)
 
 
-async def _signing(stage: Stage, seed: int) -> SigningTask:
+async def signing(stage: Stage, seed: int, expires_at_ms: int | None = None) -> SigningTask:
+    """For transactions that are sent soon. Grants of one plan all say the same end, or their accesses would name others."""
     genesis = stage.network.genesis
     valid_until = await stage.network.head() + genesis.params.replay_window - SIGNED_FOR_BLOCKS
-    return SigningTask(seed, genesis.chain, genesis.eip155_id, valid_until, int(time.time() * 1_000) + GRANT_LIFE_MS)
+    return SigningTask(seed, genesis.chain, genesis.eip155_id, valid_until, expires_at_ms or grants_end_ms())
 
 
-async def _measure(stage: Stage, load: Load, seconds: float, rate: float | None, seed: int) -> Figures:
+def grants_end_ms() -> int:
+    return int(time.time() * 1_000) + GRANT_LIFE_MS
+
+
+class Reading(Struct, frozen=True):
+    """What everybody had used when a block arrived."""
+
+    nodes: list[Usage]
+    load_cpu_us: int
+    """Of this process: sending, following, counting."""
+
+
+class Ran(Struct, frozen=True):
+    """A load that is over."""
+
+    load: Load
+    blocks: list[SeenBlock]
+    readings: list[Reading]
+    """One for each block."""
+    start_s: float
+    ended_s: float
+    """Monotonic: between them transactions were sent."""
+
+
+async def run_load(stage: Stage, load: Load, seconds: float) -> Ran:
+    """Offers for so long or until nothing is left, and waits for what is on its way."""
     blocks: list[SeenBlock] = []
-    usages: list[tuple[float, list[Usage]]] = []
+    readings: list[Reading] = []
 
     def take(block: SeenBlock) -> None:
         blocks.append(block)
-        usages.append((block.seen_s, stage.usage()))
+        readings.append(Reading(stage.usage(), time.process_time_ns() // 1_000))
         load.take(block)
         stage.tell("bench.block", height=block.height, count=block.count, waiting=load.waiting)
 
@@ -84,7 +132,7 @@ async def _measure(stage: Stage, load: Load, seconds: float, rate: float | None,
             task.cancel()
         await asyncio.gather(offering, following, return_exceptions=True)
         await load.close()
-    return ledger_figures(stage.nodes, seed, rate, load, blocks, usages, (start, ended))
+    return Ran(load, blocks, readings, start, ended)
 
 
 async def _drain(load: Load, following: asyncio.Task[None]) -> None:
@@ -97,39 +145,35 @@ async def _drain(load: Load, following: asyncio.Task[None]) -> None:
             following.result()
 
 
-def ledger_figures(
-    nodes: int,
-    seed: int,
-    rate: float | None,
-    load: Load,
-    blocks: list[SeenBlock],
-    usages: list[tuple[float, list[Usage]]],
-    sent: tuple[float, float],
-) -> Figures:
+def ledger_figures(nodes: int, seed: int, rate: float | None, ran: Ran) -> Figures:
     """Rates count blocks that arrived while sending went on, after the first of them: its interval began before."""
-    start, ended = sent
-    during = [place for place, block in enumerate(blocks) if start < block.seen_s <= ended]
+    load, blocks = ran.load, ran.blocks
+    during = [place for place, block in enumerate(blocks) if ran.start_s < block.seen_s <= ran.ended_s]
     counted = [blocks[place] for place in during[1:]]
     span_s = counted[-1].seen_s - blocks[during[0]].seen_s if counted else 0.0
     total = sum(block.count for block in counted)
-    cpu_us = 0
+    cpu_us = load_cpu_us = 0
     if counted:
-        before, after = usages[during[0]][1], usages[during[-1]][1]
-        cpu_us = sum(last.cpu_us - first.cpu_us for first, last in zip(before, after, strict=True))
+        before, after = ran.readings[during[0]], ran.readings[during[-1]]
+        cpu_us = sum(last.cpu_us - first.cpu_us for first, last in zip(before.nodes, after.nodes, strict=True))
+        load_cpu_us = after.load_cpu_us - before.load_cpu_us
     failed: Counter[str] = Counter()
     for block in blocks:
         failed.update(block.failed)
     return {
         "nodes": nodes,
-        "seconds": round(ended - start, 1),
+        "seconds": round(ran.ended_s - ran.start_s, 1),
         "seed": seed,
         "machine": machine(),
-        "offered_per_s": rate,
+        "offered_per_s": rate if rate is None else round(rate, 1),
         "tx_per_s": per_second(total, span_s),
         "health_tx_per_s": per_second(sum(len(block.health_txs) for block in counted), span_s),
         "latency_ms": spread(load.latencies_ms),
         "cpu_us_per_tx_per_node": round(cpu_us / nodes / total) if total else None,
-        "rss_anon_mb": [usage.rss_anon_mb for usage in usages[-1][1]] if usages else [],
+        "nodes_cpu_s": round(cpu_us / 1e6, 2),
+        "load_cpu_s": round(load_cpu_us / 1e6, 2),
+        "measured_s": round(span_s, 1),
+        "rss_anon_mb": [usage.rss_anon_mb for usage in ran.readings[-1].nodes] if ran.readings else [],
         "blocks": len(counted),
         "block_interval_ms": spread(differences([block.time_ms for block in counted]), (50, 95), with_max=False),
         "offered": load.offered,

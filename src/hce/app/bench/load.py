@@ -21,6 +21,9 @@ from hce.service.sdk.node import NodeClient
 BATCH = 250
 """Most transactions in one request: some 50 ms of a node's time."""
 TICK_S = 0.02
+GATHER_S = 0.1
+"""A sender without a full list waits this long for more, as a gateway does that sends what its wards did meanwhile. A request costs
+both sides more than the transaction in it; without this nine nodes and the load spend their time on HTTP. Counted as latency."""
 MIN_WINDOW = 1_000
 WINDOW_BLOCKS = 3
 """Without a rate: on their way are so many times the transactions of the largest block so far, so that no proposer runs dry."""
@@ -29,11 +32,19 @@ WINDOW_BLOCKS = 3
 class Load:
     """One load on its way: `offer` for a while, `take` is told what became final, `close` at the end."""
 
-    def __init__(self, nodes: Sequence[NodeClient], items: Sequence[Item], raws: Sequence[bytes], rate: float | None) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[NodeClient],
+        items: Sequence[Item],
+        raws: Sequence[bytes],
+        rate: float | None,
+        window: int = MIN_WINDOW,
+    ) -> None:
         self._nodes = nodes
         self._raws = raws
         self._rate = rate
-        self._window = MIN_WINDOW
+        self.window = max(window, MIN_WINDOW)
+        """On their way at a time, without a rate."""
         self._queues: list[asyncio.Queue[int]] = [asyncio.Queue() for _ in nodes]
         self._node_of = [item.node(len(nodes)) for item in items]
         self._place = {raw: place for place, raw in enumerate(raws)}
@@ -64,7 +75,7 @@ class Load:
 
     def take(self, block: SeenBlock) -> None:
         """A block became final; what is not of this load is passed over."""
-        self._window = max(self._window, WINDOW_BLOCKS * block.count)
+        self.window = max(self.window, WINDOW_BLOCKS * block.count)
         for raw in (*block.health_txs, *block.value_txs):
             place = self._place.pop(raw, None)
             if place is not None:
@@ -84,7 +95,7 @@ class Load:
 
     def _next(self, elapsed_s: float) -> range:
         """Places to offer now."""
-        wanted = self.offered + self._window - self.waiting if self._rate is None else due(elapsed_s, self._rate)
+        wanted = self.offered + self.window - self.waiting if self._rate is None else due(elapsed_s, self._rate)
         start, self.offered = self.offered, min(max(wanted, self.offered), len(self._raws))
         return range(start, self.offered)
 
@@ -92,6 +103,8 @@ class Load:
         queue = self._queues[index]
         while True:
             places = [await queue.get()]
+            if queue.qsize() < BATCH - 1:
+                await asyncio.sleep(GATHER_S)
             while len(places) < BATCH and not queue.empty():
                 places.append(queue.get_nowait())
             answers = await self._nodes[index].submit_list([self._raws[place] for place in places])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
@@ -22,8 +22,6 @@ from hce.service.terms.transactions import make_body, sign_tx
 ITEMS_PER_TASK = 500
 MAX_FEE_WEI = 100 * 10**9
 """Offered for gas by the transfers: the base fee may grow a hundredfold from genesis before one is too cheap."""
-
-Tell = Callable[[int], None]
 
 
 class SigningTask(Struct, frozen=True):
@@ -77,13 +75,8 @@ def workers() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-async def sign_ahead(task: SigningTask, items: Sequence[Item], tell: Tell) -> list[bytes]:
-    """All of them, before anything is sent; `tell` hears how many are done."""
+async def sign_ahead(pool: Executor, task: SigningTask, items: Sequence[Item]) -> list[bytes]:
+    """All of them, before anything is sent."""
     loop = asyncio.get_running_loop()
-    signed: list[bytes] = []
-    with workers() as pool:
-        tasks = [loop.run_in_executor(pool, partial(sign_items, task, part)) for part in parts(items, ITEMS_PER_TASK)]
-        for done in tasks:
-            signed += await done
-            tell(len(signed))
-    return signed
+    tasks = [loop.run_in_executor(pool, partial(sign_items, task, part)) for part in parts(items, ITEMS_PER_TASK)]
+    return [raw for signed in await asyncio.gather(*tasks) for raw in signed]

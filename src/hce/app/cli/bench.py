@@ -13,6 +13,7 @@ import typer
 from hce.app.bench.ledger import Figures, measure_ledger
 from hce.app.bench.opening import measure_opening
 from hce.app.bench.records import measure_records
+from hce.app.bench.soak import measure_soak
 from hce.app.bench.stage import Tell
 from hce.app.bench.worst.dealing import run_dealt_node
 from hce.app.bench.worst.measure import measure_worst_block
@@ -44,6 +45,12 @@ IntervalOption = Annotated[int, typer.Option("--block-interval-ms", min=50, max=
 RoundsOption = Annotated[
     int, typer.Option("--rounds", min=1, max=5, help="how often every block is dealt; the cheapest time counts")
 ]
+ThenOption = Annotated[
+    int | None, typer.Option("--then-percent", min=1, max=100, help="then once more, at this part of the rate that was found")
+]
+CountOption = Annotated[
+    int | None, typer.Option("--transactions", min=1, help="so many, however long it takes, with the nodes' memory over time")
+]
 ManyOption = Annotated[int, typer.Option("--records", min=1, max=MAX_RECORDS_PER_ENTRY, help="records under one access entry")]
 
 
@@ -55,11 +62,16 @@ def ledger(
     seed: SeedOption = 1,
     block_steps: StepsOption = Params().block_steps,
     block_interval_ms: IntervalOption = Params().block_interval_ms,
+    then_percent: ThenOption = None,
+    transactions: CountOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Signed transactions made final a second: grants, access entries, transfers."""
+    """Signed transactions made final a second: grants, access entries, transfers. Or a given number, and the nodes' memory meanwhile."""
     params = Params(block_steps=block_steps, block_interval_ms=block_interval_ms)
-    _run(as_json, lambda tell: measure_ledger(nodes, seconds, rate, seed, params, tell))
+    if transactions is None:
+        _run(as_json, lambda tell: measure_ledger(nodes, seconds, rate, seed, params, tell, then_percent))
+    else:
+        _run(as_json, lambda tell: measure_soak(nodes, transactions, rate, seed, params, tell))
 
 
 @bench.command("records")
