@@ -71,7 +71,8 @@ def growth_per_100k(rows: list[dict[str, Any]]) -> float | None:
     if len(later) < 2 or later[-1]["final"] == later[0]["final"]:
         return None
     grown: float = max(later[-1]["rss_anon_mb"]) - max(later[0]["rss_anon_mb"])
-    return round(grown * 100_000 / (later[-1]["final"] - later[0]["final"]), 1)
+    count: int = later[-1]["final"] - later[0]["final"]
+    return round(grown * 100_000 / count, 1)
 
 
 def _row(final: int, seconds: float, height: int, usages: list[Usage]) -> dict[str, Any]:
