@@ -21,10 +21,13 @@ from typing import Any
 from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
 from hce.app.gossip import feed_pool
-from hce.app.rejoin import SIGN_FOLDER, end_watch, watch_of
+from hce.app.mending import Damageable, open_anew, open_mailbox, remove_damaged, watch_tables
+from hce.app.rejoin import Watch, end_watch, sign_state_of
+from hce.app.room import free_bytes, require_room, wait_for_room
 from hce.app.serving import serving
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.store.appendlog import AppendLog
+from hce.foundation.store.disk import is_full
+from hce.foundation.store.errors import DiskFull, StoreCorrupt
 from hce.foundation.store.kv import KeyValueStore
 from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
@@ -36,17 +39,18 @@ from hce.network.hcefs.scrub import Scrubber
 from hce.network.link.certificates import require_keys
 from hce.network.link.link import Link
 from hce.network.link.peers import PeerStatus
-from hce.network.runtime.blocklog import MAX_RECORD_BYTES, BlockLog
+from hce.network.runtime.blocklog import BlockLog, StoredBlock
+from hce.network.runtime.errors import BlockNotHere
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
-from hce.network.runtime.signstate import SignState
+from hce.network.runtime.salvage import open_records
 from hce.service.api.app import make_api
 from hce.service.api.finality import Finality
 from hce.service.api.meters import NodeMeters
 from hce.service.api.services import NodeServices
 from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
-from hce.service.intake.arrivals import MARK_BLOCKS, Arrivals
+from hce.service.intake.arrivals import Arrivals
 from hce.service.intake.service import Intake
 from hce.service.keyholders.anchoring import Anchoring
 from hce.service.keyholders.keyshare import load_share
@@ -57,6 +61,7 @@ from hce.service.ledger.ledger import Ledger
 from hce.service.mailbox import catchup
 from hce.service.mailbox.catchup import MailCatchUp
 from hce.service.mailbox.final import FinalState
+from hce.service.mailbox.replica import MARK_BLOCKS
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Genesis, genesis_cid
 from hce.service.terms.identity import identify
@@ -68,6 +73,9 @@ WORKERS = 2
 MAP_BYTES = 1 << 36
 """Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
 SWEEP_S = 600.0
+MAX_MENDED = 3
+MENDED_WITHIN_S = 600.0
+"""A node whose tables are damaged again and again within this time ends: its disk is not fit to run on."""
 
 MakeLedger = Callable[..., Ledger]
 """Makes the node's ledger from what `Ledger` takes; a measurement hands in one that notes how long each call took."""
@@ -86,23 +94,29 @@ class RunningNode:
 
         self.link = make_link(home, genesis, index, keys.link, clock) if len(genesis.nodes) > 1 else None
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
-        store = stack.enter_context(_closing(KeyValueStore.open(data / "ledger", tables=Ledger.tables(), map_size=MAP_BYTES)))
+        alone, identity = len(genesis.nodes) == 1, genesis.chain + bytes([index])
+        began_before = (data / "blocks.log").exists()
+        remove_damaged(data, alone)
+        open_ledger = partial(
+            KeyValueStore.open, data / "ledger", tables=Ledger.tables(), identity=b"ledger" + identity, map_size=MAP_BYTES
+        )
+        store = stack.enter_context(_closing(open_anew(data / "ledger", open_ledger)))
         if not Ledger.exists(store):
             Ledger.create(store, genesis)
-        revoked = stack.enter_context(_closing(RevokedSet.open(data / "revoked")))
+        revoked = self._open_revoked(data / "revoked", b"revoked" + identity, stack, began_before)
         self.ledger = make_ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
-        records = stack.enter_context(_closing(AppendLog.open(data / "blocks.log", max_record_bytes=MAX_RECORD_BYTES)))
+        records = stack.enter_context(_closing(open_records(data / "blocks.log", alone)))
         self.blocklog = BlockLog(records, genesis_block(genesis))
-        self._watch = watch_of(data, len(genesis.nodes), clock.now_ms())
-        sign_state = None
-        if self._watch is None:
-            sign_state = stack.enter_context(_closing(SignState.open(data / SIGN_FOLDER, genesis.chain, consensus_key.public)))
+        signing = sign_state_of(data, genesis, index, self.blocklog, clock.now_ms())
+        self._watch = signing if isinstance(signing, Watch) else None
+        sign_state = None if isinstance(signing, Watch) else stack.enter_context(_closing(signing))
 
         shared: dict[str, Any] = {"chain": genesis.chain, "node_index": index, "service_key": service_key, "clock": clock}
         final = self._final_state
         channel: Channel = self.link or NoPeers()
-        mailbox = stack.enter_context(Mailbox.open(data / "mailbox", state=final, **shared))
-        packs = stack.enter_context(PackStore.open(data / "packs", max_blob_bytes=MAX_BLOB_BYTES))
+        open_box = partial(Mailbox.open, data / "mailbox", state=final, **shared)
+        mailbox = stack.enter_context(open_mailbox(data / "mailbox", alone, open_box, genesis.chain, index))
+        packs = stack.enter_context(PackStore.open(data / "packs", max_blob_bytes=MAX_BLOB_BYTES, identity=b"packs" + identity))
         placements = stack.enter_context(Placements.open(data / "placements", chain=genesis.chain, node=index))
         intake = Intake(
             nodes=len(genesis.nodes),
@@ -112,6 +126,7 @@ class RunningNode:
             mailbox=mailbox,
             state=final,
             params=genesis.params,
+            require_room=partial(require_room, data),
             **shared,
         )
         self.files = HceFs(
@@ -125,8 +140,6 @@ class RunningNode:
         )
         self._scrubber = Scrubber(self.files)
         catchup.serve(mailbox.replica, channel, self._work)
-        if mailbox.replica.since_ms() is None:
-            placements.look_again()  # a mailbox that is new, perhaps because the old one is lost: all final blocks say what it should hold
         self._arrivals = Arrivals(genesis.chain, placements, mailbox.replica, final, self._health_txs)
         self._mail_catch_up = MailCatchUp(
             replica=mailbox.replica,
@@ -151,6 +164,7 @@ class RunningNode:
         )
         self._anchors = AnchorPosting(anchoring, self.ledger.check_tx, self._gossip, self._work)
         self._mailbox, self._intake = mailbox, intake
+        self._stores: list[Damageable] = [store, revoked, mailbox, packs, placements]
         self.finality, self._meters = Finality(), NodeMeters()
         self.runtime = ConsensusRuntime(
             chain=genesis.chain,
@@ -174,7 +188,8 @@ class RunningNode:
                 node_index=index,
                 identify=partial(identify, service_key, genesis.chain, index),
                 ledger=self.ledger,
-                final_block=self.blocklog.read,
+                final_block=self._final_block,
+                final_height=lambda: self._final_height,
                 finality=self.finality,
                 mailbox=mailbox,
                 intake=intake,
@@ -189,12 +204,22 @@ class RunningNode:
                 voting=lambda: self._watch is None,
                 meters=self._meters,
                 disk_bytes=lambda: disk_bytes(data),
+                free_bytes=lambda: free_bytes(data),
             )
         )
         self._chain = genesis.chain
         self._data, self._key = data, consensus_key.public
         self.watched = asyncio.Event()
         """Set when a node that lost its sign state has watched long enough: opened anew, it signs."""
+
+    def _open_revoked(self, folder: Path, identity: bytes, stack: ExitStack, began_before: bool) -> RevokedSet:
+        """A list that is lost is not known to be empty: nothing is released until whatever stood in it must be final."""
+        revoked: RevokedSet = stack.enter_context(_closing(open_anew(folder, partial(RevokedSet.open, folder, identity=identity))))
+        if began_before and revoked.is_new:
+            revoked.lost(self._clock.now_ms())
+        self._revoked = revoked
+        self._unsure = None if revoked.lost_ms is None else Watch(revoked.lost_ms)
+        return revoked
 
     async def _work(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
@@ -206,9 +231,19 @@ class RunningNode:
             yield FinalState(view.health, height, view.head(height).time_ms, self._behind)
 
     @property
+    def _final_height(self) -> int:
+        """The log is a little ahead of the ledger while a block is executed, and behind it after it lost blocks."""
+        return min(self.ledger.height, self.blocklog.height)
+
+    def _final_block(self, height: int) -> StoredBlock:
+        if self.blocklog.height < height <= self.ledger.height:
+            raise BlockNotHere(height=height)
+        return self.blocklog.read(height)
+
+    @property
     def _behind(self) -> bool:
         """What this node knows may be old: it releases and anchors nothing."""
-        return self.runtime.driver.syncing or self._watch is not None
+        return self.runtime.driver.syncing or self._watch is not None or self._unsure is not None
 
     def _gossip(self, raw: bytes) -> None:
         if self.link is not None:
@@ -233,6 +268,10 @@ class RunningNode:
         revoked = revokes_of(parse_kind(block.ledger.health_txs, self._chain, "grant.revoke"))
         if revoked:
             await self._work(self.keyholder.revocations_final, revoked)
+        if self._unsure is not None and self._unsure.may_sign(block.header.height, block.header.time_ms):
+            await self._work(self._revoked.known_again)
+            self._unsure = None
+            log.info("revocations that were under way when this node lost its list of them are final: it releases again")
         if self._watch is not None and self._watch.may_sign(block.header.height, block.header.time_ms):
             self.watched.set()
 
@@ -255,8 +294,9 @@ class RunningNode:
 
     async def _keep_house(self) -> None:
         """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""
-        await self._work(self._arrivals.look, self.ledger.height)
-        await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep())
+        await self._work(self._arrivals.look, self._final_height)
+        watching = watch_tables(self._data, self._stores, self._work)
+        await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep(), watching)
 
     def end_watch(self) -> Callable[[], None]:
         """What makes this node one that signs, to be called when it is closed."""
@@ -298,9 +338,24 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
     stopping = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-    while (end_watch_now := await _run_until(stopping, home, index, port, make_ledger)) is not None:
-        end_watch_now()
-        log.info("the chain has passed what this node may have signed before it lost its sign state; it signs again")
+    mended_s: list[float] = []
+    while not stopping.is_set():
+        try:
+            end_watch_now = await _run_until(stopping, home, index, port, make_ledger)
+        except StoreCorrupt as error:
+            mended_s = [*(at_s for at_s in mended_s if time.monotonic() - at_s < MENDED_WITHIN_S), time.monotonic()]
+            if len(mended_s) > MAX_MENDED:
+                raise
+            log.error("%s: this node closes its files and makes damaged tables anew", error)
+        except (DiskFull, OSError) as error:
+            if isinstance(error, OSError) and not is_full(error):
+                raise
+            await wait_for_room(home.node(index) / "data", port, stopping, DiskFull())
+        else:
+            if end_watch_now is None:
+                return
+            end_watch_now()
+            log.info("the chain has passed what this node may have signed before it lost its sign state; it signs again")
 
 
 async def _run_until(

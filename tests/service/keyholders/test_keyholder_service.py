@@ -186,10 +186,25 @@ def test_a_seen_revocation_survives_the_process(tmp_path: Path) -> None:
     third.close()
 
 
+def test_a_list_of_revocations_that_was_lost_says_so_until_it_is_known_again(tmp_path: Path) -> None:
+    first = RevokedSet.open(tmp_path / "revoked")
+    assert first.is_new
+    first.lost(1_700_000_000_000)
+    first.close()
+    second = RevokedSet.open(tmp_path / "revoked")
+    assert (second.is_new, second.lost_ms) == (False, 1_700_000_000_000)
+    second.known_again()
+    second.close()
+    third = RevokedSet.open(tmp_path / "revoked")
+    assert (third.is_new, third.lost_ms) == (False, None)
+    third.close()
+
+
 def test_a_revocation_the_disk_did_not_take_is_not_reported_as_kept(tmp_path: Path) -> None:
     def fail(transaction: Any) -> None:
         raise OSError("no disk")
 
+    RevokedSet.open(tmp_path / "revoked").close()
     broken = RevokedSet.open(tmp_path / "revoked", commit=fail)
     with pytest.raises(OSError, match="no disk"):
         broken.add([b"\x01" * 32])

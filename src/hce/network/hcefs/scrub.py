@@ -21,6 +21,8 @@ SHARD_COST_BYTES = 4 << 10
 """What a shard counts at least: a read costs more than its bytes."""
 TEND_S = 2.0
 """Between two looks at what was noted and what is awaited."""
+FIRST_S = 5.0
+"""From the start to the first walk: what was damaged while a node was off is repaired before somebody asks."""
 REST_S = 60.0
 """Between two walks."""
 
@@ -41,7 +43,7 @@ class Scrubber:
         self._sleep = sleep
 
     async def run(self) -> None:
-        await asyncio.gather(self._for_ever(self.walk, self._rest_s), self._for_ever(self.tend, TEND_S))
+        await asyncio.gather(self._for_ever(self.walk, FIRST_S, self._rest_s), self._for_ever(self.tend, TEND_S, TEND_S))
 
     async def walk(self) -> int:
         """One walk over everything; how many shards and manifests could not be made whole."""
@@ -88,10 +90,11 @@ class Scrubber:
             position = names[-1]
         return broken
 
-    async def _for_ever(self, step: Callable[[], Awaitable[object]], pause_s: float) -> None:
+    async def _for_ever(self, step: Callable[[], Awaitable[object]], first_s: float, pause_s: float) -> None:
+        await self._sleep(first_s)
         while True:
-            await self._sleep(pause_s)
             try:
                 await step()
             except HceError as error:
                 log.warning("scrubbing cannot go on now: %s", error.code)
+            await self._sleep(pause_s)

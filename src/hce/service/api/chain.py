@@ -53,7 +53,7 @@ class ChainFace:
 
     async def status(self, request: Request) -> Response:
         node = self._node
-        stored = node.final_block(node.ledger.height)
+        stored = node.final_block(node.final_height())
         header = stored.block.header
         producer = next(
             (index for index, one in enumerate(node.genesis.node_list) if one.operator == self._coinbase(header.height)), None
@@ -78,6 +78,7 @@ class ChainFace:
                 "peers": [to_builtins(peer) for peer in node.peers()],
                 "shards": node.files.counters._asdict(),
                 "awaited": node.mailbox.replica.awaited,
+                "free_bytes": node.free_bytes(),
             }
         )
 
@@ -93,7 +94,7 @@ class ChainFace:
 
     async def final(self, request: Request) -> Response:
         newest = "height" not in request.path_params
-        return cbor(self._final_header(self._node.ledger.height if newest else int_param(request, "height")))
+        return cbor(self._final_header(self._node.final_height() if newest else int_param(request, "height")))
 
     async def submit_health(self, request: Request) -> Response:
         return JSONResponse({"id": (await self._take(await read_body(request, MAX_TX_BYTES))).hex()})
@@ -157,7 +158,7 @@ class ChainFace:
         node = self._node
 
         def height_if_final() -> int | None:
-            return height if node.ledger.height >= height else None
+            return height if node.final_height() >= height else None
 
         if await node.finality.wait(height_if_final, int_query(request, "wait_ms", 0, MAX_WAIT_MS)) is None:
             raise NotFound("no final block of that height", height=height)

@@ -68,6 +68,7 @@ class MetricsFace:
             total("hce_shards_restored_total", "Own shards written again and verified.", shards.restored),
             gauge("hce_records_awaited", "Final records whose envelopes this node still lacks.", awaited),
             gauges("hce_mailbox_items", "Items in this node's mailbox.", "kind", mail),
+            gauge("hce_disk_free_bytes", "Room left on the disk of the node's folder.", self._node.free_bytes()),
             gauges("hce_disk_bytes", "Bytes on disk, by part of the node's folder.", "part", disk),
         ]
 

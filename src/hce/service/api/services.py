@@ -44,6 +44,8 @@ class NodeServices(Struct, frozen=True):
     """Signs which node this is, for a client's nonce."""
     ledger: Ledger
     final_block: Callable[[Height], FinalBlock]
+    final_height: Callable[[], Height]
+    """Of the newest block this node has and has executed."""
     finality: Finality
     mailbox: Mailbox
     intake: Intake
@@ -63,3 +65,5 @@ class NodeServices(Struct, frozen=True):
     meters: NodeMeters
     disk_bytes: Callable[[], dict[str, int]]
     """Bytes on disk, by part of the node's folder. Looks at the disk."""
+    free_bytes: Callable[[], int]
+    """Room left on that disk."""

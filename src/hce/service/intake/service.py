@@ -63,7 +63,9 @@ class Intake:
         params: Params,
         hold_ms: int = HOLD_MS,
         max_unadmitted_bytes: int = MAX_UNADMITTED_BYTES,
+        require_room: Callable[[int], None] = lambda size: None,
     ) -> None:
+        """`require_room` raises `DiskFull` when so many bytes more would leave too little."""
         self._chain = chain
         self._node = node_index
         self._nodes = nodes
@@ -77,6 +79,7 @@ class Intake:
         self._hold_blocks = hold_ms // params.block_interval_ms
         self._kept_blocks = KEPT_WINDOWS * params.replay_window
         self._max_unadmitted_bytes = max_unadmitted_bytes
+        self._require_room_on_disk = require_room
         self._storing = threading.Lock()
         """Between what comes and what is dropped: they may share shards."""
 
@@ -95,6 +98,7 @@ class Intake:
         placement = cid_of_dag_cbor(batch.placement)
         size = UNADMITTED_COST_BYTES + len(batch.placement) + sum(map(len, batch.blobs))
         holder = Holder(batch.org_id, height, size)
+        self._require_room_on_disk(size)
         with self._storing:
             self._require_room(placement, holder)
             self._store([(placement, batch.placement), *shards])

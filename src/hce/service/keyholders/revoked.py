@@ -14,7 +14,8 @@ from typing import Self
 
 from hce.foundation.store.kv import Commit, KeyValueStore, commit_durably
 
-_TABLE = "revoked"
+_TABLE, _MARKS = "revoked", "marks"
+_LOST, _BEGUN = b"lost", b"begun"
 MAP_BYTES = 16 << 20
 """A revocation is 32 bytes; the map grows when a hundred thousand wait to become final."""
 
@@ -26,10 +27,18 @@ class RevokedSet:
         self._store = store
         with store.read() as snapshot:
             self._ids = {key for key, _ in snapshot.scan(_TABLE)}
+            lost_ms = snapshot.get(_MARKS, _LOST)
+            self.is_new = snapshot.get(_MARKS, _BEGUN) is None
+            """Whether nobody has opened it before: of a node that ran before, the one before it is lost."""
+        self.lost_ms = None if lost_ms is None else int.from_bytes(lost_ms, "big")
+        """Since when what stood in the one before is unknown; None: it holds everything."""
+        if self.is_new:
+            with store.write() as batch:
+                batch.put(_MARKS, _BEGUN, b"")
 
     @classmethod
     def open(cls, path: Path, *, identity: bytes = b"revoked", commit: Commit = commit_durably) -> Self:
-        return cls(KeyValueStore.open(path, tables=(_TABLE,), identity=identity, map_size=MAP_BYTES, commit=commit))
+        return cls(KeyValueStore.open(path, tables=(_TABLE, _MARKS), identity=identity, map_size=MAP_BYTES, commit=commit))
 
     @property
     def damaged(self) -> bool:
@@ -53,6 +62,18 @@ class RevokedSet:
             for grant_id in sorted(named):
                 if batch.get(_TABLE, grant_id) is None:
                     batch.put(_TABLE, grant_id, b"")
+
+    def lost(self, now_ms: int) -> None:
+        """What this node had seen revoked until now is unknown; durable on return."""
+        self.lost_ms = now_ms
+        with self._store.write() as batch:
+            batch.put(_MARKS, _LOST, now_ms.to_bytes(8, "big"))
+
+    def known_again(self) -> None:
+        """Whatever was unknown is on chain."""
+        self.lost_ms = None
+        with self._store.write() as batch:
+            batch.delete(_MARKS, _LOST)
 
     def forget(self, grant_ids: Iterable[bytes]) -> None:
         """Drop ids whose revocation is final on chain. The chain refuses them before memory lets them go."""

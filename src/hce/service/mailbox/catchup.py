@@ -122,10 +122,11 @@ class MailCatchUp:
 
     async def scrub(self) -> int:
         """One walk over all rows; how many did not open and are wanted again where they are final."""
-        position, unreadable = b"", 0
+        unreadable = 0
+        position: bytes = b""
         while True:
             position, found = await self._worker(self._replica.renew_unreadable, position, SCRUB_STEP)
-            unreadable += found
+            unreadable += int(found)
             if not position:
                 break
             await asyncio.sleep(SCRUB_PAUSE_S)

@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-from hce.foundation.store.disk import PRIVATE_FILE, Sync, make_directory, sync_directory, write_all
+from hce.foundation.store.disk import PRIVATE_FILE, Sync, is_full, make_directory, sync_directory, write_all
+from hce.foundation.store.errors import DiskFull, WriteFailed
 from hce.service.mailbox.errors import SlotsCorrupt
 
 SLOT_BYTES = 32
@@ -65,16 +66,20 @@ class SlotFile:
             self._descriptor = -1
 
     def take(self, count: int) -> list[tuple[int, bytes]]:
-        """`count` fresh slots with their keys, durable on return."""
+        """`count` fresh slots with their keys, durable on return. `DiskFull`, `WriteFailed`."""
         with self._changing:
             while len(self._free) < count:
                 self._free.append(self._slots)
                 self._slots += 1
             taken = [(self._free.pop(), self._entropy(SLOT_BYTES)) for _ in range(count)]
-            for slot, key in taken:
-                write_all(self._descriptor, key, _offset(slot))
-            if taken:
-                self._sync(self._descriptor)
+            try:
+                for slot, key in taken:
+                    write_all(self._descriptor, key, _offset(slot))
+                if taken:
+                    self._sync(self._descriptor)
+            except OSError as error:
+                self._free.extend(slot for slot, _ in taken)
+                raise (DiskFull() if is_full(error) else WriteFailed("flush of the slot file")) from error
         return taken
 
     def key(self, slot: int) -> bytes:

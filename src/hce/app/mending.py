@@ -1,0 +1,94 @@
+"""What a node does about damaged tables of its own. All of them but one can be had again:
+
+    packs/index       from the packs                                 (`foundation/store/packs.py` does it)
+    placements        from final blocks and the packs                (`network/hcefs/placements.py` does it)
+    ledger            from the block log, executed again
+    mailbox           from the other nodes; logs of receipts, cards and void tokens of this node are lost
+    revoked           not at all: revocations that were seen and are not final. The node releases nothing until they must be
+
+Before anything is opened a process of its own follows every page (`foundation/store/check.py`); what is damaged is removed and fills again.
+While the node runs the same is done now and then, and whatever met damage is noticed at once: the node ends this life and begins
+another, in which the tables are made anew. A lone node has nobody to get its mailbox from and stops by name instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from hce.foundation.store.check import damaged_stores
+from hce.foundation.store.errors import StoreCorrupt, StoreForeign
+from hce.service.mailbox.errors import SlotsCorrupt
+from hce.service.mailbox.service import forget_sealed
+
+TABLES = ("packs/index", "placements", "ledger", "mailbox/tables", "revoked")
+"""Folders of tables in a node's data."""
+LOOK_S = 2.0
+"""Between two looks at whether a table met damage."""
+LOOKS = 300
+"""Looks between two walks over all pages: ten minutes."""
+
+T = TypeVar("T")
+
+log = logging.getLogger("hce.node")
+
+
+class Damageable(Protocol):
+    """An open store."""
+
+    @property
+    def damaged(self) -> bool: ...
+
+
+def remove_damaged(data: Path, alone: bool) -> None:
+    """Removes tables that are damaged and can be had again, before they are opened. `StoreCorrupt` for those that cannot."""
+    for folder in damaged_stores([data / part for part in TABLES]):
+        log.error("the tables in %s are damaged", folder.relative_to(data))
+        if folder.parent.name == "mailbox":
+            if alone:
+                raise StoreCorrupt("a lone node cannot get its mailbox again", folder=str(folder))
+            shutil.rmtree(folder.parent)
+        else:
+            shutil.rmtree(folder)
+
+
+def open_anew(folder: Path, opened: Callable[[], T]) -> T:
+    """Opens tables; those that are no tables of this folder's are removed first."""
+    try:
+        return opened()
+    except (StoreCorrupt, StoreForeign) as error:
+        log.error("the tables in %s are made anew: %s", folder.name, error.code)
+        shutil.rmtree(folder)
+        return opened()
+
+
+def open_mailbox(folder: Path, alone: bool, opened: Callable[[], T], chain: bytes, node: int) -> T:
+    """Opens a mailbox; one that is damaged or another's begins anew and is filled by the other nodes."""
+    try:
+        return opened()
+    except SlotsCorrupt as error:
+        if alone:
+            raise
+        log.error("the envelopes of this node are fetched again: %s", error.code)
+        (folder / "slots").unlink()
+        forget_sealed(folder, chain, node)
+        return opened()
+    except (StoreCorrupt, StoreForeign):
+        if alone:
+            raise
+        return open_anew(folder, opened)
+
+
+async def watch_tables(data: Path, stores: Sequence[Damageable], worker: Callable[..., Any]) -> None:
+    """Raises `StoreCorrupt` when a store has met damage or a walk over all pages finds some."""
+    while True:
+        for _ in range(LOOKS):
+            await asyncio.sleep(LOOK_S)
+            if any(store.damaged for store in stores):
+                raise StoreCorrupt("met while in use")
+        if found := await worker(damaged_stores, [data / part for part in TABLES]):
+            raise StoreCorrupt("found by the walk over all pages", folder=found[0].name)
