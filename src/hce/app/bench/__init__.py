@@ -7,9 +7,10 @@ Called by `app/cli/bench.py`. The network is its own, in a temporary folder on f
     signing    the plan's bytes, made ahead in processes of their own
     stage      the network, and organisations whose keys are in this process
     load       sends, at a rate or as fast as it goes; refusals are counted, never repeated
+    wire       HTTP that costs the load little
     watch      follows the final blocks, the only thing that counts as done
     figures    percentiles and readings of processes
-    ledger, records, opening   the three measurements
+    ledger, records, opening, soak, worst   the measurements
 
 Never: a key of anybody but the measurement's own organisations and the demo network, a transaction counted that no block holds.
 """

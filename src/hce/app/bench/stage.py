@@ -13,6 +13,7 @@ from msgspec import Struct
 from hce.app.bench.figures import Usage, usage_of
 from hce.app.bench.plan import SENDERS, secret_of
 from hce.app.bench.signing import MAX_FEE_WEI, organisation_key, sender_key
+from hce.app.bench.wire import Wire
 from hce.app.devnet.genesis import HCET
 from hce.app.devnet.home import Home
 from hce.app.devnet.people import CERTIFICATE_BACKDATED_MS, CERTIFICATE_LIFE_MS, fill_tank, vote
@@ -62,7 +63,7 @@ async def stage_of(nodes: int, params: Params, tell: Tell) -> AsyncIterator[Stag
         ports = free_ports(port_count(nodes))
         async with (
             running(home, params, nodes, ports, tell) as supervisor,
-            await Network.join(home.network()["nodes"], home.genesis()) as network,
+            await Network.join(home.network()["nodes"], home.genesis(), transport=Wire()) as network,
         ):
             yield Stage(home, supervisor, network, tell)
 
