@@ -110,7 +110,7 @@ def _bar(console: Console) -> Iterator[Progress]:
 
 
 def _say_group(console: Console, group: Group, sent: Sent) -> None:
-    name = say("import.organisation") if group.name == ORGANISATION else sent.label or group.name
+    name = say("import.organisation") if group.name == ORGANISATION else sent.label
     if sent.failure is not None:
         console.print(say("import.failed", file=name, reason=explain(sent.failure)))
     else:

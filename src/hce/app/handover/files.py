@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -84,6 +85,8 @@ class Files:
         """Number of a packed file -> where it begins in the spool."""
         self._spool = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __exit__
         self._open: tuple[int, BinaryIO] | None = None
+        self._reading = threading.Lock()
+        """Bundles of several people are put together at one time."""
 
     def __enter__(self) -> Files:
         return self
@@ -137,10 +140,15 @@ class Files:
         if number in self._unpacked:
             content = os.pread(self._spool.fileno(), found.place.length, self._unpacked[number] + found.place.start)
         else:
-            content = os.pread(self._opened(number).fileno(), found.place.length, found.place.start)
+            with self._reading:
+                content = os.pread(self._opened(number).fileno(), found.place.length, found.place.start)
         if hashlib.sha256(content).digest() != found.digest:
             raise SourceChanged(file=self.sources[number].name)
         return content
+
+    def called(self, found: Found) -> str:
+        """Where a resource is, for people."""
+        return f"{self.sources[found.place.file].name}[{found.entry}] {found.type}/{found.id}"
 
     def _opened(self, number: int) -> BinaryIO:
         """The file, kept open while the next pieces come from it too."""

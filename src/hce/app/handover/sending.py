@@ -41,7 +41,10 @@ class PatientConflict(Refused):
 class Sent(Struct):
     """What became of one group so far."""
 
-    label: str = ""
+    label: str
+    """Who it is; until the gateway says so, where their Patient was found."""
+    known: bool = False
+    """The gateway knows whose it is."""
     custodial: bool = False
     records: int = 0
     resources: int = 0
@@ -64,7 +67,7 @@ async def send_all(client: GatewayClient, files: Files, groups: Sequence[Group],
 
     async def send(group: Group) -> Sent:
         async with room:
-            sent = Sent()
+            sent = Sent(files.called(group.patients[0]) if group.patients else "")
             try:
                 await _send_group(client, files, group, patient_id, sent, lambda: tell(group, sent, False))
             except HceError as error:
@@ -109,7 +112,7 @@ async def _send_group(
 def _note(sent: Sent, event: dict[str, Any], part: Sequence[Found], places: dict[Place, int], amended: int) -> None:
     """One event of one attempt. What became final unseen before an attempt broke off is found already there by the next."""
     if event["event"] == "planned":
-        sent.label, sent.custodial = event["label"], event["custodial"]
+        sent.label, sent.custodial, sent.known = event["label"] or sent.label, event["custodial"], True
         sent.amended = max(sent.amended, amended + event["amended"])
         sent.before = (sent.records, sent.resources)
     elif event["event"] == "problem":
@@ -198,7 +201,7 @@ def outcome_of(
     return Outcome(
         files=len(files.sources),
         aside=aside,
-        patients=sum(group.name != ORGANISATION and one.label != "" for group, one in zip(groups, sent, strict=True)),
+        patients=sum(group.name != ORGANISATION and one.known for group, one in zip(groups, sent, strict=True)),
         records=sum(one.records for one in sent),
         resources=sum(one.resources for one in sent),
         amended=sum(one.amended for one in sent),

@@ -6,7 +6,8 @@ Bundle gives the same records in the same order.
 
 A resource without a clinical date takes, in this order, its encounter's day, the day (and encounter) of the nearest dated resource
 that names it or that it names (a Goal its CarePlan's, a Medication its prescription's), the day it was last updated. Demographics
-fall back to the birth date. What is left is refused by name: a record without a day could not be released by date.
+fall back to the birth date. What nothing dates is of the day it was handed over, where that is said; without it, it is refused by name: a
+record without a day could not be released by date.
 """
 
 from __future__ import annotations
@@ -79,8 +80,12 @@ class Placed(Struct, frozen=True):
     encounter: str | None
 
 
-def plan_import(bundle: bytes, params: ImportParams | None = None, gate: Gate | None = None) -> ImportPlan:
+def plan_import(
+    bundle: bytes, params: ImportParams | None = None, gate: Gate | None = None, today: str | None = None
+) -> ImportPlan:
     """The records of one patient's Bundle (JSON, or gzip of it). Without a gate the built schema is loaded.
+
+    `today` is the day it was handed over, YYYY-MM-DD.
 
     Errors refuse the whole Bundle: `fhir.bundle_malformed`, `fhir.bundle_type`, `fhir.bundle_too_large`, `fhir.patient_count`,
     `fhir.patient_invalid`, `fhir.schema_missing`. A broken entry is a `Problem` and stops nothing else.
@@ -92,7 +97,7 @@ def plan_import(bundle: bytes, params: ImportParams | None = None, gate: Gate | 
     identity = identify(_one_patient(valid, problems))
     shared = [entry for entry in valid if entry.type in SHARED]
     own, foreign = _of_patient([entry for entry in valid if entry.type in RULES], identity)
-    placed, undated = _dated(own, identity)
+    placed, undated = _dated(own, identity, today)
     return ImportPlan(
         identity=identity,
         records=grouped(placed, chosen),
@@ -143,7 +148,7 @@ def _of_patient(entries: Iterable[Entry], identity: PatientIdentity) -> tuple[li
     return [entry for entry in candidates if entry.index in sure], problems
 
 
-def _dated(entries: list[Entry], identity: PatientIdentity) -> tuple[list[Placed], list[Problem]]:
+def _dated(entries: list[Entry], identity: PatientIdentity, today: str | None) -> tuple[list[Placed], list[Problem]]:
     by_name = names_of(entries)
     placed: dict[int, Placed] = {}
     for entry in entries:
@@ -153,7 +158,7 @@ def _dated(entries: list[Entry], identity: PatientIdentity) -> tuple[list[Placed
     if len(placed) < len(entries):
         placed |= _dated_by_ties(entries, placed, by_name)
     for entry in entries:
-        if entry.index not in placed and (day := _last_day(entry, identity)):
+        if entry.index not in placed and (day := _last_day(entry, identity) or today):
             placed[entry.index] = Placed(entry, day, encounter_of(entry, by_name))
     undated = [
         problem_of(entry, "fhir.undated", "no date of its own or of anything tied to it")

@@ -81,6 +81,15 @@ def same_person(a: PatientIdentity, b: PatientIdentity) -> Comparison:
     return Comparison(_judge(set(reasons)), reasons)
 
 
+def the_same_entry(a: PatientIdentity, b: PatientIdentity) -> bool:
+    """One person's entry handed over again: every fact is equal, and so is an identifier or what the entry is called.
+
+    It may say too little for `same_person`, which compares entries of different systems.
+    """
+    equal = (a.names, a.birth_date, a.identifiers) == (b.names, b.birth_date, b.identifiers)
+    return equal and bool(a.identifiers or set(a.called) & set(b.called))
+
+
 def whose(entry: Entry, identity: PatientIdentity) -> Problem | None:
     """None when the resource, and each resource contained in it, is about this patient or (borrowed types) about nobody."""
     for resource in (entry.resource, *entry.resource.get("contained", [])):

@@ -101,7 +101,7 @@ async def import_bundle(
     """Events of one import. Raises what refuses the whole Bundle; a broken entry is an event and stops nothing."""
     if author is not None:
         await practice.require_author(author)
-    plan = await asyncio.to_thread(plan_import, bundle)
+    plan = await asyncio.to_thread(plan_import, bundle, today=_today(practice))
     patient = await practice.patient_for(plan.identity, patient_id)
     async with aclosing(_write(practice, plan, patient, author)) as events:
         async for event in events:
@@ -112,9 +112,8 @@ async def import_directory(practice: Practice, bundle: bytes, author: bytes | No
     """The same for what the organisation keeps about itself, into its own compartment."""
     if author is not None:
         await practice.require_author(author)
-    today = datetime.fromtimestamp(practice.clock.now_ms() / 1_000, UTC).date().isoformat()
     own = await practice.own_account()
-    plan = await asyncio.to_thread(plan_directory, bundle, identity_of(own), today)
+    plan = await asyncio.to_thread(plan_directory, bundle, identity_of(own), _today(practice))
     async with aclosing(_write(practice, plan, own, author)) as events:
         async for event in events:
             yield event
@@ -287,6 +286,10 @@ def _with_parents(items: Sequence[ContentItem], latest: dict[str, bytes]) -> lis
         if parent is not None and parent not in parts[-1][1]:
             parts[-1][1].append(parent)
     return parts
+
+
+def _today(practice: Practice) -> str:
+    return datetime.fromtimestamp(practice.clock.now_ms() / 1_000, UTC).date().isoformat()
 
 
 def _digest(content: bytes) -> bytes:

@@ -14,7 +14,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import NotFound, Refused
-from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person
+from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person, the_same_entry
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
 from hce.service.keyring.keyring import Clinician, CustodialAccount, Keyring
@@ -236,7 +236,11 @@ class Practice:
         if not identity.identifiers and not (identity.names and identity.birth_date):
             raise Unidentifiable
         compared = [(patient, same_person(identity, identity_of(patient))) for patient in self.people()]
-        sure = [patient for patient, comparison in compared if comparison.match is Match.YES]
+        sure = [
+            patient
+            for patient, comparison in compared
+            if comparison.match is Match.YES or the_same_entry(identity, identity_of(patient))
+        ]
         doubtful = [
             patient
             for patient, comparison in compared
