@@ -8,9 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from hce.foundation.codec.dagcbor import decode_as
+from hce.foundation.crypto.sign import verify
 from hce.service.intake.errors import EntryMismatch
 from hce.service.intake.rules import deliveries, placed_shards
-from hce.service.sdk.author import Author
+from hce.service.sdk.messages import message_of, messages_of
+from hce.service.terms.intake import IntakeBatch, intake_message
 from hce.service.terms.records import ContentItem, SessionEntry
 from hce.service.vault.sealing import make_batch
 
@@ -21,8 +23,23 @@ def intake(world: Any) -> Any:
     sessions = [world.session(), world.session()]
     for session in (*sessions, sessions[0]):
         session.seal([ContentItem("a", "text/plain", b"x")], "note", "2025-05-05", 1)
-    author = Author(None, world.org_id, world.org_key)  # signing asks no network
-    return author.intake_batch(make_batch(sessions), {}, 0)
+    return decode_as(IntakeBatch, messages_of(make_batch(sessions), {}, world.org_key)[0].raw)
+
+
+@pytest.mark.parametrize("nodes", [1, 4, 9])
+def test_each_node_is_sent_the_signed_batch_with_its_own_shards(world: Any, nodes: int) -> None:
+    session = world.session()
+    for note in (b"x", b"y" * 5_000):
+        session.seal([ContentItem("a", "text/plain", note)], "note", "2025-05-05", 1)
+    batch = make_batch([session], nodes)
+    messages = messages_of(batch, {}, world.org_key)
+    assert [message.node for message in messages] == list(range(nodes))
+    for message in messages:
+        sent = decode_as(IntakeBatch, message.raw)
+        assert verify(world.org_key.public, intake_message(sent), sent.signature)
+        placed_shards(sent, message.node, nodes)
+        assert len(deliveries(sent)) == 1
+        assert message_of(sent, message.node) == message
 
 
 def test_two_visits_to_one_compartment_go_in_one_batch(intake: Any) -> None:

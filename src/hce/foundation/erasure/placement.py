@@ -6,7 +6,9 @@ nodes this deals one shard to every node, in an order of its own for each conten
 
 from __future__ import annotations
 
-from hce.foundation.crypto.hashing import digest
+import hashlib
+
+from hce.foundation.codec.dagcbor import encode
 from hce.foundation.erasure.errors import ShardsUnfit
 
 
@@ -14,5 +16,6 @@ def place(chain: bytes, ciphertext: bytes, k: int, m: int, n: int) -> list[int]:
     """Node of each of the k + m shards of the ciphertext of that CID, among nodes 0 to n - 1. `ShardsUnfit` when they do not fit."""
     if k < 1 or m < 0 or k + m > n:
         raise ShardsUnfit("more shards than nodes", k=k, m=m, n=n)
-    ranked = sorted(range(n), key=lambda node: digest("hce/place/1", chain, ciphertext, node), reverse=True)
-    return ranked[: k + m]
+    before_node = encode(["hce/place/1", chain, ciphertext, 0])[:-1]  # of digest("hce/place/1", chain, ciphertext, node)
+    scores = [hashlib.sha256(before_node + encode(node)).digest() for node in range(n)]
+    return sorted(range(n), key=scores.__getitem__, reverse=True)[: k + m]

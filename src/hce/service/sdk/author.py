@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
-from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.crypto.sign import SigningKey, verify
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
 from hce.foundation.types.ladder import shards_to_admit
 from hce.foundation.types.quorum import quorum
+from hce.service.sdk.messages import Message, message_of, messages_of
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
 from hce.service.terms.grants import SignedToken
-from hce.service.terms.intake import FeedPost, IntakeBatch, IntakeRecord, envelopes_root_of, intake_message, shards_cid
+from hce.service.terms.intake import IntakeBatch
 from hce.service.terms.payloads import AvailabilityReceipt, availability_message
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.vault.sealing import Batch
@@ -68,39 +68,22 @@ class Author:
 
         Raises what a node refused, or `NotDurable` when too few could be reached; then nothing was committed.
         """
-        nodes = range(len(self._network.genesis.nodes))
-        messages = {node: self.intake_batch(batch, tokens, node) for node in nodes}
+        messages = await asyncio.to_thread(messages_of, batch, tokens, self._key)
+        nodes = range(len(messages))
         answers = await self._deliver_to_all(messages)
         receipts = [answer for answer in answers.values() if isinstance(answer, AvailabilityReceipt)]
         if not admissible(receipts, len(nodes)):
             raise _first_refusal(list(answers.values())) or NotDurable(vouching=len(receipts))
         vouching = {receipt.node for receipt in receipts}
         if self._keep is not None:
-            self._keep([Undelivered(node, encode(messages[node])) for node in nodes if node not in vouching])
+            self._keep([Undelivered(node, messages[node].raw) for node in nodes if node not in vouching])
         receipts.sort(key=lambda receipt: receipt.node)
         signers = [("organisation", self._key), ("payer", self._key)]
         return await self._network.transact("record.commit", batch.payload(receipts), self._org_id, signers, valid_until)
 
-    def intake_batch(self, batch: Batch, tokens: Mapping[bytes, SignedToken], node: int) -> IntakeBatch:
-        """What one node is sent, signed by the organisation: envelopes and entries of all records, its own shards."""
-        feeds = {name: write.feed for write in batch.feed_writes for name in write.record_ids}
-        unsigned = IntakeBatch(
-            chain=batch.chain,
-            org_id=batch.org_id,
-            placement=batch.placement,
-            blobs=batch.shards_of(node),
-            records=[
-                IntakeRecord(record.entry.nonce, feeds[record.record_id], record.envelope, record.owner_wrap)
-                for record in batch.records
-            ],
-            posts=[FeedPost(write.feed, write.session_entry, tokens.get(write.feed)) for write in batch.feed_writes],
-            signature=bytes(64),
-        )
-        return replace_signature(unsigned, self._key)
-
-    async def _deliver_to_all(self, messages: Mapping[int, IntakeBatch]) -> dict[int, AvailabilityReceipt | HceError]:
+    async def _deliver_to_all(self, messages: Sequence[Message]) -> dict[int, AvailabilityReceipt | HceError]:
         """Answers by node. Once the batch can be admitted the slow ones get GRACE_S more, then count as away."""
-        tasks = {asyncio.create_task(_attempt(self._network, node, message)): node for node, message in messages.items()}
+        tasks = {asyncio.create_task(_attempt(self._network, message)): message.node for message in messages}
         answers: dict[int, AvailabilityReceipt | HceError] = {}
         waiting, grace_s = set(tasks), None
         try:
@@ -118,25 +101,23 @@ class Author:
         return answers
 
 
-async def deliver(network: Network, node: int, message: IntakeBatch) -> AvailabilityReceipt:
-    """Hand a batch to one node; its receipt, verified. Raises what the node refuses, `NodeUnreachable`, `BadAvailability`."""
-    return await network.at(node, lambda client: _deliver(network, client, node, message))
+async def deliver(network: Network, node: int, batch: IntakeBatch) -> AvailabilityReceipt:
+    """Hand a kept batch to its node; the receipt, verified. Raises what the node refuses, `NodeUnreachable`, `BadAvailability`."""
+    return await _deliver(network, message_of(batch, node))
 
 
-async def _deliver(network: Network, client: NodeClient, node: int, message: IntakeBatch) -> AvailabilityReceipt:
-    receipt = decode_as(AvailabilityReceipt, await client.intake(encode(message)))
-    if receipt.node != node or receipt.shard != shards_cid([cid_of_raw(blob) for blob in message.blobs]):
+async def _deliver(network: Network, message: Message) -> AvailabilityReceipt:
+    return await network.at(message.node, lambda client: _hand_over(network, client, message))
+
+
+async def _hand_over(network: Network, client: NodeClient, message: Message) -> AvailabilityReceipt:
+    receipt = decode_as(AvailabilityReceipt, await client.intake(message.raw))
+    if receipt.node != message.node or receipt.shard != message.shard:
         raise BadAvailability(url=client.url)
     signed = availability_message(
-        message.chain,
-        cid_of_dag_cbor(message.placement),
-        receipt.shard,
-        envelopes_root_of(message),
-        node,
-        EPOCH,
-        receipt.hold_until,
+        message.chain, message.placement, message.shard, message.envelopes_root, message.node, EPOCH, receipt.hold_until
     )
-    if not verify(network.genesis.node_list[node].service_key, signed, receipt.signature):
+    if not verify(network.genesis.node_list[message.node].service_key, signed, receipt.signature):
         raise BadAvailability(url=client.url)
     return receipt
 
@@ -147,16 +128,11 @@ def admissible(receipts: Sequence[AvailabilityReceipt], nodes: int) -> bool:
     return len(receipts) >= quorum(nodes) and len(shards) >= shards_to_admit(nodes)
 
 
-async def _attempt(network: Network, node: int, message: IntakeBatch) -> AvailabilityReceipt | HceError:
+async def _attempt(network: Network, message: Message) -> AvailabilityReceipt | HceError:
     try:
-        return await deliver(network, node, message)
+        return await _deliver(network, message)
     except HceError as error:
         return error
-
-
-def replace_signature(batch: IntakeBatch, key: SigningKey) -> IntakeBatch:
-    """The same batch, signed."""
-    return structs.replace(batch, signature=key.sign(intake_message(batch)))
 
 
 def _first_refusal(answers: Sequence[AvailabilityReceipt | HceError]) -> HceError | None:

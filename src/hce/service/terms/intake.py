@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -9,7 +10,7 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.sign import signing_bytes
-from hce.foundation.proofs.listhash import list_root
+from hce.foundation.proofs.listhash import leaf_hash, list_root, sealed_root, tree_head
 from hce.foundation.types.scalars import Bytes32, ChainId, Digest, Signature
 from hce.network.hcefs.manifest import MAX_PLACEMENT_BYTES
 from hce.service.terms.grants import SignedToken
@@ -63,14 +64,30 @@ class IntakeBatch(Struct, frozen=True, array_like=True):
 
 def batch_digest(batch: IntakeBatch) -> bytes:
     """List hash over the names of all parts: the same for the same content, whoever signed it when."""
-    parts = [cid_of_dag_cbor(batch.placement), *(cid_of_raw(blob) for blob in batch.blobs)]
-    return list_root([*parts, *(encode(record) for record in batch.records), *(encode(post) for post in batch.posts)])
+    shards = [cid_of_raw(blob) for blob in batch.blobs]
+    return digest_of_parts(cid_of_dag_cbor(batch.placement), shards, leaves_of(map(encode, [*batch.records, *batch.posts])))
+
+
+def leaves_of(parts: Iterable[bytes]) -> list[Digest]:
+    """Of encoded records and posts, which stand in every node's message alike."""
+    return [leaf_hash(part) for part in parts]
+
+
+def digest_of_parts(placement: bytes, shards: Sequence[bytes], leaves: Sequence[Digest]) -> bytes:
+    """`batch_digest` from the names of manifest and shards, and the leaves of records, then posts."""
+    hashes = [leaf_hash(placement), *map(leaf_hash, shards), *leaves]
+    return sealed_root(len(hashes), tree_head(hashes))
 
 
 def intake_message(batch: IntakeBatch) -> bytes:
     """What the organisation signs: the counts say where one list of parts ends and the next begins."""
-    counts = [len(batch.blobs), len(batch.records), len(batch.posts)]
-    return signing_bytes("intake", batch.chain, batch.org_id, counts, batch_digest(batch))
+    counts = (len(batch.blobs), len(batch.records), len(batch.posts))
+    return message_of_parts(batch.chain, batch.org_id, counts, batch_digest(batch))
+
+
+def message_of_parts(chain: bytes, org_id: bytes, counts: tuple[int, int, int], parts: bytes) -> bytes:
+    """`intake_message` from how many shards, records and posts there are, and the digest of all."""
+    return signing_bytes("intake", chain, org_id, counts, parts)
 
 
 def record_ids(batch: IntakeBatch) -> list[bytes]:

@@ -99,10 +99,14 @@ class Batch(Struct, frozen=True):
     """Of each record, by shard number."""
     feed_writes: list[FeedWrite]
 
-    def shards_of(self, node: int) -> list[bytes]:
-        """What the placement gives one node, in record order."""
-        placed = zip(read_manifest(self.placement, self.chain), self.shards, strict=True)
-        return [shards[number] for one, shards in placed if (number := one.shard_at(node)) is not None]
+    def shards_by_node(self) -> list[list[tuple[bytes, bytes]]]:
+        """What the placement gives each node, in record order: (CID, bytes) of each shard."""
+        placed = read_manifest(self.placement, self.chain)
+        by_node: list[list[tuple[bytes, bytes]]] = [[] for _ in range(placed[0].n)]
+        for one, shards in zip(placed, self.shards, strict=True):
+            for number, node in enumerate(one.nodes):
+                by_node[node].append((one.shards[number], shards[number]))
+        return by_node
 
     @property
     def entries(self) -> list[RecordEntry]:
