@@ -203,10 +203,14 @@ def test_after_the_watch_nothing_up_to_its_end_is_signed(tmp_path: Path) -> None
     state.close()
 
 
-def test_a_watch_whose_mark_is_damaged_never_ends_by_itself(tmp_path: Path) -> None:
+def test_a_watch_whose_mark_is_damaged_begins_anew_and_a_lone_one_never_ends(tmp_path: Path) -> None:
     (tmp_path / "restored.json").write_text("{}")
     with pytest.raises(MarkUnreadable):
-        watch_of(tmp_path, 4, 9)
+        watch_of(tmp_path, 1, 9)
+    watch = watch_of(tmp_path, 4, 9_000)
+    assert watch is not None
+    assert [watch.may_sign(height, 9_001 + SAFE_MS) for height in (1, 2, 3)] == [False, False, True]
+    assert watch_of(tmp_path, 4, 70_000) is not None, "and the new mark holds"
 
 
 def test_a_node_whose_disk_is_new_watches_and_a_new_network_does_not(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def make_nodes(n: int) -> list[Node]:
 class CounterDisk:
     height: int = 0
     total: int = 0
+    headers: list[LedgerHeader] = field(default_factory=list)
 
 
 class CounterApp:
@@ -75,14 +76,20 @@ class CounterApp:
         self.precommitted.append(block_id)
 
     def finalize(self, context: BlockContext, block: LedgerBlock) -> LedgerHeader:
+        if context.height <= self._disk.height:
+            return self._disk.headers[context.height - 1]
         assert context.height == self._disk.height + 1
-        self._finalized = CounterDisk(context.height, self._total(block.health_txs))
-        return self._header(context, block.health_txs)
+        header = self._header(context, block.health_txs)
+        self._finalized = CounterDisk(context.height, self._total(block.health_txs), [*self._disk.headers, header])
+        return header
 
     def commit(self, height: int) -> None:
+        if height <= self._disk.height:
+            return
         assert self._finalized is not None
         assert self._finalized.height == height
         self._disk.height, self._disk.total = self._finalized.height, self._finalized.total
+        self._disk.headers = self._finalized.headers
 
     def _total(self, txs: list[bytes]) -> int:
         return self._disk.total + sum(len(tx) for tx in txs)
@@ -182,6 +189,10 @@ class MemoryRecords:
 
     def read(self, index: int) -> bytes:
         return self._records[index]
+
+    def lose(self, count: int) -> None:
+        """The disk damaged the newest records; the log was cut there."""
+        del self._records[max(1, len(self._records) - count) :]
 
 
 @dataclass

@@ -20,12 +20,19 @@ replaces it.
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
-from hce.foundation.store.disk import replace_file, sync_directory
+from hce.foundation.store.disk import replace_file, set_aside, sync_directory
 from hce.foundation.types.errors import Corrupt
-from hce.foundation.types.scalars import ChainId, Height, PublicKey, TimeMs
+from hce.foundation.types.scalars import ChainId, Height, NodeIndex, PublicKey, TimeMs
+from hce.network.runtime.blocklog import BlockLog
+from hce.network.runtime.errors import SignStateCorrupt
+from hce.network.runtime.recovery import require_own_sign_state
 from hce.network.runtime.signstate import SignState
+from hce.service.terms.genesis import Genesis
+
+log = logging.getLogger("hce.node")
 
 MARK = "restored.json"
 """In a node's data folder, from the restore or the first start after a loss until the node signs again."""
@@ -66,10 +73,42 @@ def make_sign_state(data: Path, chain: ChainId, key: PublicKey) -> None:
     SignState.open(data / SIGN_FOLDER, chain, key).close()
 
 
-def watch_of(data: Path, nodes: int, now_ms: TimeMs) -> Watch | None:
-    """The watch this node has to keep, None when it may sign. `MarkUnreadable`.
+def sign_state_of(data: Path, genesis: Genesis, index: NodeIndex, blocklog: BlockLog, now_ms: TimeMs) -> SignState | Watch:
+    """What this node signs with, or the watch it has to keep first.
 
-    One among others whose sign state is gone begins to watch now. A lone one goes on: nobody else could ever tell it anything.
+    One that is damaged, or older than what the node has signed, is as good as lost: it is kept beside as `sign.damaged-<n>`. A lone
+    node has nobody to watch: `SignStateCorrupt`.
+    """
+    nodes, key = len(genesis.nodes), genesis.node_list[index].consensus_key
+    watch = watch_of(data, nodes, now_ms)
+    if watch is not None:
+        return watch
+    try:
+        return _open_sign_state(data / SIGN_FOLDER, genesis.chain, key, index, blocklog)
+    except SignStateCorrupt as error:
+        if nodes == 1:
+            raise
+        begin_watch(data, now_ms)
+        aside = set_aside(data / SIGN_FOLDER)
+        log.error("%s: this node watches before it signs again; its sign state is %s", error, aside.name)
+        return Watch(now_ms)
+
+
+def _open_sign_state(folder: Path, chain: ChainId, key: PublicKey, index: NodeIndex, blocklog: BlockLog) -> SignState:
+    state = SignState.open(folder, chain, key)
+    try:
+        require_own_sign_state(state, blocklog, index)
+    except BaseException:
+        state.close()
+        raise
+    return state
+
+
+def watch_of(data: Path, nodes: int, now_ms: TimeMs) -> Watch | None:
+    """The watch this node has to keep, None when it may sign. `MarkUnreadable` for a lone one.
+
+    One among others whose sign state is gone, or whose mark does not say since when, begins to watch now. A lone one without a sign
+    state goes on: nobody else could ever tell it anything.
     """
     path = data / MARK
     if not path.exists():
@@ -79,7 +118,10 @@ def watch_of(data: Path, nodes: int, now_ms: TimeMs) -> Watch | None:
     try:
         return Watch(int(json.loads(path.read_bytes())["restored_ms"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise MarkUnreadable(file=path.name) from error
+        if nodes == 1:
+            raise MarkUnreadable(file=path.name) from error
+        begin_watch(data, now_ms)
+        return Watch(now_ms)
 
 
 def end_watch(data: Path, chain: ChainId, key: PublicKey, height: Height) -> None:

@@ -13,7 +13,7 @@ from hce.foundation.types.clock import SystemClock
 from hce.foundation.types.errors import Bug
 from hce.network.consensus.commit import verify_commit
 from hce.network.runtime.blocklog import BlockLog
-from hce.network.runtime.errors import ChainMismatch, SignStateCorrupt
+from hce.network.runtime.errors import BlocksMissing, SignStateCorrupt
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
 from hce.network.runtime.signstate import SignState
@@ -99,9 +99,9 @@ async def test_an_application_that_missed_the_last_blocks_hears_them_again(tmp_p
     behind.close()
 
 
-async def test_an_application_ahead_of_the_log_is_refused(tmp_path):
+async def test_a_lone_node_whose_log_lacks_what_was_executed_is_refused(tmp_path):
     node = OneNode(tmp_path, CounterDisk(height=9))
-    with pytest.raises(ChainMismatch):
+    with pytest.raises(BlocksMissing):
         await asyncio.wait_for(node.runtime.run(), LIMIT_S)
     node.close()
 

@@ -20,7 +20,7 @@ from hce.network.consensus.events import NO_ROUND, Lock, SignAndBroadcastProposa
 from hce.network.consensus.messages import MAX_VOTES_PER_MESSAGE, block_id_of, vote_signing_bytes
 from hce.network.runtime.errors import SignRefused, SignStateBusy, SignStateCorrupt
 from hce.network.runtime.signer import Signer
-from hce.network.runtime.signstate import RECORD_SLOT_BYTES, SignState, first_record
+from hce.network.runtime.signstate import RECORD_FILE_BYTES, RECORD_SLOT_BYTES, SignState, first_record
 
 KEY = signing_key(0)
 BLOCK = genesis_block(make_nodes(1))
@@ -162,17 +162,55 @@ def test_tearing_the_newest_record_at_any_byte_falls_back_to_the_one_before(tmp_
     state.close()
     after = (tmp_path / "sign-state").read_bytes()
     changed = [i for i in range(len(after)) if before[i] != after[i]]
+    second_copy = len(after) // 2
     for cut in changed:
         (tmp_path / "sign-state").write_bytes(after[:cut] + before[cut:])
         reopened = SignState.open(tmp_path, CHAIN, KEY.public)
-        assert reopened.last.step == PREVOTE
+        assert reopened.last.step == (PREVOTE if cut < second_copy else PRECOMMIT)
         reopened.close()
+
+
+def test_one_copy_of_the_newest_record_may_be_damaged_at_any_byte(tmp_path):
+    state = SignState.open(tmp_path, CHAIN, KEY.public)
+    state.store(1, 0, PREVOTE, A, Lock(), ())
+    before = (tmp_path / "sign-state").read_bytes()
+    state.store(1, 0, PRECOMMIT, A, Lock(), ())
+    state.close()
+    whole = (tmp_path / "sign-state").read_bytes()
+    for place in (i for i in range(len(whole)) if before[i] != whole[i]):
+        (tmp_path / "sign-state").write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        reopened = SignState.open(tmp_path, CHAIN, KEY.public)
+        assert reopened.last.step == PRECOMMIT, "what was signed is not forgotten"
+        reopened.close()
+        assert (tmp_path / "sign-state").read_bytes() == whole, "and both copies are whole again"
+
+
+@pytest.mark.parametrize("keeps", [0, 1, RECORD_SLOT_BYTES - 1, RECORD_SLOT_BYTES, 3 * RECORD_SLOT_BYTES, RECORD_FILE_BYTES - 1])
+def test_a_file_that_was_cut_is_corrupt(tmp_path, keeps):
+    SignState.open(tmp_path, CHAIN, KEY.public).close()
+    os.truncate(tmp_path / "sign-state", keeps)
+    with pytest.raises(SignStateCorrupt):
+        SignState.open(tmp_path, CHAIN, KEY.public)
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_wiped_slot_is_corrupt_and_not_torn(tmp_path, slot):
+    state = SignState.open(tmp_path, CHAIN, KEY.public)
+    for round in range(3):
+        state.store(1, round, PREVOTE, A, Lock(), ())
+    state.close()
+    with (tmp_path / "sign-state").open("r+b") as file:
+        for copy in (0, 1):
+            file.seek((2 * copy + slot) * RECORD_SLOT_BYTES)
+            file.write(bytes(RECORD_SLOT_BYTES))
+    with pytest.raises(SignStateCorrupt):
+        SignState.open(tmp_path, CHAIN, KEY.public)
 
 
 def test_an_emptied_or_zeroed_file_is_corrupt_and_not_new(tmp_path):
     SignState.open(tmp_path, CHAIN, KEY.public).close()
     size = (tmp_path / "sign-state").stat().st_size
-    assert size == 2 * RECORD_SLOT_BYTES
+    assert size == RECORD_FILE_BYTES
     for damaged in (b"", bytes(size)):
         (tmp_path / "sign-state").write_bytes(damaged)
         with pytest.raises(SignStateCorrupt):

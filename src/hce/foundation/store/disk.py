@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 from hce.foundation.store.errors import StoreBusy
@@ -38,6 +39,20 @@ def sync_directory(path: Path, sync: Sync = os.fsync) -> None:
         sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def aside_name(path: Path) -> Path:
+    """The first free name `<name>.damaged-<n>` beside a damaged file or folder."""
+    numbered = (path.with_name(f"{path.name}.damaged-{number}") for number in count(1))
+    return next(name for name in numbered if not name.exists())
+
+
+def set_aside(path: Path, sync: Sync = os.fsync) -> Path:
+    """Takes a damaged file or folder out of the way and keeps it for whoever wants to look; its new name. Durable on return."""
+    aside = aside_name(path)
+    path.rename(aside)
+    sync_directory(path.parent, sync)
+    return aside
 
 
 def take_ownership(descriptor: int, name: str) -> None:

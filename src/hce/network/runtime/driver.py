@@ -7,6 +7,9 @@ Nothing here waits: time comes as timer callbacks, messages as calls. Execution 
 
 A crash at any point is safe. On start the last final block comes from the log, the application is replayed up to it, and the
 state machine resumes from the sign state.
+
+A log that lost blocks the application has executed (a disk's doing: the log is written first) gets them from peers like a node that was
+away. The application compares each with what it knows of that height. Until they are here the node signs nothing.
 """
 
 from __future__ import annotations
@@ -65,10 +68,10 @@ from hce.network.runtime.alarms import Alarms
 from hce.network.runtime.blocklog import BlockLog
 from hce.network.runtime.catchup import CatchUp
 from hce.network.runtime.early import EarlyMessages
-from hce.network.runtime.errors import ChainMismatch, SignRefused
+from hce.network.runtime.errors import SignRefused
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
-from hce.network.runtime.recovery import kept_blocks, load_tip, require_own_sign_state
+from hce.network.runtime.recovery import kept_blocks, load_tip, require_own_sign_state, require_source
 from hce.network.runtime.sieve import Sieve
 from hce.network.runtime.signer import Signer
 from hce.network.runtime.signstate import SignState
@@ -137,17 +140,24 @@ class Driver:
 
     @property
     def syncing(self) -> bool:
-        """A peer proved a height final that this node does not have."""
-        return self._catch_up.syncing
+        """A peer proved a height final that this node does not have, or the log and the application are not at one height yet."""
+        return self._catch_up.syncing or self._app.height != self._blocklog.height
+
+    def replay_next(self) -> bool:
+        """Executes the next block that is in the log and not in the application; False when there is none."""
+        if self._app.height >= self._blocklog.height:
+            return False
+        self._execute(self._blocklog.read(self._app.height + 1).block)
+        return True
 
     def start(self) -> None:
         """Replay what the application has not, then enter the next height where the sign state left it."""
         require_own_sign_state(self._signstate, self._blocklog, self._me)
-        self._replay()
+        require_source(self._blocklog, self._app.height, len(self._nodes))
+        while self.replay_next():
+            pass
         self._due_ms = max(self._tip.header.time_ms + self._pace.block_interval_ms, self._clock.now_ms())
-        recovered = None if self._signstate is None else self._signstate.recovered(self._tip.next_height)
-        self._blocks |= kept_blocks(self._signstate, recovered)
-        self._feed(StartHeight(self._tip.next_height, self._tip.base, len(self._nodes), self._me, recovered))
+        self._enter_height()
         self._broadcast(Status(self._tip.next_height))
 
     def greet(self, peer: int) -> None:
@@ -169,12 +179,6 @@ class Driver:
                 self._on_decoded(peer, decode_message(raw))
         except (PeerFault, Malformed, TooLarge) as fault:
             self._network.blame(peer, fault)
-
-    def _replay(self) -> None:
-        if self._app.height > self._blocklog.height:
-            raise ChainMismatch("the application is ahead of the log", expected=self._blocklog.height, actual=self._app.height)
-        for height in range(self._app.height + 1, self._blocklog.height + 1):
-            self._execute(self._blocklog.read(height).block)
 
     # Messages
 
@@ -325,6 +329,8 @@ class Driver:
         self._feed(BlockMade(effect.height, effect.round, block_id))
 
     def _is_valid(self, block: Block) -> bool:
+        if block.header.height <= self._app.height:
+            return False  # executed already and missing in the log: it is taken as a final block, with its commit
         try:
             check_block(self._chain, self._nodes, self._tip, block)
             self._app.process_proposal(self._context_of(block), block.ledger)
@@ -371,8 +377,15 @@ class Driver:
         self._alarms.cancel_all()
         self._blocks, self._proposal = {}, None
         self._due_ms = self._pace.next_due_ms(self._due_ms, self._clock.now_ms())
-        self._feed(StartHeight(self._tip.next_height, self._tip.base, len(self._nodes), self._me))
+        self._enter_height()
         self._alarms.at(0, self._deliver_early)
+
+    def _enter_height(self) -> None:
+        """Where the sign state left this height, if it was here before; as one that only follows while the log lacks blocks."""
+        me = None if self._app.height > self._blocklog.height else self._me
+        recovered = None if me is None or self._signstate is None else self._signstate.recovered(self._tip.next_height)
+        self._blocks |= kept_blocks(self._signstate, recovered)
+        self._feed(StartHeight(self._tip.next_height, self._tip.base, len(self._nodes), me, recovered))
 
     # Time
 

@@ -23,6 +23,18 @@ class SignStateBusy(Unavailable):
     code = "sign.state_busy"
 
 
+class BlocksMissing(Corrupt):
+    """The block log ends below the state, and a lone node has nobody to get the blocks from. Only a backup has them."""
+
+    code = "chain.blocks_missing"
+
+
+class BlockNotHere(Unavailable):
+    """This node lost that block and is fetching it from the others; they have it."""
+
+    code = "chain.block_not_here"
+
+
 class ChainMismatch(Corrupt):
     """The block log, the application and the genesis do not belong together."""
 

@@ -121,6 +121,10 @@ class ConsensusRuntime:
 
     async def run(self) -> None:
         """Drives consensus until `stop`; on the way out, listeners still hear of every block that became final."""
+        for _ in iter(self._driver.replay_next, False):
+            await asyncio.sleep(0)  # a long replay leaves the loop to others
+            if self._ended.is_set():
+                break
         listening = asyncio.create_task(self._guard(self._listen))
         telling = asyncio.create_task(self._guard(self._tell))
         try:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hce.foundation.types.blocks import Block, Node
-from hce.foundation.types.scalars import ChainId, Cid, NodeIndex
+from hce.foundation.types.scalars import ChainId, Cid, Height, NodeIndex
 from hce.network.consensus.blockrules import Tip, nodes_cid, tip_of
-from hce.network.consensus.events import Recovered
+from hce.network.consensus.events import Recovered, SignStep
 from hce.network.consensus.turns import base
 from hce.network.runtime.blocklog import BlockLog
-from hce.network.runtime.errors import ChainMismatch, SignStateCorrupt
+from hce.network.runtime.errors import BlocksMissing, ChainMismatch, SignStateCorrupt
 from hce.network.runtime.signstate import SignState
+
+COMMITS_ASKED = 8
+"""Newest commits in which a node looks for its own precommits; in most it has one."""
 
 
 def load_tip(blocklog: BlockLog, chain: ChainId, nodes: Sequence[Node], slots_per_turn: int) -> Tip:
@@ -27,12 +30,23 @@ def load_tip(blocklog: BlockLog, chain: ChainId, nodes: Sequence[Node], slots_pe
 
 
 def require_own_sign_state(signstate: SignState | None, blocklog: BlockLog, me: NodeIndex | None) -> None:
-    """A key whose precommits are in the log, but whose sign state is new, has lost it: it must not sign. `SignStateCorrupt`."""
-    commit = blocklog.head.commit
-    if signstate is None or signstate.last is not None or commit is None:
+    """A sign state that does not know of a precommit of its key in the newest commits is new or an old copy. `SignStateCorrupt`."""
+    if signstate is None:
         return
-    if any(signed.index == me for signed in commit.signatures):
-        raise SignStateCorrupt("missing, but this node has signed before", height=blocklog.height)
+    last = signstate.last
+    done = (0, 0, 0) if last is None else (last.height, last.round, last.step)
+    for height in range(max(blocklog.base_height + 1, blocklog.height - COMMITS_ASKED + 1), blocklog.height + 1):
+        commit = blocklog.read(height).commit
+        if commit is None or all(signed.index != me for signed in commit.signatures):
+            continue
+        if (height, commit.round, int(SignStep.PRECOMMIT)) > done:
+            raise SignStateCorrupt("older than what this node has signed", height=height, round=commit.round, last=done)
+
+
+def require_source(blocklog: BlockLog, executed: Height, nodes: int) -> None:
+    """A log that lost blocks which were executed needs peers to get them from: `BlocksMissing` for a lone node."""
+    if executed > blocklog.height and nodes == 1:
+        raise BlocksMissing(expected=executed, actual=blocklog.height)
 
 
 def kept_blocks(signstate: SignState | None, recovered: Recovered | None) -> dict[Cid, Block]:

@@ -9,10 +9,11 @@ The record also holds the lock (locked and valid round and id) and the votes thi
 as it was, and can still prove to others why. The block it may propose (again) lies beside it, in its own two slots, written before
 the record that refers to it; a re-proposal is read from there, never from memory.
 
-Two slots alternate. A torn write leaves the older record: the newer signature was never made, so nothing is lost.
-Refused alternative: a log of all messages. It grows, has a tail to repair, and says nothing more that safety needs.
-Known limit: a newest record damaged later by the disk looks torn. That is why both slots are read back at every start, and why
-two disks or a signing device belong under a node that guards real money.
+Two slots alternate, each in two copies. A torn write leaves the older record: the newer signature was never made, so nothing is lost.
+Damage to one copy of the newest record leaves the other; a slot without any writing, or a file of another size, is nothing a kill or a
+power cut leaves and is refused. Refused alternative: a log of all messages. It grows, has a tail to repair, and says nothing more that
+safety needs. Known limit: damage to both copies of the newest record looks torn. The commits of the block log are asked for what this
+key has signed (`recovery.py`), and two disks or a signing device belong under a node that guards real money.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ from hce.network.runtime.slots import HEADER_BYTES, DurableFile, OsFile, TwoSlot
 
 RECORD_SLOT_BYTES = 32 * 1024
 """Room for the largest record: 64 votes of at most 256 bytes, and 1 KiB for the rest."""
+COPIES = 2
+"""Of each record: the newest one must not look torn because one sector went bad."""
+RECORD_FILE_BYTES = 2 * COPIES * RECORD_SLOT_BYTES
 MAX_ROUND: Round = 2**31
 BLOCK_SLOT_BYTES = MAX_BLOCK_BYTES + HEADER_BYTES
 assert HEADER_BYTES + MAX_VOTES_PER_MESSAGE * MAX_VOTE_BYTES + 1024 <= RECORD_SLOT_BYTES
@@ -59,7 +63,7 @@ class SignState:
     """The two files of one key. `last` is None until something was signed."""
 
     def __init__(self, records: DurableFile, blocks: DurableFile, chain: ChainId, public_key: PublicKey) -> None:
-        self._records = TwoSlots(records, RECORD_SLOT_BYTES)
+        self._records = TwoSlots(records, RECORD_SLOT_BYTES, COPIES)
         self._blocks = TwoSlots(blocks, BLOCK_SLOT_BYTES)
         self._newest = self._read_newest()
         if (self._newest.chain, self._newest.public_key) != (chain, public_key):
@@ -71,8 +75,11 @@ class SignState:
     def open(cls, directory: Path, chain: ChainId, public_key: PublicKey, sync: Sync = os.fsync) -> SignState:
         """Open or create `sign-state` and `kept-block` in the directory; `SignStateBusy` when another process holds them."""
         with ExitStack() as opened:
-            records = OsFile(directory / "sign-state", first_record(chain, public_key), 2 * RECORD_SLOT_BYTES, sync)
+            records = OsFile(directory / "sign-state", first_record(chain, public_key), RECORD_FILE_BYTES, sync)
             opened.callback(records.close)
+            size = (directory / "sign-state").stat().st_size
+            if size != RECORD_FILE_BYTES:
+                raise SignStateCorrupt("of another size", expected=RECORD_FILE_BYTES, actual=size)
             blocks = OsFile(directory / "kept-block", b"", 0, sync)
             opened.callback(blocks.close)
             state = cls(records, blocks, chain, public_key)
@@ -88,7 +95,7 @@ class SignState:
         for name in ("sign-state", "kept-block"):
             (directory / name).unlink(missing_ok=True)
         record = SignRecord(chain, public_key, 2, height, MAX_ROUND, SignStep.PRECOMMIT)
-        OsFile(directory / "sign-state", frame(encode(record)), 2 * RECORD_SLOT_BYTES, sync).close()
+        OsFile(directory / "sign-state", _everywhere(record), RECORD_FILE_BYTES, sync).close()
 
     @property
     def last(self) -> SignRecord | None:
@@ -145,15 +152,25 @@ class SignState:
         return None if raw is None else decode_as(Block, raw)
 
     def _read_newest(self) -> SignRecord:
-        found = [raw for slot in (0, 1) if (raw := self._records.read(slot)) is not None]
+        if not all(self._records.is_used(slot) for slot in (0, 1)):
+            raise SignStateCorrupt("a slot was wiped")
+        found = {slot: raw for slot in (0, 1) if (raw := self._records.read(slot)) is not None}
         if not found:
             raise SignStateCorrupt("no whole record")
         try:
-            return max((decode_as(SignRecord, raw) for raw in found), key=lambda record: record.sequence)
+            records = {slot: decode_as(SignRecord, raw) for slot, raw in found.items()}
         except Malformed as error:
             raise SignStateCorrupt("unreadable record") from error
+        newest = max(records, key=lambda slot: records[slot].sequence)
+        self._records.make_equal(newest, found[newest])
+        return records[newest]
 
 
 def first_record(chain: ChainId, public_key: PublicKey) -> bytes:
     """What a new file starts with, so that an empty or zeroed file never passes for a new one."""
-    return frame(encode(SignRecord(chain, public_key, 0)))
+    return _everywhere(SignRecord(chain, public_key, 0))
+
+
+def _everywhere(record: SignRecord) -> bytes:
+    """In every copy of both slots."""
+    return frame(encode(record)).ljust(RECORD_SLOT_BYTES, b"\x00") * (2 * COPIES)
