@@ -10,7 +10,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 SCHEMA := src/hce/service/fhir/fhir.schema.json.gz
 
-.PHONY: help install up test check bench soak clean vectors
+.PHONY: help install up test check bench gates soak clean vectors
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
@@ -54,8 +54,11 @@ check: install $(VENV)/.test  ## format, lint, types, floors
 vectors: install  ## write the frozen vectors anew (a change here is a change of format)
 	@for maker in tests/vectors/hce/make_*.py; do $(PY) -m tests.vectors.hce.$$(basename $$maker .py); done
 
-bench: install $(VENV)/.test  ## measure; prints machine, seed and command with each figure
-	@for one in bench/*.py; do name=$$(basename $$one .py); [ $$name = __init__ ] || { echo "== $$name"; $(PY) -m bench.$$name; }; done
+bench: install $(VENV)/.test  ## measure the parts; prints machine, seed and command with each figure
+	@for one in authmap fhir_import ledger_local sealing steps; do echo "== $$one"; $(PY) -m bench.$$one; done
+
+gates: install  ## measure every goal of performance on a quiet machine: some 25 minutes, a table for docs/bench.md
+	@$(PY) -m bench.gates
 
 soak: install $(VENV)/.test  ## the long tests, outside CI
 	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store tests/journeys
