@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from typing import Any
+from typing import Any, Literal
 
 import libipld
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
-from hce.foundation.codec.dagcbor import MAX_DEPTH, MAX_ITEMS, decode, decode_as, encode
+from hce.foundation.codec.dagcbor import MAX_DEPTH, MAX_ITEMS, convert, decode, decode_as, encode, is_exact
 from hce.foundation.types.errors import Malformed, TooLarge
 from hce.foundation.types.scalars import MAX_SAFE_INT, Bytes32
 
@@ -287,6 +287,72 @@ def test_structs_are_lists_and_their_bounds_hold_after_decoding() -> None:
     for wrong in (["x", bytes(31)], ["x"], [1, bytes(32)], {"name": "x"}, ["x", "y" * 32], ["x", bytes(32), [1.5 > 1]]):
         with pytest.raises(Malformed):
             decode_as(Pair, encode(wrong))
+
+
+class Inner(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    flag: bool
+    number: int | None
+    word: Literal["a", "b"]
+
+
+class Exact(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    inner: Inner
+    names: list[bytes]
+    digest: Bytes32
+    rest: list[Any]
+
+
+class Lenient(Struct, frozen=True, array_like=True):
+    number: int
+
+
+class Defaulted(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    number: int = 1
+
+
+class Named(Struct, frozen=True, forbid_unknown_fields=True):
+    number: int
+
+
+@pytest.mark.parametrize(
+    "type_", [Lenient, Defaulted, Named, list[Lenient], Lenient | None, float, tuple[int, ...], dict[str, int], set[int]]
+)
+def test_only_types_that_keep_everything_are_exact(type_: Any) -> None:
+    assert is_exact(Exact)
+    assert not is_exact(type_)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    inner=st.tuples(st.booleans(), st.none() | st.integers(-MAX_SAFE_INT, MAX_SAFE_INT), st.sampled_from("ab"))
+    | st.lists(LEAVES, max_size=4),
+    names=st.lists(st.binary(max_size=4) | st.sampled_from(OUR_CIDS)) | VALUES,
+    rest=st.lists(VALUES, max_size=3),
+    more=st.lists(LEAVES, max_size=1),
+)
+def test_what_an_exact_type_accepts_encodes_to_what_it_was_made_from(inner: Any, names: Any, rest: Any, more: Any) -> None:
+    raw = encode([inner, names, bytes(32), rest, *more])
+    try:
+        value = decode_as(Exact, raw)
+    except Malformed:
+        with pytest.raises(Malformed):
+            convert(Exact, decode(raw))
+        return
+    assert encode(value) == raw
+    assert not more
+
+
+def test_an_exact_type_has_one_spelling_too() -> None:
+    raw = encode([[True, 1, "a"], [b"x"], bytes(32), []])
+    assert decode_as(Exact, raw).inner.number == 1
+    for longer in (
+        raw.replace(b"\x01\x61a", b"\x18\x01\x61a"),
+        raw.replace(b"\x41x", b"\x58\x01x"),
+        raw.replace(b"\x80", b"\x98\x00"),
+    ):
+        assert longer != raw
+        with pytest.raises(Malformed):
+            decode_as(Exact, longer)
 
 
 def test_one_odd_string_does_not_make_a_large_value_slow() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.simulate.world import CHAIN, genesis_block, make_nodes
 
-from hce.foundation.codec.dagcbor import decode, encode
+from hce.foundation.codec.dagcbor import decode, encode, is_exact
 from hce.foundation.types.blocks import MAX_LISTED_TXS, MAX_LISTS_BYTES, Block, Commit, CommitSignature, Vote
 from hce.foundation.types.errors import Malformed, TooLarge
 from hce.foundation.types.ladder import MAX_NODES
@@ -22,6 +23,7 @@ from hce.network.consensus.messages import (
     Fetch,
     FinalBlock,
     Head,
+    Message,
     Proposal,
     Status,
     Votes,
@@ -45,6 +47,10 @@ MESSAGES = [
     Head(BLOCK.header, Commit(BLOCK_ID, 0, [CommitSignature(0, bytes(64))])),
     Fetch(7),
 ]
+
+
+def test_no_message_type_passes_anything_over() -> None:
+    assert all(is_exact(kind) for kind in get_args(Message))
 
 
 @pytest.mark.parametrize("message", MESSAGES)

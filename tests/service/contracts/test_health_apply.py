@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.service.contracts.world import CHAIN, DAY_MS, START_MS, World, bytes32, key, node
 
-from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.codec.dagcbor import decode_as, encode, is_exact
 from hce.foundation.store.journal import HEALTH
 from hce.foundation.types.blocks import Node
 from hce.foundation.types.errors import Malformed, Refused
@@ -39,6 +39,10 @@ def world() -> World:
 
 def test_every_kind_of_the_terms_has_a_contract_and_a_weight() -> None:
     assert set(CONTRACTS) == set(ROLES) == set(STEPS_OF_KIND)
+
+
+def test_no_payload_type_passes_anything_over() -> None:
+    assert all(is_exact(contract.payload) for contract in CONTRACTS.values())
 
 
 def test_every_refusal_has_its_own_code() -> None:

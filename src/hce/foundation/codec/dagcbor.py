@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 import libipld
 import msgspec
+import msgspec.inspect
 
 from hce.foundation.codec.cid import DAG_CBOR, RAW
 from hce.foundation.types.errors import Malformed, TooLarge
@@ -52,11 +53,23 @@ _LINK_TAG = b"\xd8\x2a"
 _LINK_HEAD = b"\xd8\x2a\x58\x25\x00"
 _TO_BUILTINS = msgspec.msgpack.Encoder()
 _FROM_BUILTINS = msgspec.msgpack.Decoder()
+_KEPT_KINDS = (
+    msgspec.inspect.AnyType,
+    msgspec.inspect.BoolType,
+    msgspec.inspect.BytesType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.LiteralType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.StrType,
+)
+"""What strict conversion hands on as it is. A float could be made of an integer."""
+_EXACT: dict[Any, bool] = {}
+"""Answers of `is_exact`, by type: as many as the program has types."""
 
 
 def encode(value: Any) -> bytes:
     """Canonical bytes of builtins or structs. What has no encoding raises TypeError, ValueError or OverflowError."""
-    builtins = _FROM_BUILTINS.decode(_TO_BUILTINS.encode(value))  # as fast as to_builtins, and makes tuples lists
+    builtins = _builtins(value)
     fault = _fault_of(builtins)
     if fault:
         raise TypeError(fault)
@@ -66,6 +79,11 @@ def encode(value: Any) -> bytes:
 def joined(items: Sequence[bytes]) -> bytes:
     """The list whose items have these encodings: what stands in many lists is encoded once."""
     return _head(0x80, len(items)) + b"".join(items)
+
+
+def _builtins(value: Any) -> Any:
+    """As fast as `msgspec.to_builtins`, and makes tuples lists."""
+    return _FROM_BUILTINS.decode(_TO_BUILTINS.encode(value))
 
 
 def decode(raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> Any:
@@ -79,13 +97,39 @@ def decode(raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> Any:
 def decode_as(type_: type[T], raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> T:
     """Decode into a struct whose bounds then hold; `Malformed` names the field that does not fit.
 
-    The struct is encoded again and compared: `msgspec` passes over items behind the last field and fills in defaults, and either
-    would give one value several names.
+    What is encoded again and compared is the struct: `msgspec` passes over items behind the last field and fills in defaults, and
+    either would give one value several names. A type that can do neither (`is_exact`) holds all that was read, so that is compared.
     """
-    value = convert(type_, _loosely(raw, max_bytes))
-    if encode(value) != raw:
+    loose = _loosely(raw, max_bytes)
+    value = convert(type_, loose)
+    if _encode(loose if is_exact(type_) else _builtins(value)) != raw:
         raise Malformed("not the canonical DAG-CBOR of its type")
     return value
+
+
+def is_exact(type_: Any) -> bool:
+    """Whether `convert` to this type keeps everything: all its structs are array-like, forbid unknown fields and have no defaults.
+
+    So whatever it accepts encodes to the bytes of what it was made from, and nothing needs to be encoded again to know it.
+    """
+    known = _EXACT.get(type_)
+    if known is None:
+        known = _EXACT[type_] = _keeps_everything(msgspec.inspect.type_info(type_))
+    return known
+
+
+def _keeps_everything(type_: msgspec.inspect.Type) -> bool:
+    match type_:
+        case msgspec.inspect.StructType():
+            whole = type_.array_like and type_.forbid_unknown_fields and type_.tag_field is None
+            return whole and all(field.required and _keeps_everything(field.type) for field in type_.fields)
+        case msgspec.inspect.ListType():
+            return _keeps_everything(type_.item_type)
+        case msgspec.inspect.UnionType():
+            return all(map(_keeps_everything, type_.types))
+        case msgspec.inspect.Metadata():
+            return _keeps_everything(type_.type)
+    return isinstance(type_, _KEPT_KINDS)
 
 
 def _loosely(raw: bytes, max_bytes: int) -> Any:

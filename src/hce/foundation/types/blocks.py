@@ -32,7 +32,7 @@ MAX_LISTED_TXS = MAX_LISTS_BYTES // 64
 """Transactions of one list: each holds a signature, 64 bytes. Bounds the work of decoding, which goes by items and not by bytes."""
 
 
-class Node(Struct, frozen=True, array_like=True):
+class Node(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One super node as consensus sees it. The order of the list is the schedule."""
 
     operator: Address
@@ -42,7 +42,7 @@ class Node(Struct, frozen=True, array_like=True):
     power: Annotated[int, Meta(ge=1, le=1)] = 1
 
 
-class ConsensusHeader(Struct, frozen=True, array_like=True):
+class ConsensusHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The only thing voted on. Block id = CID of its DAG-CBOR."""
 
     version: Annotated[int, Meta(ge=1, le=65535)]
@@ -61,7 +61,7 @@ class ConsensusHeader(Struct, frozen=True, array_like=True):
     ledger_header: Cid
 
 
-class HealthHead(Struct, frozen=True, array_like=True):
+class HealthHead(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The health chain's half of the ledger header."""
 
     txs_root: Digest
@@ -69,7 +69,7 @@ class HealthHead(Struct, frozen=True, array_like=True):
     state_root: Digest
 
 
-class LedgerHeader(Struct, frozen=True, array_like=True):
+class LedgerHeader(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Made by execution; never sees a round."""
 
     version: Annotated[int, Meta(ge=1, le=65535)]
@@ -87,7 +87,7 @@ class VoteType(IntEnum):
     PRECOMMIT = 2
 
 
-class Vote(Struct, frozen=True, array_like=True):
+class Vote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One node's word about one block (or nil) in one round."""
 
     type: Annotated[int, Meta(ge=1, le=2)]
@@ -100,12 +100,12 @@ class Vote(Struct, frozen=True, array_like=True):
     signature: Signature
 
 
-class CommitSignature(Struct, frozen=True, array_like=True):
+class CommitSignature(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     index: NodeIndex
     signature: Signature
 
 
-class Commit(Struct, frozen=True, array_like=True):
+class Commit(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Precommits of quorum(n) nodes for one block in one round, sorted by index. Its round is never used for anything else."""
 
     block_id: Cid
@@ -113,7 +113,7 @@ class Commit(Struct, frozen=True, array_like=True):
     signatures: Annotated[list[CommitSignature], Meta(max_length=MAX_NODES)]
 
 
-class LedgerBlock(Struct, frozen=True, array_like=True):
+class LedgerBlock(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What execution makes and checks: the ledger header and the lists under its roots."""
 
     header: LedgerHeader
@@ -123,7 +123,7 @@ class LedgerBlock(Struct, frozen=True, array_like=True):
     """Signed Ethereum transactions, as in eth_sendRawTransaction."""
 
 
-class Block(Struct, frozen=True, array_like=True):
+class Block(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A whole block as stored and sent."""
 
     header: ConsensusHeader

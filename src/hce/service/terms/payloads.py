@@ -36,7 +36,7 @@ ANCHOR_LATE_PERIODS = 144
 """How many periods after the one that has just ended an anchor is still taken: a day of ten-minute periods, for a node that was down."""
 
 
-class OrganisationCertificate(Struct, frozen=True, array_like=True):
+class OrganisationCertificate(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What the super nodes vote on. Public."""
 
     org_key: PublicKey
@@ -51,21 +51,21 @@ class OrganisationCertificate(Struct, frozen=True, array_like=True):
     """First instant the certificate is dead."""
 
 
-class OrganisationVote(Struct, frozen=True, array_like=True):
+class OrganisationVote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     certificate: OrganisationCertificate
     approve: bool
     voter: PublicKey
     """Service key of the voting node: without it two nodes' equal votes would be one transaction, and one of them lost."""
 
 
-class OrganisationRevoke(Struct, frozen=True, array_like=True):
+class OrganisationRevoke(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     org_id: Bytes32
     reason: Reason
     voter: PublicKey
     """As in `OrganisationVote`."""
 
 
-class CredentialBody(Struct, frozen=True, array_like=True):
+class CredentialBody(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A clinician or device, certified by an organisation. Public, as medical registers are."""
 
     org_id: Bytes32
@@ -77,23 +77,23 @@ class CredentialBody(Struct, frozen=True, array_like=True):
     expires_at_ms: TimeMs
 
 
-class CredentialRevoke(Struct, frozen=True, array_like=True):
+class CredentialRevoke(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     credential_id: Bytes32
     reason: Reason
 
 
-class CompartmentOpen(Struct, frozen=True, array_like=True):
+class CompartmentOpen(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     owner_digest: Digest
     recovery_digest: Digest
 
 
-class CompartmentRotate(Struct, frozen=True, array_like=True):
+class CompartmentRotate(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     compartment_id: Bytes32
     owner_digest: Digest
     recovery_digest: Digest
 
 
-class RecordEntry(Struct, frozen=True, array_like=True):
+class RecordEntry(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One record as the public chain sees it: four commitments."""
 
     nonce: Bytes32
@@ -102,7 +102,7 @@ class RecordEntry(Struct, frozen=True, array_like=True):
     policy_commitment: Digest
 
 
-class AvailabilityReceipt(Struct, frozen=True, array_like=True):
+class AvailabilityReceipt(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A node's word that envelopes (and a shard, where it holds one) of a batch are fsynced."""
 
     node: NodeIndex
@@ -111,14 +111,14 @@ class AvailabilityReceipt(Struct, frozen=True, array_like=True):
     signature: Signature
 
 
-class RecordBatch(Struct, frozen=True, array_like=True):
+class RecordBatch(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     org_id: Bytes32
     entries: Annotated[list[RecordEntry], Meta(min_length=1, max_length=MAX_RECORDS_PER_BATCH)]
     placement: Cid
     receipts: Annotated[list[AvailabilityReceipt], Meta(min_length=1, max_length=32)]
 
 
-class GrantOpen(Struct, frozen=True, array_like=True):
+class GrantOpen(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Public half of a grant: says neither whose compartment nor who may read."""
 
     commitment: Digest
@@ -128,16 +128,16 @@ class GrantOpen(Struct, frozen=True, array_like=True):
     expires_at_ms: TimeMs
 
 
-class GrantRevoke(Struct, frozen=True, array_like=True):
+class GrantRevoke(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     grant_id: Bytes32
 
 
-class AccessOpen(Struct, frozen=True, array_like=True):
+class AccessOpen(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     grant_id: Bytes32
     commitment: Digest
 
 
-class AnchorPost(Struct, frozen=True, array_like=True):
+class AnchorPost(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A node's word on all release receipts it wrote in one period of `Params.anchor_blocks` heights: how many, and their list hash."""
 
     period: Height

@@ -17,32 +17,32 @@ MAX_OPEN_VOTES = 64
 """Subjects one node may have voted on that did not take effect: votes are free, so inventing certificates must end somewhere."""
 
 
-class OrganisationState(Struct, frozen=True, array_like=True):
+class OrganisationState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     certificate: OrganisationCertificate
     certified_height: Height
     revoked_height: Height | None
 
 
-class OpenVote(Struct, frozen=True, array_like=True):
+class OpenVote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     subject: Digest
     height: Height
     """Block the vote stands in."""
 
 
-class OpenVotes(Struct, frozen=True, array_like=True):
+class OpenVotes(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A node's votes on subjects that did not take effect, oldest first. Absent when there are none."""
 
     votes: Annotated[list[OpenVote], Meta(min_length=1, max_length=MAX_OPEN_VOTES)]
 
 
-class CredentialState(Struct, frozen=True, array_like=True):
+class CredentialState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     body: CredentialBody
     issued_height: Height
     revoked_height: Height | None
     revoked_ms: TimeMs | None
 
 
-class CompartmentState(Struct, frozen=True, array_like=True):
+class CompartmentState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     owner_digest: Digest
     recovery_digest: Digest
     version: int
@@ -53,7 +53,7 @@ class CompartmentState(Struct, frozen=True, array_like=True):
     """Which key rotated last; null before the first rotation."""
 
 
-class RecordState(Struct, frozen=True, array_like=True):
+class RecordState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     org_id: Bytes32
     envelope_digest: Digest
     key_commitment: Digest
@@ -64,7 +64,7 @@ class RecordState(Struct, frozen=True, array_like=True):
     """Block time of inclusion: the author's credential is judged at it."""
 
 
-class GrantState(Struct, frozen=True, array_like=True):
+class GrantState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     commitment: Digest
     reader_key: PublicKey
     revoke_key: PublicKey
@@ -78,7 +78,7 @@ class GrantState(Struct, frozen=True, array_like=True):
     entries_hash: Digest
 
 
-class EntryState(Struct, frozen=True, array_like=True):
+class EntryState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     grant_id: Bytes32
     commitment: Digest
     height: Height
@@ -86,7 +86,7 @@ class EntryState(Struct, frozen=True, array_like=True):
     ordinal: int
 
 
-class AnchorState(Struct, frozen=True, array_like=True):
+class AnchorState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a node said of the release receipts it wrote in one period."""
 
     count: int
@@ -95,7 +95,7 @@ class AnchorState(Struct, frozen=True, array_like=True):
     """Block the anchor stands in."""
 
 
-class KeyholderState(Struct, frozen=True, array_like=True):
+class KeyholderState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The keyholders' public half of lock B."""
 
     key_id: Bytes32

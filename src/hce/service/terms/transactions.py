@@ -55,13 +55,13 @@ class WrongChain(Refused):
     code = "tx.wrong_chain"
 
 
-class RoleSignature(Struct, frozen=True, array_like=True):
+class RoleSignature(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     role: Annotated[str, Meta(max_length=16)]
     public_key: PublicKey
     signature: Signature
 
 
-class HealthBody(Struct, frozen=True, array_like=True):
+class HealthBody(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What is named by the id. `payload` is converted by the contract of the kind."""
 
     domain: Annotated[str, Meta(max_length=16)]
@@ -73,7 +73,7 @@ class HealthBody(Struct, frozen=True, array_like=True):
     valid_until: Height
 
 
-class SignedHealthTx(Struct, frozen=True, array_like=True):
+class SignedHealthTx(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     body_bytes: bytes
     signatures: Annotated[list[RoleSignature], Meta(max_length=4)]
 
