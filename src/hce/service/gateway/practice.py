@@ -38,6 +38,8 @@ COMMIT_VALID_BLOCKS = 120
 """How long a batch may take to become final. After a kill nothing more is written for its person until it is final or dead."""
 OWN_ACCOUNT = "organisation"
 """patient_id under which the index keeps the organisation's own compartment; those of people are 16 hex digits."""
+SOMEBODY_NEW = "new"
+"""patient_id with which somebody says: these are none of the people here that they may look like."""
 OWN_SYSTEM = "urn:hce:organisation"
 TOKEN_SERIAL = 0
 """Serial of the first write token of a custodial account."""
@@ -196,15 +198,16 @@ class Practice:
         return self._remember(identity, None, card, token)
 
     async def patient_for(self, identity: PatientIdentity, patient_id: str | None) -> Patient:
-        """Whose records these are: the named patient, one whose identity matches, or a new custodial account.
+        """Whose records these are: the named patient, one whose identity matches, or a new custodial account (`SOMEBODY_NEW` makes one
+        also for somebody who may look like a patient here).
 
         Raises `NotThatPerson` when a named patient does not match, when a match is unclear or when there are several: a person has to
         look (F36). `Unidentifiable` when the Bundle says too little about anybody to be found again.
         """
         async with self.enrolling:
-            if patient_id is not None:
+            if patient_id not in (None, SOMEBODY_NEW):
                 return self._named_patient(identity, patient_id)
-            found = self._only_match(identity)
+            found = self._only_match(identity, somebody_new=patient_id == SOMEBODY_NEW)
             return await self._take_custody(identity) if found is None else found
 
     async def own_account(self) -> Patient:
@@ -231,7 +234,7 @@ class Practice:
             raise NotThatPerson(patient_id=patient_id, reasons=comparison.reasons)
         return patient
 
-    def _only_match(self, identity: PatientIdentity) -> Patient | None:
+    def _only_match(self, identity: PatientIdentity, somebody_new: bool) -> Patient | None:
         """The one patient this surely is, None when it is surely none of them."""
         if not identity.identifiers and not (identity.names and identity.birth_date):
             raise Unidentifiable
@@ -246,7 +249,7 @@ class Practice:
             for patient, comparison in compared
             if comparison.match is Match.UNCLEAR and (_could_be(comparison) or _share_an_identifier(identity, identity_of(patient)))
         ]
-        if len(sure) > 1 or (doubtful and not sure):
+        if len(sure) > 1 or (doubtful and not sure and not somebody_new):
             raise NotThatPerson(candidates=[patient.patient_id for patient in sure + doubtful])
         return sure[0] if sure else None
 
