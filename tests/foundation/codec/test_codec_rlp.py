@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 import pytest
+import rlp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rlp.exceptions import RLPException
 
 from hce.foundation.codec.rlp import MAX_RLP_DEPTH, RlpItem, RlpMalformed, rlp_decode, rlp_encode, rlp_integer, rlp_to_integer
 from hce.foundation.types.errors import TooLarge
 
+HEADS = [bytes([head]) for head in (0, 0x7F, 0x80, 0x81, 0xB7, 0xB8, 0xB9, 0xBF, 0xC0, 0xC1, 0xC2, 0xF7, 0xF8, 0xF9, 0xFF)]
 ITEMS = st.recursive(st.binary(max_size=70), lambda inner: st.lists(inner, max_size=5), max_leaves=20)
 
 
@@ -50,6 +56,29 @@ def test_random_bytes_decode_to_the_one_spelling_or_are_refused(raw: bytes) -> N
     assert rlp_encode(item) == raw
 
 
+@settings(max_examples=500, deadline=None)
+@given(
+    raw=st.lists(st.sampled_from(HEADS) | st.binary(min_size=1, max_size=60), max_size=8).map(b"".join)
+    | st.tuples(ITEMS, st.integers(0, 400), st.integers(0, 255)).map(lambda drawn: _bent(rlp_encode(drawn[0]), *drawn[1:]))
+)
+def test_the_library_decodes_to_the_same_or_refuses_the_same(raw: bytes) -> None:
+    theirs: Any = None
+    with suppress(RLPException):
+        theirs = rlp.decode(raw, strict=True)
+    try:
+        assert rlp_decode(raw) == theirs
+    except RlpMalformed:
+        assert theirs is None
+    else:
+        assert rlp_encode(theirs) == rlp.encode(theirs) == raw
+
+
+@pytest.mark.parametrize("item", ["text", 5, None, [b"", 5], (b"",), {b"": b""}])
+def test_what_is_no_item_is_an_error_of_the_caller(item: Any) -> None:
+    with pytest.raises(TypeError):
+        rlp_encode(item)
+
+
 @pytest.mark.parametrize(
     "spelling", ["", "8100", "b80100", "b90001" + "00", "83646f", "83646f6767", "c1", "f800", "f801c0", "bfffffffffffffffff"]
 )
@@ -88,6 +117,12 @@ def test_integers_are_minimal() -> None:
             rlp_to_integer(raw)
     with pytest.raises(ValueError, match="negative"):
         rlp_integer(-1)
+
+
+def _bent(raw: bytes, place: int, byte: int) -> bytes:
+    """With another byte somewhere."""
+    place %= len(raw)
+    return raw[:place] + bytes([byte]) + raw[place + 1 :]
 
 
 def _list_head(length: int) -> bytes:
