@@ -121,29 +121,37 @@ class Placements:
         self.close()
 
     def enter(self, placement: bytes, placed: Sequence[Placed], holder: Holder | None = None) -> None:
-        """Remember a manifest that lies in the packs; durable on return. Entering it again changes nothing.
+        """`enter_all` of one."""
+        self.enter_all([(placement, placed, holder)])
+
+    def enter_all(self, manifests: Iterable[tuple[bytes, Sequence[Placed], Holder | None]]) -> None:
+        """Remember manifests that lie in the packs; durable on return. Entering one again changes nothing.
 
         With a holder it may be dropped unless a final block names it; entering it again begins that time anew.
         """
         with self._store.write() as batch:
-            held = _held(batch, placement)
-            if held is None and batch.get(_MANIFESTS, placement) is not None:
-                return
-            for one in placed:
-                batch.put(_BLOBS, one.ciphertext + placement, encode(_Row(one.size_bytes, one.k, one.n, one.shards)))
-                number = one.shard_at(self._node)
-                if number is not None:
-                    batch.put(_SHARDS, one.shards[number] + one.ciphertext + placement, b"")
-            batch.put(_MANIFESTS, placement, b"")
-            if held is not None:
-                _release(batch, placement, held)
-            named_at = batch.get(_AWAITED, placement)
-            ciphertexts = [one.ciphertext for one in placed]
-            if named_at is not None or holder is None:
-                batch.delete(_AWAITED, placement)
-                self._name(batch, placement, ciphertexts, named_at or bytes(_HEIGHT_BYTES))
-            else:
-                _hold(batch, placement, _Held(*holder, ciphertexts))
+            for placement, placed, holder in manifests:
+                self._enter(batch, placement, placed, holder)
+
+    def _enter(self, batch: WriteTxn, placement: bytes, placed: Sequence[Placed], holder: Holder | None) -> None:
+        held = _held(batch, placement)
+        if held is None and batch.get(_MANIFESTS, placement) is not None:
+            return
+        for one in placed:
+            batch.put(_BLOBS, one.ciphertext + placement, encode(_Row(one.size_bytes, one.k, one.n, one.shards)))
+            number = one.shard_at(self._node)
+            if number is not None:
+                batch.put(_SHARDS, one.shards[number] + one.ciphertext + placement, b"")
+        batch.put(_MANIFESTS, placement, b"")
+        if held is not None:
+            _release(batch, placement, held)
+        named_at = batch.get(_AWAITED, placement)
+        ciphertexts = [one.ciphertext for one in placed]
+        if named_at is not None or holder is None:
+            batch.delete(_AWAITED, placement)
+            self._name(batch, placement, ciphertexts, named_at or bytes(_HEIGHT_BYTES))
+        else:
+            _hold(batch, placement, _Held(*holder, ciphertexts))
 
     def is_named(self, placement: bytes) -> bool:
         """Whether a final block that was looked through names it."""

@@ -13,9 +13,9 @@ from hce.foundation.types.errors import HceError, NotFound
 from hce.foundation.types.scalars import Digest
 from hce.network.hcefs.peers import MAX_ASKED, Cids
 from hce.service.api.services import NodeServices
+from hce.service.api.taking import Taking
 from hce.service.http import cbor, encoded, hex_param, read_body
 from hce.service.terms.grants import MAX_LEAVES_ASKED, ReleaseRequest, SignedCard
-from hce.service.terms.intake import IntakeBatch
 from hce.service.terms.mailbox import SignedAct, SignedPost, SignedRead
 
 MAX_INTAKE_BYTES = 16 << 20
@@ -36,10 +36,11 @@ class RecordsFace:
 
     def __init__(self, node: NodeServices) -> None:
         self._node = node
+        self._taking = Taking(node.intake, node.worker)
 
     async def intake(self, request: Request) -> Response:
         body = await read_body(request, MAX_INTAKE_BYTES)
-        return cbor(await self._node.worker(lambda: self._node.intake.accept(decode_as(IntakeBatch, body))))
+        return cbor(await self._taking.take(body))
 
     async def blob(self, request: Request) -> Response:
         cid = hex_param(request, "cid", CID_BYTES)

@@ -24,19 +24,21 @@ from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.records import Delivered
 from hce.service.mailbox.service import Delivery
 from hce.service.terms.certification import require_organisation
-from hce.service.terms.intake import FeedPost, IntakeBatch, intake_message, record_ids
+from hce.service.terms.intake import FeedPost, IntakeBatch, message_of_parts, record_ids
 from hce.service.terms.records import SessionEntry, owner_wrap_digest
 
 MAX_BATCH_BYTES = 64 << 20
 """Blobs of one batch together; more records than fit go into the next batch."""
 
 
-def check_organisation(final: FinalState, batch: IntakeBatch, chain: bytes, local_ms: int) -> None:
-    """A certified organisation with the power to write signed this batch; the first thing asked."""
+def check_organisation(final: FinalState, batch: IntakeBatch, parts: bytes, chain: bytes, local_ms: int) -> None:
+    """A certified organisation with the power to write signed this batch, whose `batch_digest` is `parts`; the first thing asked."""
     if batch.chain != chain:
         raise WrongChain(expected=chain.hex(), actual=batch.chain.hex())
     organisation = require_organisation(final.health, batch.org_id, "write", final.height, max(final.time_ms, local_ms))
-    if not verify(organisation.certificate.org_key, intake_message(batch), batch.signature):
+    counts = (len(batch.blobs), len(batch.records), len(batch.posts))
+    message = message_of_parts(chain, batch.org_id, counts, parts)
+    if not verify(organisation.certificate.org_key, message, batch.signature):
         raise BadSignature(org_id=batch.org_id.hex())
 
 

@@ -7,6 +7,7 @@ keys of erased ones are wiped after it: in both gaps a kill leaves slots nobody 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -57,6 +58,15 @@ class Delivery(NamedTuple):
     records: list[Delivered]
 
 
+class Deposit(NamedTuple):
+    """What one batch brings, and what its sender is answered."""
+
+    name: bytes
+    org_id: bytes
+    deliveries: list[Delivery]
+    answer: bytes
+
+
 class _Answer(Struct, frozen=True, array_like=True):
     """When a deposit was stored, and what was answered."""
 
@@ -64,7 +74,7 @@ class _Answer(Struct, frozen=True, array_like=True):
     answer: bytes
 
 
-class _Deposit(NamedTuple):
+class _Fresh(NamedTuple):
     feed: bytes
     lane: Lane
     record: Delivered
@@ -227,25 +237,31 @@ class Mailbox:
                     records.is_fresh(snapshot, delivery.post.feed, record)
 
     def deposit(self, name: bytes, org_id: bytes, deliveries: list[Delivery], answer: bytes) -> bytes:
-        """Store envelopes and session entries of one batch, all or nothing, durable on return. A full quota is refused by name.
+        """`deposit_all` of one."""
+        (answer,) = self.deposit_all([Deposit(name, org_id, deliveries, answer)])
+        return answer
 
-        The same deposit again stores what is missing and is answered as the first time. The caller has checked the organisation, its
-        signature and every digest.
+    def deposit_all(self, deposits: Sequence[Deposit]) -> list[bytes]:
+        """Store envelopes and session entries of batches without a record in common, all or nothing, durable on return.
+
+        The same deposit again stores what is missing and is answered as the first time; the answers in order. A full quota is refused
+        by name. The caller has checked the organisations, their signatures and every digest.
         """
         now_ms = self._clock.now_ms()
         with self._state() as final, self._store.write() as batch:
-            deposits: list[_Deposit] = []
-            for delivery in deliveries:
-                deposits += self._enter(batch, org_id, delivery, now_ms, final)
-            earlier = batch.get(_DEPOSITS, name)
-            if earlier is not None:
-                answer = decode_as(_Answer, earlier).answer
-            else:
-                batch.put(_DEPOSITS, name, encode(_Answer(now_ms, answer)))
+            fresh: list[_Fresh] = []
+            answers = []
+            for deposit in deposits:
+                for delivery in deposit.deliveries:
+                    fresh += self._enter(batch, deposit.org_id, delivery, now_ms, final)
+                earlier = batch.get(_DEPOSITS, deposit.name)
+                if earlier is None:
+                    batch.put(_DEPOSITS, deposit.name, encode(_Answer(now_ms, deposit.answer)))
+                answers.append(deposit.answer if earlier is None else decode_as(_Answer, earlier).answer)
             # Keys last: whatever is refused above has taken no slot.
-            for (feed, lane, record), (slot, key) in zip(deposits, self._slots.take(len(deposits)), strict=True):
+            for (feed, lane, record), (slot, key) in zip(fresh, self._slots.take(len(fresh)), strict=True):
                 records.put(batch, feed, lane, record, slot, key)
-        return answer
+        return answers
 
     def sweep(self) -> int:
         """Drop what is older than its kind allows; how many items went. Called now and then by the node."""
@@ -273,7 +289,7 @@ class Mailbox:
                 places.bind(batch, address, read.owner.compartment_id, self._quotas.places)
         return True
 
-    def _enter(self, batch: WriteTxn, org_id: bytes, delivery: Delivery, now_ms: int, final: FinalState) -> list[_Deposit]:
+    def _enter(self, batch: WriteTxn, org_id: bytes, delivery: Delivery, now_ms: int, final: FinalState) -> list[_Fresh]:
         """Append a session entry in its lane; its records that need a key."""
         post = delivery.post
         lane = lane_of(post.feed, post.token, self._chain, org_id, now_ms, lambda token: tokens.is_void(batch, final, token))
@@ -287,7 +303,7 @@ class Mailbox:
         elif not streams.is_known(batch, "feed", post.feed, name):
             named = [record.record_id for record in delivery.records]
             streams.append(batch, "quarantine", post.feed, name, post.entry, named, now_ms, self._quotas.quarantine)
-        return [_Deposit(post.feed, lane, record) for record in fresh]
+        return [_Fresh(post.feed, lane, record) for record in fresh]
 
     def _change(self, address: bytes, signed: SignedAct, now_ms: int, final: FinalState) -> tuple[list[bytes] | None, list[int]]:
         """Erased record ids (None when the act erases nothing by its nature) and the slots to wipe."""
