@@ -21,8 +21,8 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from hce.app.bench.figures import machine, spread
 from hce.app.bench.stage import Stage
 from hce.app.devnet import run
 from hce.app.devnet.home import Home
+from hce.app.devnet.people import certify
 from hce.app.preflight import free_ports
 from hce.app.supervisor import ProcessFailed, Supervisor
 from hce.foundation.types.quorum import quorum
@@ -81,7 +82,7 @@ class Crash:
         self._stage = stage
         self._chance = random.Random(seed)
         self._nodes = [f"node-{index}" for index in range(stage.nodes)]
-        self._gateway = f"gateway-{next(iter(stage.home.network()['gateways']))}"
+        self._gateway = f"gateway-{gateway_of(stage.home)}"
         self._seen: dict[str, Seen] = {}
         self._shown: dict[str, int] = {}
         self._given_up: list[str] = []
@@ -192,13 +193,15 @@ class Crash:
     async def settled(self) -> None:
         """All nodes at one height, none syncing."""
 
+        began_s = time.monotonic()
+
         def one_height() -> bool:
-            now = [self._seen[name] for name in self._nodes]
-            return all(not seen.syncing and self.head - seen.height <= 1 for seen in now)
+            now = [self._seen.get(name, Seen(0, 0, True)) for name in self._nodes]
+            return all(seen.asked_s > began_s and not seen.syncing and self.head - seen.height <= 1 for seen in now)
 
         await self._until(one_height, "nodes do not meet")
 
-    async def _until(self, holds: Any, otherwise: str) -> None:
+    async def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
         deadline = time.monotonic() + LIMIT_S
         while not holds():
             if self._given_up or time.monotonic() > deadline:
@@ -219,30 +222,56 @@ def _scheduled_ms(pid: int) -> tuple[float, float]:
 
 
 @asynccontextmanager
-async def crashing_network(folder: Path, nodes: int) -> AsyncIterator[tuple[Stage, Path]]:
+async def crashing_network(folder: Path, nodes: int, params: Params) -> AsyncIterator[tuple[Stage, Path]]:
     """A network whose nodes write down what they sign, with one gateway; and the folder of what they wrote."""
     signed = folder / "signed"
     signed.mkdir()
-    os.environ |= {"HCE_SIGN_WITNESS": str(signed), "PYTHONPATH": os.pathsep.join([str(WITNESS), os.environ.get("PYTHONPATH", "")])}
     home = Home(folder / "run")
-    run.create(home, free_ports(run.port_count(nodes)), nodes, Params())
+    run.create(home, free_ports(run.port_count(nodes)), nodes, params)
     supervisor = Supervisor(home.logs, max_mended=ENOUGH)
+    with _environment(HCE_SIGN_WITNESS=str(signed), PYTHONPATH=os.pathsep.join([str(WITNESS), os.environ.get("PYTHONPATH", "")])):
+        try:
+            plans, gateways = run.plans(home)
+            await run.start_all(supervisor, plans, _silent)
+            async with await Network.join(home.network()["nodes"], home.genesis()) as network:
+                await network.started()
+                await certify(home, network, gateway_of(home))
+                await supervisor.start(gateways[0])
+                yield Stage(home, supervisor, network, _silent), signed
+        finally:
+            await supervisor.stop_all()
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    """What processes that start meanwhile inherit."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ |= values
     try:
-        await run.bring_up(home, supervisor, _silent)
-        async with await Network.join(home.network()["nodes"], home.genesis()) as network:
-            yield Stage(home, supervisor, network, _silent), signed
+        yield
     finally:
-        await supervisor.stop_all()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def gateway_of(home: Home) -> str:
+    """The one that runs."""
+    return next(iter(home.network()["gateways"]))
 
 
 def _silent(key: str, **fields: Any) -> None:
     """Nobody watches."""
 
 
-async def measure(folder: Path, nodes: int, kills: int, seed: int, tell: Any = _silent) -> dict[str, Any]:
+async def measure(
+    folder: Path, nodes: int, kills: int, seed: int, params: Params, tell: Callable[[str], None] = lambda line: None
+) -> dict[str, Any]:
     """So many kills, then all checks; the figures."""
     found = Found()
-    async with crashing_network(folder, nodes) as (stage, signed):
+    async with crashing_network(folder, nodes, params) as (stage, signed):
         load, crash = Load(stage, seed), Crash(stage, seed)
         await load.prepare()
         async with crash.watched():
@@ -260,7 +289,7 @@ async def measure(folder: Path, nodes: int, kills: int, seed: int, tell: Any = _
                 await asyncio.gather(working, return_exceptions=True)
             await crash.settled()
             await check_records(stage.network, [patient.owner for patient in load.patients], load.promised, found)
-        name = next(iter(stage.home.network()["gateways"]))
+        name = gateway_of(stage.home)
         await stage.supervisor.stop(f"gateway-{name}")
         await check_imports(stage.network, stage.home.gateway(name) / "keyring", load.promised, found)
     check_chains(stage.home, crash.shown, load.promised, found)
@@ -301,7 +330,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hce-crash-") as folder:
         measured = asyncio.run(
-            measure(Path(folder), chosen.nodes, chosen.kills, chosen.seed, lambda line: print(line, file=sys.stderr))
+            measure(Path(folder), chosen.nodes, chosen.kills, chosen.seed, Params(), lambda line: print(line, file=sys.stderr))
         )
     shown = json.dumps(measured, indent=2)
     print(shown)
