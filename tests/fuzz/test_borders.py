@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fuzz.borders import BORDERS, BY_NAME, Border, attacked, opened, takes
 from tests.fuzz.found import FOUND
+from tests.fuzz.rooms import sparse_backup
+
+from hce.app.archive import BackupDamaged, unpack
 
 EXAMPLES = 40
 MOST_S = 5.0
@@ -56,3 +59,12 @@ def test_what_comes_in_is_taken_or_refused_by_name(border: Border, meet: Meet, c
 def test_what_was_found_once_stays_refused(border: Border, meet: Meet) -> None:
     for found in FOUND.get(border.name, []):
         meet(bytes.fromhex(found))
+
+
+def test_a_backup_that_is_mostly_a_hole_is_refused_before_it_fills_the_disk(tmp_path: Path) -> None:
+    """500 bytes of tar became a gigabyte of zeros."""
+    path = tmp_path / "backup.tar"
+    path.write_bytes(sparse_backup(1 << 30))
+    with pytest.raises(BackupDamaged):
+        unpack(path, tmp_path / "into")
+    assert not list((tmp_path / "into").rglob("*"))

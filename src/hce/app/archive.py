@@ -139,13 +139,16 @@ def writing(path: Path, head: Head) -> Iterator[Writer]:
 
 
 def unpack(path: Path, folder: Path) -> Head:
-    """Every file of a backup into a folder, its digest checked; the head. `BackupDamaged`."""
+    """Every file of a backup into a folder, its digest checked; the head. `BackupDamaged`.
+
+    What is written is never more than was handed in: no entry may be sparse, which tar would fill up with zeros.
+    """
     found: dict[str, Digest] = {}
     head, promised = b"", None
     try:
         with tarfile.open(path, mode="r:") as tar:
             for entry in tar:
-                if promised is not None or entry.name in found or not entry.isreg():
+                if promised is not None or entry.name in found or not entry.isreg() or entry.issparse():
                     raise BackupDamaged("an entry that does not belong there", file=entry.name)
                 stream = tar.extractfile(entry)
                 assert stream is not None  # it is a regular file

@@ -80,7 +80,7 @@ async def answering(home: Home, supervisor: Supervising, damage: Damage) -> Asyn
                     raise ValueError("no such act")
         except HceError as error:
             answer = {"ok": False, "code": error.code, "detail": error.detail}
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, TypeError, OverflowError, RecursionError):
             answer = {"ok": False, "code": "malformed", "detail": ""}
         writer.write(json.dumps(answer).encode() + b"\n")
         with suppress(ConnectionError):
