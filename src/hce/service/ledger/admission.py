@@ -7,7 +7,6 @@ signatures are looked at (`Ledger.check_tx`): a flood of expired, repeated or un
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from threading import Lock
 from typing import TypeAlias
@@ -37,6 +36,7 @@ class Admission:
         self._eip155_id = eip155_id
         self._max_bytes = max_remembered_bytes
         self._remembered: OrderedDict[bytes, AnyTx] = OrderedDict()
+        """By raw bytes: no bytes are right for both chains (`is_health`). Read without the lock, changed under it."""
         self._bytes = 0
         self._lock = Lock()
 
@@ -48,39 +48,29 @@ class Admission:
 
     def read_health(self, raw: bytes) -> HealthTx:
         """Parsed; neither payload nor signatures are checked: whoever acts on it calls `require_signed` first. Raises `Refused`."""
-        known = self._recall(_health_key(raw))
+        known = self._remembered.get(raw)
         return known if isinstance(known, HealthTx) else parse(raw, self._chain)
 
     def require_signed(self, tx: HealthTx) -> None:
         """Payload and signatures hold, checked now or before. Raises `Refused`."""
-        key = _health_key(tx.raw)
-        if self._recall(key) is None:
+        if tx.raw not in self._remembered:
             check_stateless(tx, self._chain)
-            self._remember(key, tx)
+            self._remember(tx)
 
     def value(self, raw: bytes) -> ValueTx:
         """Decoded, sender recovered. Raises `Refused`."""
-        key = hashlib.sha256(b"value" + raw).digest()
-        known = self._recall(key)
+        known = self._remembered.get(raw)
         if isinstance(known, ValueTx):
             return known
         tx = decode_value_tx(raw, self._eip155_id)
-        self._remember(key, tx)
+        self._remember(tx)
         return tx
 
-    def _recall(self, key: bytes) -> AnyTx | None:
+    def _remember(self, tx: AnyTx) -> None:
         with self._lock:
-            return self._remembered.get(key)
-
-    def _remember(self, key: bytes, tx: AnyTx) -> None:
-        with self._lock:
-            if key in self._remembered:
+            if tx.raw in self._remembered:
                 return
-            self._remembered[key] = tx
+            self._remembered[tx.raw] = tx
             self._bytes += len(tx.raw)
             while self._bytes > self._max_bytes:
                 self._bytes -= len(self._remembered.popitem(last=False)[1].raw)
-
-
-def _health_key(raw: bytes) -> bytes:
-    return hashlib.sha256(b"health" + raw).digest()

@@ -27,10 +27,11 @@ from hce.foundation.types.blocks import MAX_LISTS_BYTES, LedgerBlock, LedgerHead
 from hce.foundation.types.errors import Bug, TooLarge
 from hce.foundation.types.scalars import Cid, Height, TimeMs
 from hce.network.consensus.application import BlockContext
-from hce.service.contracts.health import apply, payer_key, revokes_of
+from hce.service.contracts.health import apply, revokes_of
 from hce.service.contracts.value.accounts import ACCOUNT_PREFIX, decode_account, is_account_key
 from hce.service.contracts.value.header import decode_header
 from hce.service.ledger.admission import Admission, is_health
+from hce.service.ledger.door import Door
 from hce.service.ledger.errors import GenesisMismatch, HeaderMismatch, NotNextHeight, PayerCannotPay, ReplayDiffers
 from hce.service.ledger.execution import BlockExecution, Executed, ExecutionEnv, check_window, execute, fee_of
 from hce.service.ledger.final import (
@@ -61,7 +62,6 @@ from hce.service.ledger.proposal import fill_block
 from hce.service.ledger.queries import Queries
 from hce.service.ledger.supply import require_supply_kept
 from hce.service.terms.genesis import Genesis, genesis_cid
-from hce.service.terms.payloads import tank_address
 from hce.service.terms.states import EntryState
 from hce.service.terms.transactions import HealthTx, UnknownKind, parse_kind
 
@@ -108,7 +108,7 @@ class Ledger:
         self._admission = Admission(genesis.chain, genesis.eip155_id)
         self._outcomes: OrderedDict[bytes, Outcome] = OrderedDict()
         self._finalized: Outcome | None = None
-        self._next: ExecutionEnv | None = None
+        self._door: Door | None = None
         self.pool = Pool(pool_limits or PoolLimits())
         self.queries = Queries(store)
         with store.read() as snapshot:
@@ -233,7 +233,8 @@ class Ledger:
             self._admission.require_signed(tx)
             self._block_revoked(tx)
         with final_view(self._store) as view:
-            env = self._next_env(view)
+            door = self._door_at(view)
+            env = door.env
             check_window(tx, env.health, view.seen)
             payer = tx.body.payer
             if payer is None:
@@ -242,8 +243,7 @@ class Ledger:
                 BlockExecution(Journal(view.get), env, view.seen).add_health(tx)
                 self.pool.add_free(tx)
             else:
-                payer_key(tx, view.health, env.health)
-                fee, balance = fee_of(tx, env.health), view.account(tank_address(payer)).balance
+                balance, fee = door.funds_of(payer, tx, view), fee_of(tx, env.health)
                 if fee > balance:
                     raise PayerCannotPay(payer=payer.hex(), fee=fee, balance=balance)
                 self._admission.require_signed(tx)
@@ -252,7 +252,7 @@ class Ledger:
     def _block_revoked(self, tx: HealthTx) -> list[bytes]:
         """Tell the keyholders of a revoke the state agrees with. No snapshot is open while they fsync."""
         with final_view(self._store) as view:
-            apply(tx, Journal(view.get), self._next_env(view).health)
+            apply(tx, Journal(view.get), self._door_at(view).env.health)
         revoked = revokes_of([tx])
         self._on_revokes(revoked)
         return revoked
@@ -286,16 +286,16 @@ class Ledger:
         parent = decode_header(view.head(view.height).header.value_head)
         return execution_env(self._genesis, view.nodes(), parent, context)
 
-    def _next_env(self, view: FinalView) -> ExecutionEnv:
-        """The numbers the next block will have at the earliest, for judging what arrives. Made once a height."""
-        known = self._next
-        if known is not None and known.health.height == view.height + 1:
+    def _door_at(self, view: FinalView) -> Door:
+        """For judging what arrives. Made once a height."""
+        known = self._door
+        if known is not None and known.env.health.height == view.height + 1:
             return known
         head = view.head(view.height)
         nodes = view.nodes()
         earliest = BlockContext(view.height + 1, head.header.next_epoch, head.time_ms + 1, nodes[0].operator, _NO_PARENT)
-        self._next = execution_env(self._genesis, nodes, decode_header(head.header.value_head), earliest)
-        return self._next
+        door = self._door = Door(execution_env(self._genesis, nodes, decode_header(head.header.value_head), earliest))
+        return door
 
     def _keep(self, key: bytes, outcome: Outcome) -> None:
         self._outcomes[key] = outcome

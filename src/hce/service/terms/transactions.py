@@ -97,7 +97,10 @@ class HealthTx(Struct, frozen=True):
 
     def signer(self, role: str) -> bytes | None:
         """Public key that signed in this role, or None."""
-        return next((signed.public_key for signed in self.signatures if signed.role == role), None)
+        for signed in self.signatures:
+            if signed.role == role:
+                return signed.public_key
+        return None
 
 
 def make_body(chain: bytes, kind: str, payload: Any, payer: bytes | None, valid_until: int) -> HealthBody:
