@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.service.contracts.world import World, bytes32, key
 
+from hce.foundation.types.errors import Malformed
 from hce.service.contracts.health.steps import count_steps
 from hce.service.terms.genesis import Params
 from hce.service.terms.payloads import ANCHOR_LATE_PERIODS, AnchorPost
@@ -64,7 +65,8 @@ def test_only_the_nodes_service_key_anchors(world: World) -> None:
 
 
 def test_an_empty_list_is_not_anchored(world: World) -> None:
-    assert world.refused(anchor(world, 2, count=0)) == "malformed"
+    with pytest.raises(Malformed):
+        anchor(world, 2, count=0)
 
 
 def test_an_anchor_costs_a_fixed_number_of_steps(world: World) -> None:

@@ -196,8 +196,8 @@ class GrantGame(RuleBasedStateMachine):
 
     def _worked(self, tx: HealthTx) -> bool:
         """Whether what this transaction says has happened already."""
-        found = self.opened[tx.body.payload[0]]
-        return found.revoked if tx.body.kind == "grant.revoke" else tx.body.payload[1] in found.entries
+        found = self.opened[tx.body.payload.grant_id]
+        return found.revoked if tx.body.kind == "grant.revoke" else tx.body.payload.commitment in found.entries
 
 
 TestGrantGame = GrantGame.TestCase

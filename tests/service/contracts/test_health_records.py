@@ -11,6 +11,7 @@ from tests.service.contracts.world import PLACEMENT, World, bytes32, key
 
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.codec.dagcbor import decode
+from hce.foundation.types.errors import Malformed
 from hce.foundation.types.ladder import shards_to_admit
 from hce.foundation.types.quorum import quorum
 from hce.service.terms.payloads import (
@@ -197,8 +198,9 @@ def test_records_are_written_by_a_certified_author_who_signs_and_pays() -> None:
 def test_a_batch_holds_at_least_one_and_at_most_the_bound_of_records() -> None:
     world = make_world()
     entries = [RecordEntry(*(bytes32(f"{number} {part}") for part in range(4))) for number in range(MAX_RECORDS_PER_BATCH + 1)]
-    assert world.refused(world.commit("clinic", RecordBatch(world.org("clinic"), [], PLACEMENT, world.receipts([])))) == "malformed"
-    assert world.refused(world.commit("clinic", world.batch("clinic", entries))) == "malformed"
+    for wrong in (RecordBatch(world.org("clinic"), [], PLACEMENT, world.receipts([])), world.batch("clinic", entries)):
+        with pytest.raises(Malformed):
+            world.commit("clinic", wrong)
     assert len(world.run(world.commit("clinic", world.batch("clinic", entries[:-1])))) == MAX_RECORDS_PER_BATCH
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.service.keyholders.scene import NODE_KEY, Scene
 
-from hce.foundation.codec.dagcbor import convert, decode_as, encode
+from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.proofs.listhash import list_root, verify_list_proof
 from hce.service.keyholders.anchoring import Anchoring
@@ -60,7 +60,7 @@ def posts(scene: Scene, raws: list[bytes]) -> list[AnchorPost]:
     for tx in txs:
         check_signatures(tx)
         assert (tx.body.kind, tx.signer("node")) == ("anchor.post", NODE_KEY.public)
-    return [convert(AnchorPost, tx.body.payload) for tx in txs]
+    return [tx.body.payload for tx in txs]
 
 
 def becomes_final(scene: Scene, post: AnchorPost) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from tests.service.ledger.chain import (
     ALICE,
     BOB,
@@ -329,5 +330,5 @@ def test_local_time_only_shortens_a_proposal(tmp_path: Path) -> None:
     chain.close()
 
 
-def parse_payload(raw: bytes) -> list[object]:
+def parse_payload(raw: bytes) -> Struct:
     return parse(raw, CHAIN).body.payload

@@ -12,9 +12,9 @@ from hce.service.ledger.errors import TxExpired, TxReplayed, TxTooFarAhead
 from hce.service.ledger.final import IDS, IDS_AT
 from hce.service.terms.transactions import (
     BadTransactionSignature,
-    HealthBody,
     RoleSignature,
     SignedHealthTx,
+    parse_body,
     sign_message,
 )
 
@@ -24,7 +24,7 @@ WINDOW = 10
 def signed_again(raw: bytes, *names: str) -> bytes:
     """The same body, signed in the same roles by other keys."""
     signed = decode_as(SignedHealthTx, raw)
-    body = decode_as(HealthBody, signed.body_bytes)
+    body = parse_body(signed.body_bytes)
     name = cid_of_dag_cbor(signed.body_bytes)
     again = [
         RoleSignature(old.role, key(signer).public, key(signer).sign(sign_message(body.chain, old.role, name)))

@@ -8,6 +8,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from msgspec import Struct
 
 from hce.foundation.codec.cid import cid_of_raw
 from hce.service.contracts.value.accounts import Account
@@ -31,10 +32,14 @@ LIMITS = PoolLimits(
 )
 
 
+class AboutNothing(Struct):
+    subject: bytes
+
+
 def made(number: int, kind: str, payer: bytes | None, size: int, until: int, role: str = "payer", signer: int = 0) -> HealthTx:
     """A transaction that waits; nothing here looks at its signatures or at what its bytes say."""
     raw = number.to_bytes(4, "big") + bytes(size)
-    body = HealthBody(TX_DOMAIN, bytes(16), kind, [raw], payer, until)
+    body = HealthBody(TX_DOMAIN, bytes(16), kind, AboutNothing(raw), payer, until)
     return HealthTx(cid_of_raw(raw), body, [RoleSignature(role, bytes([signer]) * 32, bytes(64))], raw)
 
 

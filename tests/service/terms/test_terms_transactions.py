@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from hce.foundation.codec.cid import cid_of_dag_cbor
 from hce.foundation.codec.dagcbor import decode, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import Malformed, Refused, TooLarge
-from hce.service.terms.payloads import GrantRevoke
+from hce.service.terms.payloads import CompartmentRotate, GrantOpen, GrantRevoke
 from hce.service.terms.transactions import (
     MAX_TX_BYTES,
     ROLES,
+    TX_DOMAIN,
     UNPAID_KINDS,
     BadTransactionSignature,
     HealthBody,
+    SignedHealthTx,
     UnknownKind,
     WrongChain,
     add_signature,
@@ -34,15 +38,15 @@ CHAIN = bytes(range(16))
 KEYS = {name: SigningKey(hashlib.sha256(name.encode()).digest()) for name in ("revoke_key", "payer", "other")}
 
 
-def revoke_body(valid_until: int = 100, chain: bytes = CHAIN) -> HealthBody:
+def revoke_body(valid_until: int = 100, chain: bytes = CHAIN) -> HealthBody[Any]:
     return make_body(chain, "grant.revoke", GrantRevoke(bytes(32)), None, valid_until)
 
 
-def open_body(payer: bytes | None = bytes(32)) -> HealthBody:
-    return make_body(CHAIN, "grant.open", GrantRevoke(bytes(32)), payer, 100)
+def open_body(payer: bytes | None = bytes(32)) -> HealthBody[Any]:
+    return make_body(CHAIN, "grant.open", GrantOpen(bytes(32), bytes(32), bytes(32), 1, 2), payer, 100)
 
 
-def signed(body: HealthBody, *roles: str) -> bytes:
+def signed(body: HealthBody[Any], *roles: str) -> bytes:
     return sign_tx(body, [(role, KEYS.get(role, KEYS["other"])) for role in roles])
 
 
@@ -76,6 +80,21 @@ def test_a_kind_nobody_knows_is_refused() -> None:
         parse(signed(make_body(CHAIN, "grant.steal", GrantRevoke(bytes(32)), None, 100), "revoke_key"), CHAIN)
 
 
+@pytest.mark.parametrize("more", [[b"hidden"], [0], [[]]])
+def test_a_payload_says_exactly_the_fields_of_its_kind(more: list[object]) -> None:
+    honest = open_body()
+    fields = [*structs.astuple(honest.payload)]
+    for payload in ([*fields, *more], fields[:-1], [], [bytes(31), *fields[1:]], more, None, structs.asdict(honest.payload)):
+        with pytest.raises(Malformed):
+            parse(signed(structs.replace(honest, payload=payload), "revoke_key", "payer"), CHAIN)
+
+
+@pytest.mark.parametrize("body", [[], [b"", b""], {}, 7, [TX_DOMAIN, CHAIN, 7, [], None, 100], [TX_DOMAIN, CHAIN, None]])
+def test_a_body_without_a_kind_is_refused(body: object) -> None:
+    with pytest.raises(Malformed):
+        parse(encode(SignedHealthTx(encode(body), [])), CHAIN)
+
+
 @pytest.mark.parametrize(
     "roles",
     [(), ("payer",), ("revoke_key",), ("payer", "revoke_key"), ("revoke_key", "revoke_key"), ("revoke_key", "payer", "payer")],
@@ -86,7 +105,7 @@ def test_exactly_the_roles_of_the_kind_sign_in_their_order(roles: tuple[str, ...
 
 
 def test_a_rotation_is_signed_as_owner_or_as_recovery_never_as_both() -> None:
-    body = make_body(CHAIN, "compartment.rotate", GrantRevoke(bytes(32)), None, 100)
+    body = make_body(CHAIN, "compartment.rotate", CompartmentRotate(bytes(32), bytes(32), bytes(32)), None, 100)
     for roles in (("owner",), ("recovery",)):
         parse(signed(body, *roles), CHAIN)
     with pytest.raises(BadTransactionSignature):

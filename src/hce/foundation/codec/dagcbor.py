@@ -22,7 +22,7 @@ stands for something else is encoded again, piece by piece, at some 0.3 us for e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import libipld
@@ -100,9 +100,18 @@ def decode_as(type_: type[T], raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES)
     What is encoded again and compared is the struct: `msgspec` passes over items behind the last field and fills in defaults, and
     either would give one value several names. A type that can do neither (`is_exact`) holds all that was read, so that is compared.
     """
-    loose = _loosely(raw, max_bytes)
-    value = convert(type_, loose)
-    if _encode(loose if is_exact(type_) else _builtins(value)) != raw:
+    return _into(type_, _loosely(raw, max_bytes), raw)
+
+
+def decode_chosen(choose: Callable[[Any], type[T]], raw: bytes, *, max_bytes: int = MAX_ENCODED_BYTES) -> T:
+    """`decode_as`, into the type that `choose` names when it sees the builtins, which may still be anything; what it raises is raised."""
+    builtins = _loosely(raw, max_bytes)
+    return _into(choose(builtins), builtins, raw)
+
+
+def _into(type_: type[T], builtins: Any, raw: bytes) -> T:
+    value = convert(type_, builtins)
+    if _encode(builtins if is_exact(type_) else _builtins(value)) != raw:
         raise Malformed("not the canonical DAG-CBOR of its type")
     return value
 

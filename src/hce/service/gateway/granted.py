@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Literal
 
-import msgspec
 from msgspec import Struct
 
 from hce.foundation.codec.dagcbor import convert, decode_as, encode
@@ -213,7 +212,7 @@ def require_only_this_grant(tx: HealthTx, body: GrantBody, payer: bytes) -> None
         raise NotAsAsked("another kind of transaction", actual=tx.body.kind)
     if tx.body.payer != payer:
         raise NotAsAsked("another payer", actual=tx.body.payer)
-    if tx.body.payload != msgspec.to_builtins(public_grant(body), builtin_types=(bytes,)):
+    if tx.body.payload != public_grant(body):
         raise NotAsAsked("another grant's public half")
     if tx.signer("revoke_key") != body.revoke_key:
         raise NotAsAsked("signed with another revoke key")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from hce.foundation.codec.dagcbor import convert
 from hce.network.hcefs.placements import Placements
 from hce.service.mailbox.final import FinalView
 from hce.service.mailbox.replica import MARK_BLOCKS, Replica
@@ -53,7 +52,7 @@ class Arrivals:
             self._placements.expect(height, [batch.placement for batch in batches])
 
     def _admitted(self, health_txs: Sequence[bytes]) -> list[RecordBatch]:
-        batches = [convert(RecordBatch, tx.body.payload) for tx in parse_kind(health_txs, self._chain, "record.commit")]
+        batches: list[RecordBatch] = [tx.body.payload for tx in parse_kind(health_txs, self._chain, "record.commit")]
         if not batches:
             return []
         with self._state() as final:

@@ -27,7 +27,8 @@ Slot = tuple[str, str, bytes, bytes]
 def slot_of(tx: HealthTx) -> Slot:
     """What a free transaction would do. Owner and recovery key have a slot each: neither can occupy the other's."""
     signed = tx.signatures[0]
-    subject = tx.body.payload[0] if tx.body.payload else None
+    payload: Struct = tx.body.payload
+    subject = getattr(payload, payload.__struct_fields__[0])  # of every free kind the first field says what it is about
     voter = signed.public_key if signed.role == "node" else b""
     return tx.body.kind, signed.role, voter, hashlib.sha256(encode(subject)).digest()
 

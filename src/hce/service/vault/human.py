@@ -9,11 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
-from hce.foundation.codec.dagcbor import convert, decode, decode_as
+from hce.foundation.codec.dagcbor import convert, decode
 from hce.foundation.types.errors import Malformed
 from hce.service.terms.grants import GrantBody
-from hce.service.terms.payloads import GrantRevoke
-from hce.service.terms.transactions import TX_DOMAIN, HealthBody
+from hce.service.terms.transactions import parse_body
 
 Language: TypeAlias = Literal["en", "zh-CN"]
 NameOf: TypeAlias = Callable[[bytes], str | None]
@@ -70,10 +69,10 @@ def grant_sentence(message: bytes, language: Language, name_of: NameOf) -> str:
 
 def revoke_sentence(body_bytes: bytes, language: Language, name_of: NameOf) -> str:
     """From the body of a `grant.revoke` transaction, whose CID is signed. Raises `Malformed` when it is anything else."""
-    body = decode_as(HealthBody, body_bytes)
-    if (body.domain, body.kind) != (TX_DOMAIN, "grant.revoke"):
+    body = parse_body(body_bytes)
+    if body.kind != "grant.revoke":
         raise Malformed("not a revocation", kind=body.kind)
-    return _REVOKE[language].format(who=_shown(convert(GrantRevoke, body.payload).grant_id, name_of))
+    return _REVOKE[language].format(who=_shown(body.payload.grant_id, name_of))
 
 
 def _shown(subject: bytes, name_of: NameOf) -> str:

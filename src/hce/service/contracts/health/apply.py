@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-from msgspec import Struct
-
-from hce.foundation.codec.dagcbor import convert, encode
+from hce.foundation.codec.dagcbor import encode
 from hce.foundation.store.journal import HEALTH, Journal
 from hce.service.contracts.health import access, anchors, compartments, credentials, grants, records
 from hce.service.contracts.health.env import BlockEnv, HealthState
 from hce.service.contracts.health.errors import PayerMismatch, StepsExceeded
 from hce.service.contracts.health.steps import count_steps
-from hce.service.terms import payloads
 from hce.service.terms.certification import require_organisation
 from hce.service.terms.genesis import Genesis
 from hce.service.terms.states import KEY_KEYHOLDERS, HealthReader, key_node
@@ -29,24 +26,23 @@ def _nothing_more(payload: Any) -> None:
 
 
 class Contract(NamedTuple):
-    payload: type[Struct]
     check: Callable[[Any], None]
     """What the payload alone must hold beyond its types."""
     run: Callable[[HealthTx, Any, HealthState, BlockEnv], list[bytes]]
 
 
 CONTRACTS: Final[Mapping[str, Contract]] = {
-    "organisation.vote": Contract(payloads.OrganisationVote, credentials.check_vote, credentials.vote_organisation),
-    "organisation.revoke": Contract(payloads.OrganisationRevoke, _nothing_more, credentials.revoke_organisation),
-    "credential.issue": Contract(payloads.CredentialBody, credentials.check_credential, credentials.issue_credential),
-    "credential.revoke": Contract(payloads.CredentialRevoke, _nothing_more, credentials.revoke_credential),
-    "compartment.open": Contract(payloads.CompartmentOpen, _nothing_more, compartments.open_compartment),
-    "compartment.rotate": Contract(payloads.CompartmentRotate, _nothing_more, compartments.rotate_compartment),
-    "record.commit": Contract(payloads.RecordBatch, records.check_batch, records.commit_records),
-    "grant.open": Contract(payloads.GrantOpen, grants.check_grant, grants.open_grant),
-    "grant.revoke": Contract(payloads.GrantRevoke, _nothing_more, grants.revoke_grant),
-    "access.open": Contract(payloads.AccessOpen, _nothing_more, access.open_access),
-    "anchor.post": Contract(payloads.AnchorPost, _nothing_more, anchors.post_anchor),
+    "organisation.vote": Contract(credentials.check_vote, credentials.vote_organisation),
+    "organisation.revoke": Contract(_nothing_more, credentials.revoke_organisation),
+    "credential.issue": Contract(credentials.check_credential, credentials.issue_credential),
+    "credential.revoke": Contract(_nothing_more, credentials.revoke_credential),
+    "compartment.open": Contract(_nothing_more, compartments.open_compartment),
+    "compartment.rotate": Contract(_nothing_more, compartments.rotate_compartment),
+    "record.commit": Contract(records.check_batch, records.commit_records),
+    "grant.open": Contract(grants.check_grant, grants.open_grant),
+    "grant.revoke": Contract(_nothing_more, grants.revoke_grant),
+    "access.open": Contract(_nothing_more, access.open_access),
+    "anchor.post": Contract(_nothing_more, anchors.post_anchor),
 }
 """Exactly the kinds of `terms.transactions.ROLES`."""
 
@@ -55,7 +51,7 @@ def check_stateless(tx: HealthTx, chain: bytes) -> None:
     """What needs no state: chain, payload, bounds, signatures. Raises `Refused`. Costs one Ed25519 check per signature."""
     if tx.body.chain != chain:
         raise WrongChain(expected=chain.hex(), actual=tx.body.chain.hex())
-    _payload(tx)
+    CONTRACTS[tx.body.kind].check(tx.body.payload)
     check_signatures(tx)
 
 
@@ -77,12 +73,12 @@ def apply(tx: HealthTx, journal: Journal, env: BlockEnv) -> list[bytes]:
         raise StepsExceeded(actual=count_steps(tx), tx_steps=env.params.tx_steps)
     state = HealthState(journal)
     payer_key(tx, state, env)
-    return CONTRACTS[tx.body.kind].run(tx, _payload(tx), state, env)
+    return CONTRACTS[tx.body.kind].run(tx, tx.body.payload, state, env)
 
 
 def revokes_of(txs: list[HealthTx]) -> list[bytes]:
     """Grant ids these transactions revoke, in order. Give it executed ones only: a refused revoke revokes nothing."""
-    return [convert(payloads.GrantRevoke, tx.body.payload).grant_id for tx in txs if tx.body.kind == "grant.revoke"]
+    return [tx.body.payload.grant_id for tx in txs if tx.body.kind == "grant.revoke"]
 
 
 def genesis_writes(journal: Journal, genesis: Genesis) -> None:
@@ -90,12 +86,3 @@ def genesis_writes(journal: Journal, genesis: Genesis) -> None:
     for index, node in enumerate(genesis.node_list):
         journal.put(HEALTH, key_node(index), encode(node))
     journal.put(HEALTH, KEY_KEYHOLDERS, encode(genesis.keyholders))
-
-
-def _payload(tx: HealthTx) -> Struct:
-    """The payload as its struct, checked. All payload types are exact (`codec.dagcbor.is_exact`): a list with anything more or less
-    than the fields is refused."""
-    contract = CONTRACTS[tx.body.kind]
-    payload = convert(contract.payload, tx.body.payload)
-    contract.check(payload)
-    return payload

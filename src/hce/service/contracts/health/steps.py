@@ -16,9 +16,10 @@ Votes are charged more than their median: a vote that takes effect rewrites the 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from hce.service.terms.genesis import Params
+from hce.service.terms.payloads import RecordBatch
 from hce.service.terms.transactions import HealthTx
 
 STEPS_OF_KIND: Final = {
@@ -44,24 +45,16 @@ STEPS_OF_ENTRY: Final = 200
 STEPS_OF_KIB: Final = 20
 """Decoding and hashing 1,024 bytes, begun ones counted whole."""
 
-_ENTRIES, _RECEIPTS = 1, 3
-"""Places of the two lists in a `RecordBatch`."""
-
 
 def count_steps(tx: HealthTx) -> int:
     """Steps this transaction takes, whether it succeeds or not."""
     steps = STEPS_OF_KIND[tx.body.kind] + STEPS_OF_SIGNATURE * len(tx.signatures) + STEPS_OF_KIB * -(-len(tx.raw) // 1024)
     if tx.body.kind == "record.commit":
-        steps += STEPS_OF_ENTRY * _length(tx.body.payload, _ENTRIES) + STEPS_OF_RECEIPT * _length(tx.body.payload, _RECEIPTS)
+        batch: RecordBatch = tx.body.payload
+        steps += STEPS_OF_ENTRY * len(batch.entries) + STEPS_OF_RECEIPT * len(batch.receipts)
     return steps
 
 
 def steps_of(tx: HealthTx, params: Params) -> int:
     """Steps charged: a transaction above the cap is not run and pays for the cap, as one that runs out of gas does."""
     return min(count_steps(tx), params.tx_steps)
-
-
-def _length(payload: list[Any], place: int) -> int:
-    """Items of a list inside a payload that may still be malformed; what is no list is refused later and costs nothing more."""
-    items = payload[place] if place < len(payload) else None
-    return len(items) if isinstance(items, list) else 0
