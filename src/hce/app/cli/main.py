@@ -4,47 +4,61 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 
 import typer
 
 from hce.app import logs
-from hce.app.cli.backup import backup, restore
-from hce.app.cli.bench import bench
-from hce.app.cli.doctor import doctor
-from hce.app.cli.gateway import gateway
-from hce.app.cli.import_ import import_
-from hce.app.cli.node import node
-from hce.app.cli.status import status
-from hce.app.cli.tour import tour
-from hce.app.cli.up import up
 from hce.app.words import explain, say
 from hce.foundation.types.errors import HceError
 
-app = typer.Typer(
-    name="hce",
-    help="HCE, the Health Care Ecosystem. 医疗健康生态平台",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("up")(up)
-app.command("tour")(tour)
-app.command("import")(import_)
-app.command("status")(status)
-app.command("doctor")(doctor)
-app.add_typer(node, name="node")
-app.add_typer(backup, name="backup")
-app.add_typer(restore, name="restore")
-app.add_typer(bench, name="bench")
-app.command("gateway")(gateway)
+COMMANDS = {
+    "up": "up",
+    "tour": "tour",
+    "import": "import_",
+    "status": "status",
+    "doctor": "doctor",
+    "node": "node",
+    "backup": "backup",
+    "restore": "backup",
+    "bench": "bench",
+    "gateway": "gateway",
+}
+"""Command -> its module in this package."""
+
+
+def app_of(names: Iterable[str]) -> typer.Typer:
+    """The command line with these commands. Only their modules are loaded: a node that starts again should not wait for the others."""
+    app = typer.Typer(
+        name="hce",
+        help="HCE, the Health Care Ecosystem. 医疗健康生态平台",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_many)
+    for name in names:
+        module = import_module(f"hce.app.cli.{COMMANDS[name]}")
+        command = getattr(module, name if hasattr(module, name) else COMMANDS[name])
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _many() -> None:
+    """One command of many, also when only one is loaded."""
 
 
 def main() -> None:
     """Entry point. A named error ends with exit code 1 and two lines; anything else is a bug and shows its traceback."""
     logs.set_up(os.environ)
     try:
-        app()
+        named = sys.argv[1] if len(sys.argv) > 1 else ""
+        app_of([named] if named in COMMANDS else COMMANDS)()
     except HceError as error:
         shown = ", ".join(f"{name}: {value}" for name, value in error.fields.items())
         print(explain(error), file=sys.stderr)
