@@ -1,9 +1,10 @@
 """Everything there is, through the real thing: imported with kills in between, then read back in full, byte for byte.
 
-All shared synthetic patients and the official FHIR R4 examples (npm `hl7.fhir.r4.examples`, in the folder HCE_SUITES) go through `hce import`
-into real node processes. The import and the gateway are killed at random moments and the import is run again. Then every resource is read
-by each owner without the keyholders (half of the people have seed words of their own, the others are custodial) and by a clinician of another
-house under a grant. What was handed over is taken apart here by other code than the product's, and every piece is accounted for.
+All shared synthetic patients and the official FHIR R4 examples (npm `hl7.fhir.r4.examples`, in the folder HCE_SUITES) go through
+`hce import` into real node processes. The import and the gateway are killed at random moments and the import is run again. Then every
+resource is read by each owner without the keyholders (half of the people have seed words of their own, the others are custodial) and by a
+clinician of another house under a grant. What was handed over is taken apart here by other code than the product's, and every piece is
+accounted for.
 """
 
 from __future__ import annotations

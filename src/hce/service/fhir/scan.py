@@ -83,7 +83,7 @@ class ScanBounds(Struct, frozen=True):
 class _Outer(Struct, frozen=True):
     resource_type: str = msgspec.field(name="resourceType", default="")
     type: Any = ""
-    entry: list[Raw] | Raw = Raw()
+    entry: Raw = Raw()
 
 
 class _Request(Struct, frozen=True):
@@ -113,12 +113,12 @@ class _Scanner(Struct, frozen=True):
         elif not isinstance(outer.type, str) or outer.type not in READ_TYPES:
             shown = outer.type if isinstance(outer.type, str) and TYPE_NAME.fullmatch(outer.type.replace("-", "")) else ""
             yield Passed(self.file, -1, "Bundle", "", "fhir.bundle_type", shown)
-        elif not isinstance(outer.entry, list):
+        elif (entries := _list_of(outer.entry)) is None:
             yield Passed(self.file, -1, "Bundle", "", "fhir.no_resource", "a Bundle without entries")
-        elif len(outer.entry) > self.bounds.max_entries:
+        elif len(entries) > self.bounds.max_entries:
             yield Passed(self.file, -1, "Bundle", "", "fhir.bundle_too_large", f"more than {self.bounds.max_entries} entries")
         else:
-            yield from self._entries(content, outer.entry)
+            yield from self._entries(content, entries)
 
     def _entries(self, content: bytes, entries: list[Raw]) -> Iterator[Found | Passed]:
         """Entries keep their order in the text, so each is found from where the one before ended."""
@@ -287,6 +287,13 @@ def _class_code(kind: str) -> str:
     if kind in DEFINITIONS:
         return "fhir.definition"
     return "fhir.type_not_kept" if kind in R4_TYPES else "fhir.unknown_type"
+
+
+def _list_of(raw: Raw) -> list[Raw] | None:
+    try:
+        return msgspec.json.decode(raw, type=list[Raw])
+    except msgspec.DecodeError:
+        return None
 
 
 def _slot(raw: Raw) -> _Slot | None:

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from hce.service.fhir.bundle import BundleBounds, Entry
 from hce.service.fhir.catalogue import DIRECTORY, RULES, STOCK, Json
-from hce.service.fhir.identity import Match, identify, same_person
+from hce.service.fhir.identity import Match, identify, same_person, the_same_entry
 from hce.service.fhir.scan import Found, Key, Passed
 
 ENVELOPE_BYTES = 400
@@ -70,8 +70,11 @@ def sort_out(found: Sequence[Found], bounds: BundleBounds | None = None) -> Sort
 
 def different_people(patients: Iterable[Json]) -> bool:
     """Whether Patients of one name are not surely one person: two systems may give the same id to two people."""
-    identities = [identify(Entry(0, "Patient", "", "", b"", patient)) for patient in patients]
-    return any(same_person(identities[0], other).match is not Match.YES for other in identities[1:])
+    identities = [identify(Entry(0, "Patient", "of-one-name", "", b"", patient)) for patient in patients]
+    return any(
+        same_person(identities[0], other).match is not Match.YES and not the_same_entry(identities[0], other)
+        for other in identities[1:]
+    )
 
 
 class _People:
