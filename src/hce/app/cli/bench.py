@@ -16,7 +16,7 @@ from hce.app.bench.records import measure_records
 from hce.app.bench.soak import measure_soak
 from hce.app.bench.stage import Tell
 from hce.app.bench.worst.dealing import run_dealt_node
-from hce.app.bench.worst.measure import measure_worst_block
+from hce.app.bench.worst.measure import measure_worst_block, worst_params
 from hce.app.cli.options import HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import home_at
 from hce.app.lifeline import with_lifeline
@@ -26,8 +26,6 @@ from hce.service.terms.grants import MAX_RECORDS_PER_ENTRY
 
 PROJECT = Path(__file__).parents[4]
 DEFAULT_SECONDS = 30.0
-DEALT_INTERVAL_MS = 500
-"""Of the network that is dealt the worst blocks: short, because most of the time nothing happens there."""
 
 bench = typer.Typer(
     name="bench",
@@ -113,8 +111,7 @@ def worst_block(
     as_json: JsonOption = False,
 ) -> None:
     """What the dearest blocks the rules allow cost every node."""
-    params = Params(block_steps=block_steps, block_interval_ms=DEALT_INTERVAL_MS, anchor_blocks=1)
-    _run(as_json, lambda tell: measure_worst_block(nodes, rounds, seed, params, tell))
+    _run(as_json, lambda tell: measure_worst_block(nodes, rounds, seed, worst_params(block_steps), tell))
 
 
 @bench.command("dealt-node", hidden=True)

@@ -54,11 +54,13 @@ class Wanted(Struct, frozen=True):
 class Blocks:
     """The blocks of one round. Each must be final before the next is asked for."""
 
-    def __init__(self, cast: Cast, round: int, wallet_nonce: int) -> None:
+    def __init__(self, cast: Cast, round: int, wallet_nonce: int, height: int) -> None:
         self._cast = cast
+        self.height = height
+        """Of the chain, about; whoever deals keeps it: anchors depend on it."""
         self._first = 1 + round * PER_ROUND
         self._wallet_nonce = wallet_nonce
-        self._accounts = self._made = 0
+        self._accounts = 0
         self._nodes = len(cast.nodes)
         self._approvals = two_thirds(self._nodes)
 
@@ -69,14 +71,14 @@ class Blocks:
         self._wallet_nonce += 1
         return self._wanted("founding", lambda room: room.fill(chain(votes, [tank])))
 
-    def rules_allow(self, height: int) -> Iterator[Wanted]:
-        """Every kind, each filling a block. `height` is where the chain is before: with `anchor_blocks` 1, so many periods are over."""
+    def rules_allow(self) -> Iterator[Wanted]:
+        """Every kind, each filling a block."""
         yield from self._transfers()
         yield from self._compartments()
         yield from self._credentials()
         yield from self._grants()
         yield from self._votes()
-        over = range(height + self._made)
+        over = range(self.height)  # with `anchor_blocks` 1, so many periods are over
         yield self._wanted("anchor.post", lambda room: room.fill(dear.anchors(self._cast, over[-ANCHOR_LATE_PERIODS // 2 :])))
         yield from self._records()
 
@@ -109,7 +111,6 @@ class Blocks:
         yield self._wanted("refused: 4 MiB of transfers", lambda room: room.fill(pays, False), False)
 
     def _wanted(self, name: str, fill: Fill, valid: bool = True) -> Wanted:
-        self._made += 1
         room = Room(self._cast.genesis)
         fill(room)
         roots = None if valid else (health_txs_root(room.health_txs), value_txs_root(room.value_txs))

@@ -53,7 +53,6 @@ LONGEST_REASON = "\U0001f3e5" * 200
 SEAL_KEY_BYTES = 1_216
 TIP_WEI = 10**9
 DAY_MS = 86_400_000
-VALID_FOR_BLOCKS = 400
 
 
 class Cast(Struct, frozen=True):
