@@ -24,7 +24,7 @@ from hce.network.channel import Channel
 from hce.network.hcefs.errors import BlobMiscoded, BlobUnrecoverable
 from hce.network.hcefs.gather import HEDGE_S, content_of, gather, is_shard
 from hce.network.hcefs.manifest import Placed, read_manifest
-from hce.network.hcefs.peers import asking, read_many, serve
+from hce.network.hcefs.peers import MAX_ANSWER_BYTES, asking, serve
 from hce.network.hcefs.placements import OwnShard, Placements
 
 AT_ONCE = 4
@@ -70,7 +70,7 @@ class HceFs:
         self._damaged = 0
         self._verified = 0
         self._restored = 0
-        serve(channel, self._for_peer)
+        serve(channel, self._own_many)
 
     @property
     def counters(self) -> Counters:
@@ -93,8 +93,21 @@ class HceFs:
     async def shard(self, cid: bytes) -> bytes:
         """An own shard, repaired when it must be. `BlobNotFound` for one that is not this node's, else as `blob`."""
         shard = await self._own(cid)
-        if shard is not None:
-            return shard
+        return await self._lost(cid) if shard is None else shard
+
+    async def shards(self, cids: list[bytes]) -> list[bytes | None]:
+        """Own shards as `shard`, None for those that cannot be given; ends early when they are MAX_ANSWER_BYTES together."""
+        found = await self._own_many(cids)
+        return [await self._lost_or_none(cid) if shard is None else shard for cid, shard in zip(cids, found, strict=False)]
+
+    async def _lost_or_none(self, cid: bytes) -> bytes | None:
+        try:
+            return await self._lost(cid)
+        except HceError:
+            return None
+
+    async def _lost(self, cid: bytes) -> bytes:
+        """An own shard that the disk does not give, repaired."""
         failure: HceError = BlobNotFound(cid=cid)
         for placed in await self._worker(self.placements.find_own, cid):
             try:
@@ -102,17 +115,6 @@ class HceFs:
             except (BlobUnrecoverable, BlobMiscoded) as error:
                 failure = error
         raise failure
-
-    async def shards(self, cids: list[bytes]) -> list[bytes | None]:
-        """Own shards as `shard`, None for those that cannot be given; ends early when they are MAX_ANSWER_BYTES together."""
-
-        async def one(cid: bytes) -> bytes | None:
-            try:
-                return await self.shard(cid)
-            except HceError:
-                return None
-
-        return await read_many(cids, one)
 
     async def check(self, placed: Placed, number: int) -> int:
         """Verify one own shard and repair it when it must be; bytes read. `BlobUnrecoverable`, `BlobMiscoded`."""
@@ -179,15 +181,33 @@ class HceFs:
         return shard
 
     async def _own(self, cid: bytes) -> bytes | None:
-        """An own shard from disk, verified; None when it is damaged or missing, which is noted when it should be here."""
-        try:
-            shard: bytes = await self._worker(self._packs.get, cid)
-        except (BlobNotFound, BlobCorrupt):
-            if cid not in self._broken and await self._worker(self.placements.find_own, cid):
+        """`_own_many` of one."""
+        return (await self._own_many([cid]))[0]
+
+    async def _own_many(self, cids: Sequence[bytes]) -> list[bytes | None]:
+        """Own shards from disk, verified, read in one go; None for one that is damaged or missing, which is noted when it should be
+        here. Ends early when they are MAX_ANSWER_BYTES together.
+        """
+        found: list[bytes | None] = await self._worker(self._read, cids)
+        for cid, shard in zip(cids, found, strict=False):
+            if shard is not None:
+                self._verified += 1
+            elif cid not in self._broken and await self._worker(self.placements.find_own, cid):
                 self._note(cid)
-            return None
-        self._verified += 1
-        return shard
+        return found
+
+    def _read(self, cids: Sequence[bytes]) -> list[bytes | None]:
+        found: list[bytes | None] = []
+        size = 0
+        for cid in cids:
+            try:
+                found.append(self._packs.get(cid))
+            except (BlobNotFound, BlobCorrupt):
+                found.append(None)
+            size += len(found[-1] or b"")
+            if size > MAX_ANSWER_BYTES:
+                break
+        return found
 
     def _note(self, cid: bytes) -> None:
         if cid not in self._broken and len(self._broken) < MAX_NOTED:
@@ -235,9 +255,6 @@ class HceFs:
             return await self._fetch(peer, cid)
         except HceError:
             return None
-
-    async def _for_peer(self, cid: bytes) -> bytes | None:
-        return await self._own(cid)
 
     def _write_again(self, cid: bytes, blob: bytes) -> bool:
         """In place of what the disk gives under that name; durable, read back and verified on return. False when it was whole."""

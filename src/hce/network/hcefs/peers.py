@@ -40,23 +40,10 @@ def asking(channel: Channel, timeout_s: float = REQUEST_TIMEOUT_S) -> Together:
     return Together(ask_many, MAX_ASKED)
 
 
-def serve(channel: Channel, read: Callable[[bytes], Awaitable[bytes | None]]) -> None:
-    """Answer peers from `read`."""
+def serve(channel: Channel, read: Callable[[list[bytes]], Awaitable[list[bytes | None]]]) -> None:
+    """Answer peers from `read`: blobs in the order of the names, ended early before they are much more than MAX_ANSWER_BYTES."""
 
     async def handle(peer: int, payload: bytes) -> bytes:
-        return encode(await read_many(decode_as(Cids, payload, max_bytes=MAX_REQUEST_BYTES), read))
+        return encode(await read(decode_as(Cids, payload, max_bytes=MAX_REQUEST_BYTES)))
 
     channel.serve(METHOD, handle, max_request_bytes=MAX_REQUEST_BYTES)
-
-
-async def read_many(cids: list[bytes], read: Callable[[bytes], Awaitable[bytes | None]]) -> list[bytes | None]:
-    """Answers to the first of the names, until they are MAX_ANSWER_BYTES together."""
-    found: list[bytes | None] = []
-    size = 0
-    for cid in cids:
-        blob = await read(cid)
-        size += len(blob or b"")
-        found.append(blob)
-        if size > MAX_ANSWER_BYTES:
-            break
-    return found

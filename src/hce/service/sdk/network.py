@@ -16,7 +16,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock, SystemClock
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
 from hce.network.hcefs.errors import PlacementInvalid
-from hce.network.hcefs.gather import content_of, gather
+from hce.network.hcefs.gather import HEDGE_S, content_of, gather
 from hce.network.hcefs.manifest import Placed, read_manifest
 from hce.network.hcefs.together import Together
 from hce.service.sdk.asking import Nodes, Refusals
@@ -43,6 +43,8 @@ NODE_CONNECTIONS = 64
 has at every request."""
 MAX_MANIFESTS = 64
 """Placement manifests remembered."""
+HEDGE_EACH_S = 0.01
+"""How much longer a node may take for each ciphertext that is gathered at the same time."""
 MAX_SHARDS_ASKED = 128
 """Shards in one request."""
 START_WAIT_S = 20.0
@@ -55,6 +57,14 @@ class BlobForged(PeerFault):
     """A node served bytes that are not what their name says."""
 
     code = "blob.forged"
+
+
+class _Manifest:
+    """A placement manifest, once it was read."""
+
+    def __init__(self) -> None:
+        self.reading = asyncio.Lock()
+        self.placed: dict[bytes, Placed] = {}
 
 
 class Network:
@@ -77,7 +87,8 @@ class Network:
         self._https = https
         self._identities = Identities(self.nodes, genesis)
         self._shards = Together(self._ask_shards, MAX_SHARDS_ASKED)
-        self._manifests: dict[bytes, dict[bytes, Placed]] = {}
+        self._manifests: dict[bytes, _Manifest] = {}
+        self._gathering = 0
         self._asking = Nodes(self.nodes, len(genesis.nodes))
         self._transfers = Transfers(self._asking, genesis.eip155_id)
 
@@ -266,7 +277,7 @@ class Network:
             try:
                 placed = await self._placed(placement, cid)
                 if placed.k > 1:
-                    return content_of(placed, await gather(placed, self._shards.ask, {}))
+                    return content_of(placed, await self._gather(placed))
             except HceError as error:
                 failure = error
         try:
@@ -274,18 +285,28 @@ class Network:
         except Unavailable as error:
             raise failure or error from error
 
+    async def _gather(self, placed: Placed) -> dict[int, bytes]:
+        """Whoever gathers many asks a node for many shards at once: it may take as much longer before another one is asked too."""
+        self._gathering += 1
+        try:
+            return await gather(placed, self._shards.ask, {}, hedge_s=HEDGE_S + HEDGE_EACH_S * self._gathering)
+        finally:
+            self._gathering -= 1
+
     async def _placed(self, placement: bytes, ciphertext: bytes) -> Placed:
-        """Where a ciphertext lies, by a manifest that any node may give."""
+        """Where a ciphertext lies, by a manifest that any node may give; whoever wants the same one at the same time waits for it."""
         manifest = self._manifests.get(placement)
         if manifest is None:
-            read = read_manifest(await self._whole(placement), self.chain)
-            manifest = {one.ciphertext: one for one in read}
             while len(self._manifests) >= MAX_MANIFESTS:
                 del self._manifests[next(iter(self._manifests))]
-            self._manifests[placement] = manifest
-        if ciphertext not in manifest:
+            manifest = self._manifests[placement] = _Manifest()
+        async with manifest.reading:
+            if not manifest.placed:
+                read = read_manifest(await self._whole(placement), self.chain)
+                manifest.placed = {one.ciphertext: one for one in read}
+        if ciphertext not in manifest.placed:
             raise PlacementInvalid("names another ciphertext", expected=ciphertext.hex())
-        return manifest[ciphertext]
+        return manifest.placed[ciphertext]
 
     async def _whole(self, cid: bytes) -> bytes:
         """From the first node that gives bytes of that name; a node that lacks them is not the last word."""
