@@ -1,0 +1,153 @@
+"""A patient whose keys live in another language: web/sdk, run by Node, against real nodes and gateways.
+
+Python plays the hospital, the clinic and the power cut. The keys, the proofs and the plaintext of the patient are Node's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from tests.web.node import ROOT, bundled, node_path
+
+from hce.app.devnet.home import Home
+from hce.app.devnet.run import port_count
+from hce.app.gateway_client import GatewayClient
+from hce.app.preflight import free_ports
+from hce.app.tour.patient import patient_of, resources_of
+from hce.app.up import running
+from hce.service.sdk.errors import Remote
+from hce.service.terms.genesis import Params, genesis_cid
+
+NODES = 4
+PARAMS = Params(block_interval_ms=200, anchor_blocks=8)
+PATIENCE_S = 120
+"""Only a hang reaches this."""
+BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
+
+
+class Refused(Exception):
+    """The device said no, with this code."""
+
+
+class Device:
+    """A device of the patient: a Node process that has what it was told and nothing else."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    @asynccontextmanager
+    async def new(cls, script: Path) -> AsyncIterator[Self]:
+        process = await asyncio.create_subprocess_exec(
+            node_path(),
+            str(script),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=os.environ | {"NODE_NO_WARNINGS": "1"},
+            limit=1 << 26,
+        )
+        try:
+            yield cls(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
+
+    async def does(self, act: str, **given: str) -> Any:
+        """The answer; raises `Refused` with the code of a named error."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"act": act, **given}).encode() + b"\n")
+        await self._process.stdin.drain()
+        answer = json.loads(await asyncio.wait_for(self._process.stdout.readline(), PATIENCE_S))
+        if "ok" not in answer:
+            raise Refused(answer["code"]) if answer["code"] != "bug" else AssertionError(answer["message"])
+        return answer["ok"]
+
+
+@pytest.mark.slow
+async def test_a_patient_in_typescript_lives_the_life_of_a_record(tmp_path: Path) -> None:
+    script = bundled(tmp_path / "js", ROOT / "web/sdk/tests/live/patient.ts")
+    home = Home(tmp_path / "home")
+    bundle = BUNDLE.read_bytes()
+    async with running(home, PARAMS, NODES, free_ports(port_count(NODES)), _silent) as supervisor:
+        described = home.network()
+        at = {"urls": " ".join(described["nodes"]), "genesis": genesis_cid(home.genesis()).hex()}
+        async with (
+            GatewayClient.at(described["gateways"]["riverside"], home.gateway("riverside")) as hospital,
+            GatewayClient.at(described["gateways"]["oldtown"], home.gateway("oldtown")) as clinic,
+        ):
+            async with Device.new(script) as phone:
+                account = await phone.does("begin", language="zh-CN", **at)
+                assert account["opened"] is False
+                await _receives_a_record(phone, account, hospital, bundle)
+                grant = await _lets_the_clinic_read(phone, clinic)
+                await _clinic_reads(clinic, grant, bundle)
+                log = await phone.does("log")
+                assert log["complete"], log["findings"]
+                assert [read["name"] for read in log["reads"]] == ["Dr. Ana Keller 安娜·凯勒"]
+                assert await phone.does("revoke", grant=grant) > 0
+                with pytest.raises(Remote, match="revoked"):
+                    await clinic.post(f"/v1/grants/{grant}/read", {"reason": "once more", "records": []})
+            await supervisor.kill("node-3")
+            async with Device.new(script) as new_phone:
+                await _recovers(new_phone, account["words"], at, bundle, grant)
+
+
+async def _receives_a_record(phone: Device, account: dict[str, Any], hospital: GatewayClient, bundle: bytes) -> None:
+    digests = {name: account[name] for name in ("owner_digest", "recovery_digest")}
+    opened = await hospital.post("/v1/compartments", digests)
+    assert opened["compartment_id"] == account["compartment"]
+    org_id = (await hospital.get("/v1/status"))["org_id"]
+    enrolled = await hospital.post("/v1/patients", {"patient": patient_of(bundle), **await phone.does("card", org_id=org_id)})
+    events = [event async for event in hospital.import_bundle(bundle, patient_id=enrolled["patient_id"])]
+    assert events[-1]["event"] == "finished"
+    record = await phone.does("record")
+    assert record["refused"] == {}
+    assert record["items"] == _as_hex(bundle), "byte for byte what the hospital wrote"
+    assert await phone.does("waiting") == [], "the token lets the hospital write"
+
+
+async def _lets_the_clinic_read(phone: Device, clinic: GatewayClient) -> str:
+    [doctor] = await clinic.get("/v1/staff")
+    asked = {"credential_id": doctor["credential_id"], "purpose": "treatment", "date_from": "1900-01-01", "date_to": "2100-12-31"}
+    request = (await clinic.post("/v1/access-requests", asked))["request"]
+    granted = await phone.does("grant", request=request, language="en")
+    assert granted["shown"].startswith("You let Dr. Ana Keller 安娜·凯勒 (")
+    assert "records dated 1900-01-01 to 2100-12-31, for treatment" in granted["shown"]
+    grant: str = granted["grant"]
+    return grant
+
+
+async def _clinic_reads(clinic: GatewayClient, grant: str, bundle: bytes) -> None:
+    """Python opens what was granted by TypeScript."""
+    read = await clinic.post(f"/v1/grants/{grant}/read", {"reason": "follow-up", "records": []})
+    assert read["refused"] == {}
+    assert {item["name"] for record in read["records"] for item in record["items"]} == set(_as_hex(bundle))
+
+
+async def _recovers(phone: Device, words: str, at: dict[str, str], bundle: bytes, grant: str) -> None:
+    """Twelve words and nothing else: the record, the log, and the power to end what the log tells of."""
+    account = await phone.does("begin", words=words.replace(" ", ""), **at)
+    assert account["opened"] is True
+    assert (await phone.does("record"))["items"] == _as_hex(bundle)
+    log = await phone.does("log_from_words")
+    assert (log["complete"], log["grants"], log["on_chain"]) == (True, [grant], 1), log["findings"]
+    assert log["own_reads"] > 0, "reading one's own record is noted too"
+    with pytest.raises(Refused, match=r"grant\.revoked"):
+        await phone.does("revoke", grant=grant)
+
+
+def _as_hex(bundle: bytes) -> dict[str, str]:
+    return {name: content.hex() for name, content in resources_of(bundle).items()}
+
+
+def _silent(key: str, **fields: Any) -> None:
+    """Nobody watches."""

@@ -1,0 +1,65 @@
+// Which node is behind which address. A node proves its index with a signature over a nonce that was made for this question.
+//
+// A relay is possible: who passes the nonce on to the real node answers with its signature. So an index may have several addresses, and
+// none of them keeps the client from the others: `at` gives all, and whoever asks a node by its index verifies what comes back.
+
+import { known, Unavailable } from "../errors.ts";
+import { systemRandom } from "../keys/random.ts";
+import { verify } from "../keys/sign.ts";
+import type { Genesis } from "../terms/chain.ts";
+import { identityMessage } from "../terms/mailbox.ts";
+import type { NodeClient } from "./node.ts";
+
+const NONCE_BYTES = 32;
+/** How long a node may take to show which one it is. */
+const IDENTITY_WAIT_MS = 2_000;
+
+/** The proven indexes of these addresses, asked when first needed and again while a proof is missing. */
+export class Identities {
+  readonly #nodes: readonly NodeClient[];
+  readonly #genesis: Genesis;
+  readonly #proven = new Map<string, number>();
+  readonly #asking = new Map<string, Promise<void>>();
+
+  constructor(nodes: readonly NodeClient[], genesis: Genesis) {
+    this.#nodes = nodes;
+    this.#genesis = genesis;
+  }
+
+  /** The index of one address; `node.unreachable` when it has not proven any. */
+  async of(node: NodeClient): Promise<number> {
+    await this.#learn(node);
+    const index = this.#proven.get(node.url);
+    if (index === undefined) throw new Unavailable("node.unreachable", "has not proven which node it is", { url: node.url });
+    return index;
+  }
+
+  /** All addresses that have proven this index, at least one; `node.unreachable` otherwise. */
+  async at(index: number): Promise<readonly NodeClient[]> {
+    const proven = (): NodeClient[] => this.#nodes.filter((node) => this.#proven.get(node.url) === index);
+    if (proven().length === 0) await Promise.all(this.#nodes.map((node) => this.#learn(node)));
+    const found = proven();
+    if (found.length === 0) throw new Unavailable("node.unreachable", "no address has proven to be this node", { node: index });
+    return found;
+  }
+
+  /** Whoever wants to know while the node is being asked waits for the same answer. */
+  #learn(node: NodeClient): Promise<void> {
+    if (this.#proven.has(node.url)) return Promise.resolve();
+    const asking = this.#asking.get(node.url) ?? this.#ask(node).finally(() => this.#asking.delete(node.url));
+    this.#asking.set(node.url, asking);
+    return asking;
+  }
+
+  async #ask(node: NodeClient): Promise<void> {
+    const nonce = systemRandom(NONCE_BYTES);
+    try {
+      const { node: index, signature } = await node.with({ timeoutMs: IDENTITY_WAIT_MS }).identity(nonce);
+      const { chain, nodes } = this.#genesis;
+      const key = nodes[index]?.node.serviceKey;
+      if (key !== undefined && verify(key, identityMessage(chain, nonce, index), signature)) this.#proven.set(node.url, index);
+    } catch (error) {
+      known(error);
+    }
+  }
+}

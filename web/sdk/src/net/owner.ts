@@ -1,0 +1,361 @@
+// An owner acts: reads without the keyholders, grants, revokes, audits, erases. Keys stay in `CompartmentKeys`.
+
+import { type Bytes, equal, toHex } from "../bytes.ts";
+import { encodeAs } from "../codec/shape.ts";
+import { HceError, known, Refused, Remote, Unavailable } from "../errors.ts";
+import type { CompartmentKeys } from "../keys/compartments.ts";
+import { systemRandom } from "../keys/random.ts";
+import { verify } from "../keys/sign.ts";
+import type { HealthReceipt } from "../terms/chain.ts";
+import {
+  type AccessRequest,
+  cardMessage,
+  feedAddress,
+  type GrantBody,
+  type Mode,
+  OfferedGrantShape,
+  type SignedCard,
+  type SignedReceipt,
+  type SignedToken,
+} from "../terms/grants.ts";
+import {
+  deletionMessage,
+  type InboxPost,
+  type Ownership,
+  type OwnReadReceipt,
+  postMessage,
+  type SignedDeletion,
+  SignedDeletionShape,
+  SignedPostShape,
+} from "../terms/mailbox.ts";
+import { type CompartmentState, type GrantState, stateKey } from "../terms/states.ts";
+import { makeBody, signTx } from "../terms/transactions.ts";
+import type { AnchorReport } from "../vault/anchors.ts";
+import { audit, type AuditReport, type Log, readOwnReceipts, readReceipts } from "../vault/auditing.ts";
+import { makeCard, makeToken } from "../vault/cards.ts";
+import { checkRequest, type MadeGrant, makeGrant, requireSameGrant } from "../vault/granting.ts";
+import { type OpenedSession, ownerChecksBothLocks, ownerOpen } from "../vault/opening.ts";
+import type { SecretBytes } from "../keys/secret.ts";
+import { checkReceipts, grantOnChain } from "./audits.ts";
+import { Mail } from "./mail.ts";
+import { type Network, requireOne } from "./network.ts";
+import {
+  type CheckedRecord,
+  checkListed,
+  type FetchHeld,
+  followFeed,
+  type Listing,
+  openAll,
+  type OpenedRecord,
+  type Refusal,
+  sessionOrNull,
+} from "./reading.ts";
+
+/** Life of a write token an owner gives to an organisation. */
+const TOKEN_LIFE_MS = 365 * 24 * 3_600_000;
+const GRANT_WAIT_MS = 20_000;
+const GRANT_POLL_MS = 250;
+/** A published card with less than this to live is replaced: half of a card's life. */
+const CARD_RENEW_MS = 15 * 24 * 3_600_000;
+const NONCE_BYTES = 32;
+
+/** The owner's own reading. A record is in one of the two. */
+export interface OwnRecords {
+  readonly opened: readonly OpenedRecord[];
+  readonly refused: Refusal;
+}
+
+/** What waits for the owner's word: one session, opened as far as the reading key goes. */
+export interface Waiting {
+  readonly item: Bytes;
+  readonly session: OpenedSession;
+}
+
+/** A grant as far as a device knows it; `body` is null where only the log told of it. */
+export interface KnownGrant {
+  readonly grantId: Bytes;
+  readonly body: GrantBody | null;
+}
+
+/** The owner of one compartment, in its current reading epoch. */
+export class Owner {
+  readonly keys: CompartmentKeys;
+  readonly compartmentId: Bytes;
+  readonly readingEpoch: number;
+  readonly #network: Network;
+
+  constructor(network: Network, keys: CompartmentKeys, readingEpoch = 0) {
+    this.#network = network;
+    this.keys = keys;
+    this.readingEpoch = readingEpoch;
+    this.compartmentId = keys.compartmentId(network.chain);
+  }
+
+  /** Proven state of the compartment; null before it is opened, which an organisation pays for. */
+  async compartment(): Promise<CompartmentState | null> {
+    return (await this.#network.reader(stateKey.compartment(this.compartmentId))).compartment(this.compartmentId);
+  }
+
+  /** A fresh contact card for an author. `compartment.unknown` before the compartment is opened. */
+  async card(): Promise<SignedCard> {
+    const { version } = await this.#opened();
+    return makeCard(this.keys, this.#network.chain, version, this.readingEpoch, this.#network.now());
+  }
+
+  /** Has a card at the nodes that authors can fetch for a while yet; called now and then. The card that is out now. */
+  async publishCard(): Promise<SignedCard> {
+    const fresh = await this.card();
+    const dueMs = this.#network.now() + CARD_RENEW_MS;
+    const feed = await this.feedAddress();
+    const answers = await this.#network.everyNode(async (node) => {
+      const held = await cardOrNull(node.card(feed));
+      const current =
+        held !== null &&
+        verify(this.keys.owner.public, cardMessage(held.card), held.signature) &&
+        held.card.version === fresh.card.version &&
+        held.card.expiresMs >= dueMs;
+      if (current) return held;
+      await node.publishCard(fresh);
+      return fresh;
+    });
+    return requireOne(answers).reduce((newest, one) => (one.card.issuedMs > newest.card.issuedMs ? one : newest));
+  }
+
+  /** Lets an organisation write without quarantine, for a year or until revoked by its serial. */
+  token(orgId: Bytes, serial: number): Promise<SignedToken> {
+    return makeToken(this.keys, this.#network.chain, orgId, this.readingEpoch, serial, this.#network.now() + TOKEN_LIFE_MS);
+  }
+
+  async feedAddress(): Promise<Bytes> {
+    return feedAddress((await this.keys.feed(this.readingEpoch)).public, this.keys.owner.public);
+  }
+
+  /** Every record the feed names: kind, day and author, before anything is compared with the chain or opened. */
+  async listing(): Promise<Listing> {
+    const key = await this.keys.reading(this.readingEpoch);
+    const feed = new Mail(this.#network, await this.#place(), await this.keys.feed(this.readingEpoch));
+    return followFeed(feed, key, this.#network.chain, this.compartmentId, this.readingEpoch);
+  }
+
+  /** Opens records with the root key alone; both locks of each are checked on the way. All that are listed, unless some are named. */
+  async readOwn(listing?: Listing, wanted?: readonly Bytes[]): Promise<OwnRecords> {
+    const listed = listing ?? (await this.listing());
+    const names = wanted ?? [...listed.values()].map(([first]) => first!.recordId);
+    const own = await this.#ownFeed();
+    const fetchHeld: FetchHeld = async (node, records) => (await own.records(node, "owner", records)).found;
+    const { checked, refused: failed } = await checkListed(this.#network, fetchHeld, listed, names);
+    const refused = new Map<string, HceError>(failed);
+    const deks = new Map<string, SecretBytes>();
+    for (const one of checked) {
+      const name = toHex(one.listed.recordId);
+      try {
+        deks.set(name, await this.#checkBothLocks(one));
+      } catch (error) {
+        refused.set(name, known(error));
+      }
+    }
+    const { opened, refused: unopened } = await openAll(this.#network, checked, deks);
+    for (const [name, error] of unopened) refused.set(name, error);
+    for (const dek of deks.values()) dek.wipe();
+    return { opened, refused };
+  }
+
+  /** Entries that came without a write token and wait for the owner's word. Those of other keys are passed over. */
+  async quarantine(): Promise<readonly Waiting[]> {
+    const key = await this.keys.reading(this.readingEpoch);
+    const waiting: Waiting[] = [];
+    for (const item of await (await this.#ownFeed()).items("quarantine")) {
+      const session = await sessionOrNull(key, item, this.#network.chain, this.compartmentId, this.readingEpoch);
+      if (session !== null) waiting.push({ item, session });
+    }
+    return waiting;
+  }
+
+  async accept({ item }: Waiting): Promise<void> {
+    await (await this.#ownFeed()).actOn(item, "quarantine", "accept");
+  }
+
+  /** The entry and the records that waited with it are erased. */
+  async reject({ item }: Waiting): Promise<void> {
+    await (await this.#ownFeed()).actOn(item, "quarantine", "reject");
+  }
+
+  /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, their signatures checked. */
+  async erase(records: readonly Bytes[]): Promise<readonly SignedDeletion[]> {
+    const own = await this.#ownFeed();
+    const answers = await this.#network.everyNode(async (node) => {
+      const signed = node.decoded(SignedDeletionShape, await own.act(node, "erase", 0, records));
+      const key = this.#network.serviceKeys[await this.#network.indexOf(node)]!;
+      if (!verify(key, deletionMessage(signed.receipt), signed.signature)) throw new Refused("mailbox.bad_signature", "deletion receipt");
+      return signed;
+    });
+    return requireOne(answers);
+  }
+
+  /** Tokens of that serial lead into quarantine from now on. */
+  async revokeToken(serial: number): Promise<void> {
+    const own = await this.#ownFeed();
+    requireOne(await this.#network.everyNode((node) => own.act(node, "revoke-token", serial)));
+  }
+
+  /**
+   * A signed grant, checked against the chain, not yet given to anybody: `grantMessage(made.body)` is what was signed. `leave` gives it;
+   * it is final once the grantee's organisation has countersigned (`waitGranted`).
+   */
+  async prepareGrant(request: AccessRequest, terms: { lastsMs: number; dateFrom: string; dateTo: string; mode?: Mode }): Promise<MadeGrant> {
+    const nowMs = this.#network.now();
+    await this.#organisationOf(request);
+    const { version } = await this.#opened();
+    const { lastsMs, dateFrom, dateTo, mode = "read" } = terms;
+    const epochs = Array.from({ length: this.readingEpoch + 1 }, (_, epoch) => epoch);
+    const chosen = { notBeforeMs: 0, expiresAtMs: nowMs + lastsMs, dateFrom, dateTo, purpose: request.purpose, mode, readingEpochs: epochs };
+    const nonce = await this.keys.grantNonce(request.readerKey);
+    return makeGrant(this.keys, this.#network.chain, version, request, chosen, await this.card(), nonce);
+  }
+
+  /** Puts the half-signed transaction and the parcel into the grantee's inbox at every node; at least one took it. */
+  async leave(made: MadeGrant, request: AccessRequest): Promise<void> {
+    const orgId = await this.#organisationOf(request);
+    const validUntil = (await this.#network.head()) + this.#network.genesis.params.replayWindow;
+    const body = makeBody(this.#network.chain, "grant.open", made.public, orgId, validUntil);
+    const grantTx = await signTx(body, [["revoke_key", made.revokeKey]]);
+    const data = encodeAs(OfferedGrantShape, { grantTx, parcel: made.parcel });
+    const answers = await this.#network.everyNode(async (node) => {
+      const post: InboxPost = {
+        chain: this.#network.chain,
+        node: await this.#network.indexOf(node),
+        orgId,
+        owner: this.#ownership(),
+        data,
+        timeMs: this.#network.now(),
+        nonce: systemRandom(NONCE_BYTES),
+      };
+      await node.mailbox("post", SignedPostShape, { post, signature: await this.keys.owner.sign(postMessage(post)) });
+    });
+    requireOne(answers);
+  }
+
+  /** The proven grant, once it is final; `grant.not_final` when the grantee has not registered it in time. */
+  async waitGranted(made: MadeGrant, waitMs = GRANT_WAIT_MS): Promise<GrantState> {
+    const deadline = Date.now() + waitMs;
+    while (Date.now() < deadline) {
+      const state = await this.grantState(made.grantId);
+      if (state !== null) {
+        requireSameGrant(made.body, state);
+        return state;
+      }
+      await new Promise((resolve) => setTimeout(resolve, GRANT_POLL_MS));
+    }
+    throw new Unavailable("grant.not_final", "", { grantId: toHex(made.grantId) });
+  }
+
+  /** The proven public half of a grant; null when the chain knows none. */
+  async grantState(grantId: Bytes): Promise<GrantState | null> {
+    return (await this.#network.reader(stateKey.grant(grantId))).grant(grantId);
+  }
+
+  /**
+   * Ends a grant. Needs no payer and nobody's signature but the owner's; told to every node at once: an honest one stops releasing when
+   * it hears of it. `nonce` is the one in the grant's body; without it the grant must be one this SDK made.
+   */
+  async revoke(grantId: Bytes, nonce?: Bytes): Promise<HealthReceipt> {
+    const key = await this.keys.revoke(nonce ?? (await this.#nonceOf(grantId)));
+    return this.#network.transact("grant.revoke", { grantId }, null, [["revoke_key", key]], true);
+  }
+
+  /**
+   * The grants the log tells of: what a device that has nothing but the words can know. A grant that was never used is not among them,
+   * nor one whose receipts every node keeps back.
+   */
+  async grantsInLog(log?: Log<SignedReceipt>): Promise<readonly KnownGrant[]> {
+    const { receipts } = log ?? (await this.receipts());
+    const grants = new Map(receipts.map(({ receipt }) => [toHex(receipt.access.grantId), receipt.access.grantId]));
+    return [...grants.values()].map((grantId) => ({ grantId, body: null }));
+  }
+
+  /** The log of these grants, checked against the chain's counters, and what was read with the owner key itself. */
+  async audit(grants: readonly KnownGrant[]): Promise<AuditReport> {
+    const onChain = [];
+    for (const { grantId, body } of grants) onChain.push(await grantOnChain(this.#network, grantId, body));
+    const log = await this.receipts();
+    const readers = new Map(log.receipts.map(({ receipt }) => [toHex(receipt.access.credentialId), receipt.access.credentialId]));
+    const people = await this.#network.reader(...[...readers.values()].map(stateKey.credential));
+    return audit(this.#network.chain, onChain, log, people, await this.ownReads());
+  }
+
+  /** Whether each receipt of the log stands in the list its node put on chain. */
+  async checkAnchors(): Promise<AnchorReport> {
+    return checkReceipts(this.#network, (await this.receipts()).receipts);
+  }
+
+  /** Every receipt of every node that answers, decrypted and its signature checked. */
+  async receipts(): Promise<Log<SignedReceipt>> {
+    const logRead = await this.keys.logRead();
+    const items = await new Mail(this.#network, [logRead.public, this.keys.owner.public], logRead).items("log");
+    return readReceipts(await this.keys.log(), items, this.#network.chain, this.#network.serviceKeys);
+  }
+
+  /** Receipts of this feed's reading with the owner key, by this device or by whoever else has the key. */
+  async ownReads(): Promise<Log<OwnReadReceipt>> {
+    const items = await (await this.#ownFeed()).items("own-reads");
+    return readOwnReceipts(items, this.#network.chain, await this.feedAddress(), this.#network.serviceKeys);
+  }
+
+  async #opened(): Promise<CompartmentState> {
+    const state = await this.compartment();
+    if (state === null) throw new Refused("compartment.unknown", "", { compartmentId: toHex(this.compartmentId) });
+    return state;
+  }
+
+  /** The organisation of a request whose grantee may read and whose inbox key is the certified one. */
+  async #organisationOf(request: AccessRequest): Promise<Bytes> {
+    const { grantee } = request;
+    const credential = (await this.#network.reader(stateKey.credential(grantee))).credential(grantee);
+    const orgId = credential?.body.orgId ?? grantee;
+    const people = await this.#network.reader(stateKey.credential(grantee), stateKey.organisation(orgId));
+    return checkRequest(request, this.#network.chain, people, this.#network.light.height, this.#network.now());
+  }
+
+  /** The nonce of a grant this SDK made follows from its reader key, which is on chain. */
+  async #nonceOf(grantId: Bytes): Promise<Bytes> {
+    const state = await this.grantState(grantId);
+    if (state === null) throw new Refused("grant.unknown", "", { grantId: toHex(grantId) });
+    const nonce = await this.keys.grantNonce(state.readerKey);
+    const key = await this.keys.revoke(nonce);
+    if (!equal(key.public, state.revokeKey)) throw new Refused("grant.body_differs", "not made by this owner", { grantId: toHex(grantId) });
+    return nonce;
+  }
+
+  /** The record's key from the owner's wrap, when a grantee would get the same one. */
+  async #checkBothLocks({ listed, header, held, state }: CheckedRecord): Promise<SecretBytes> {
+    const { session } = listed;
+    if (held.ownerWrap === null) throw new Refused("not_found", "owner wrap", { recordId: toHex(listed.recordId) });
+    const mine = await ownerOpen(await this.keys.root(), session.ownerLock, held.ownerWrap, header, this.compartmentId);
+    const { keyholders } = this.#network.genesis;
+    await ownerChecksBothLocks(mine, held.ownerWrap, session, header, held.envelope, state, keyholders);
+    mine.seedB.wipe();
+    return mine.dek;
+  }
+
+  /** The feed of this owner key and epoch. Records from before an owner rotation lie in the feed of the key before (`docs/cautions.md`). */
+  async #place(): Promise<readonly Bytes[]> {
+    return [(await this.keys.feed(this.readingEpoch)).public, this.keys.owner.public];
+  }
+
+  async #ownFeed(): Promise<Mail> {
+    return new Mail(this.#network, await this.#place(), this.keys.owner, this.#ownership());
+  }
+
+  #ownership(): Ownership {
+    return { compartmentId: this.compartmentId, ownerKey: this.keys.owner.public };
+  }
+}
+
+async function cardOrNull(asked: Promise<SignedCard>): Promise<SignedCard | null> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof Remote && error.status === 404) return null;
+    throw error;
+  }
+}
