@@ -92,7 +92,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._await_head()
         if len(self.connections) > self._limits.connections:
             others = [one for one in self.connections if isinstance(one, BoundedHttp) and one is not self]
-            waiting = [one for one in others if one.is_waiting_for_peer()]
+            waiting = [one for one in others if one.is_waiting_for_peer() and not one.transport.is_closing()]
             if waiting:
                 min(waiting, key=lambda one: one._since_s).transport.abort()
 
@@ -136,8 +136,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._end_head_timer()
         if len(self.pipeline) >= self._limits.pipelined:
             raise BadRequest("too many requests ahead of their answers")
-        crowded = len(self.connections) > self._limits.connections
-        self.app = _refuse_newcomer if crowded else self.config.loaded_app
+        self.app = _refuse_newcomer if self._is_crowded() else self.config.loaded_app
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -161,6 +160,11 @@ class BoundedHttp(HttpToolsProtocol):
             head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
             self.transport.write(head.encode("ascii") + body)
         self.transport.close()
+
+    def _is_crowded(self) -> bool:
+        """Those who had to give way may still be on the list."""
+        most = self._limits.connections
+        return len(self.connections) > most and sum(not one.transport.is_closing() for one in self.connections) > most
 
     def _await_head(self) -> None:
         if self._head_timer is None:

@@ -96,7 +96,7 @@ class BodyBudget:
         self._left += scope.pop(_HELD_KEY, 0)
 
 
-BODIES = BodyBudget(max_bytes=256 << 20, timeout_s=30.0)
+BODIES = BodyBudget(max_bytes=128 << 20, timeout_s=30.0)
 """The budget of this process."""
 
 

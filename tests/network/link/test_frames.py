@@ -154,10 +154,19 @@ def test_empty_fragments_are_refused():
 
 
 def test_endless_fragments_end_at_the_bound():
-    decoder, piece = FrameDecoder({FrameKind.CONSENSUS: 2_500}), fragment_head(FrameKind.CONSENSUS, 1_000, more=True) + bytes(1_000)
+    decoder = FrameDecoder({FrameKind.CONSENSUS: 5 * MAX_FRAGMENT_BYTES // 2})
+    piece = fragment_head(FrameKind.CONSENSUS, MAX_FRAGMENT_BYTES, more=True) + bytes(MAX_FRAGMENT_BYTES)
     assert fed(decoder, piece) + fed(decoder, piece) == []
     with pytest.raises(FrameInvalid):
         fed(decoder, piece)
+
+
+def test_a_message_in_tiny_pieces_is_refused_at_the_first():
+    """In pieces of two bytes, 16 MiB took 400 MiB here and eight million turns of the loop that drives consensus."""
+    decoder = FrameDecoder(BOUNDS_BYTES)
+    decoder.feed(fragment_head(FrameKind.RESPONSE, 2, more=True) + bytes(2))
+    with pytest.raises(FrameInvalid):
+        decoder.next()
 
 
 def test_nothing_but_hello_is_expected_first():

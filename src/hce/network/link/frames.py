@@ -3,7 +3,7 @@
     fragment = head 4 (big-endian), 1 to 65,536 bytes
     head     = bit 31: more fragments of this message follow; bits 24-30: kind; bits 0-23: bytes in this fragment
 
-A message is one fragment or several of its kind in order. Fragments of different kinds may alternate, so that a vote never waits
+A message is one fragment or several of its kind in order, all full but the last. Fragments of different kinds may alternate, so that a vote never waits
 for the rest of a large answer. The decoder knows after four bytes whether what follows is allowed: it holds no byte of a message
 that is too long, and never more than the sum of the bounds.
 """
@@ -119,7 +119,10 @@ class FrameDecoder:
         kind = FrameKind(number)
         if not 1 <= size <= MAX_FRAGMENT_BYTES:
             raise FrameInvalid("fragment size", kind=kind.name, actual_bytes=size, max_bytes=MAX_FRAGMENT_BYTES)
+        more = bool(head & _MORE)
+        if more and size != MAX_FRAGMENT_BYTES:  # in pieces of a byte, a message would take forty times its size here
+            raise FrameInvalid("a fragment that is neither full nor the last", kind=kind.name, actual_bytes=size)
         total = self._sizes.get(kind, 0) + size
         if total > self.bounds[kind]:
             raise FrameInvalid("message too long", kind=kind.name, actual_bytes=total, max_bytes=self.bounds[kind])
-        return kind, size, bool(head & _MORE)
+        return kind, size, more

@@ -28,7 +28,7 @@ from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
 from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
-from hce.service.gateway.practice import OWN_ACCOUNT, Practice
+from hce.service.gateway.practice import OWN_ACCOUNT, Practice, absolute_names, identity_of
 from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body
 from hce.service.metering import CountRequests, answer, counted_route
 from hce.service.sdk.reader import ReadResult
@@ -151,6 +151,7 @@ class _Face:
                 "label": patient.label,
                 "custodial": patient.custodial_id is not None,
                 "compartment_id": patient.compartment_id.hex(),
+                "called": absolute_names(identity_of(patient)),
                 "records": len(self._practice.index.written(patient.patient_id)),
             }
             for patient in self._practice.people()
@@ -247,7 +248,7 @@ async def _lines(first: Event, rest: AsyncGenerator[Event, None]) -> AsyncIterat
 async def _body(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(await read_body(request, MAX_REQUEST_BYTES), type=type_)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Malformed(str(error)) from error
 
 
