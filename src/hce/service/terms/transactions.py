@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct
@@ -53,6 +54,10 @@ PAYLOADS: Mapping[str, type[Struct]] = {
 
 UNPAID_KINDS = frozenset(kind for kind, lists in ROLES.items() if "payer" not in lists[0])
 """Kinds that need no payer: revoking and recovering were prepaid, nodes' votes and anchors are bounded by subject."""
+
+
+_ANY_ID = cid_of_dag_cbor(b"")
+"""As long as every other."""
 
 
 class BadTransactionSignature(Refused):
@@ -137,9 +142,15 @@ def tx_id(body: HealthBody[Any]) -> bytes:
     return cid_of_dag_cbor(encode(body))
 
 
-def sign_message(chain: bytes, role: str, body_id: bytes) -> bytes:
-    """What each signature of a transaction signs."""
-    return signing_bytes("sign", chain, role, body_id)
+def sign_message(chain: bytes, role: str, body_id: Cid) -> bytes:
+    """What each signature of a transaction signs: ["hce/sign/1", chain, role, id]."""
+    return _before_id(chain, role) + body_id
+
+
+@lru_cache(maxsize=64)
+def _before_id(chain: bytes, role: str) -> bytes:
+    """An id is a link and stands last, so what comes before it is the same for all of a role."""
+    return signing_bytes("sign", chain, role, _ANY_ID)[: -len(_ANY_ID)]
 
 
 def sign_tx(body: HealthBody[Any], signers: list[tuple[str, SigningKey]]) -> bytes:
