@@ -7,6 +7,7 @@ from starlette.middleware import Middleware
 
 from hce.service.api.chain import ChainFace
 from hce.service.api.metrics import MetricsFace
+from hce.service.api.origins import AnyOrigin
 from hce.service.api.records import RecordsFace
 from hce.service.api.services import NodeServices
 from hce.service.http import EXCEPTION_HANDLERS, Handler
@@ -47,6 +48,6 @@ def make_api(node: NodeServices) -> Starlette:
     """The ASGI app of one node."""
     return Starlette(
         routes=[counted_route(*route) for route in routes(node)],
-        middleware=[Middleware(CountRequests, requests=node.meters.requests)],
+        middleware=[Middleware(AnyOrigin), Middleware(CountRequests, requests=node.meters.requests)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
