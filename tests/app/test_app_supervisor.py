@@ -16,6 +16,7 @@ from hce.app import control
 from hce.app.devnet import run
 from hce.app.devnet.genesis import DEMO_PARAMS
 from hce.app.devnet.home import Home
+from hce.app.lifeline import ended_by_fault
 from hce.app.preflight import free_ports
 from hce.app.supervisor import MAX_MENDED, ProcessFailed, ProcessKilled, Supervisor
 from hce.foundation.types.errors import NotFound
@@ -92,6 +93,21 @@ async def test_a_process_killed_while_it_starts_is_started_once_more(network: tu
     await mending
     assert told == [(NODE, True)]
     assert supervisor.runs(NODE)
+
+
+async def test_a_process_is_told_when_the_one_before_was_ended_by_what_it_read(network: tuple[Home, Supervisor]) -> None:
+    _, supervisor = network
+
+    def told_now() -> bool:
+        return ended_by_fault(psutil.Process(supervisor.pid(NODE)).environ())
+
+    assert not told_now()
+    for sign, fault in ((signal.SIGSEGV, True), (signal.SIGKILL, False)):
+        child = supervisor._running[NODE]
+        os.kill(child.pid, sign)
+        await child.wait()
+        await supervisor.mend(lambda name, failure, runs_again: None)
+        assert told_now() is fault
 
 
 async def test_two_restarts_at_once_make_one_process(network: tuple[Home, Supervisor]) -> None:

@@ -7,6 +7,7 @@
     revoked           not at all: revocations that were seen and are not final. The node releases nothing until they must be
 
 Before anything is opened a process of its own follows every page (`foundation/store/check.py`); what is damaged is removed and fills again.
+Large tables are walked then only when they ended the process before (the supervisor says so) or their file is too short.
 While the node runs the same is done now and then, and whatever met damage is noticed at once: the node ends this life and begins
 another, in which the tables are made anew. A lone node has nobody to get its mailbox from and stops by name instead.
 """
@@ -20,8 +21,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from hce.foundation.store.check import damaged_stores
+from hce.foundation.store.check import damaged_stores, is_short
 from hce.foundation.store.errors import StoreCorrupt, StoreForeign
+from hce.foundation.store.kv import DATA_FILE
 from hce.service.mailbox.errors import SlotsCorrupt
 from hce.service.mailbox.service import forget_sealed
 
@@ -31,6 +33,9 @@ LOOK_S = 2.0
 """Between two looks at whether a table met damage."""
 LOOKS = 300
 """Looks between two walks over all pages: ten minutes."""
+
+WALKED_AT_START_BYTES = 128 << 20
+"""Of tables: about a second of walking."""
 
 T = TypeVar("T")
 
@@ -44,9 +49,16 @@ class Damageable(Protocol):
     def damaged(self) -> bool: ...
 
 
-def remove_damaged(data: Path, alone: bool) -> None:
-    """Removes tables that are damaged and can be had again, before they are opened. `StoreCorrupt` for those that cannot."""
-    for folder in damaged_stores([data / part for part in TABLES]):
+def remove_damaged(data: Path, alone: bool, after_fault: bool, walked_bytes: int = WALKED_AT_START_BYTES) -> None:
+    """Removes tables that are damaged and can be had again, before they are opened. `StoreCorrupt` for those that cannot.
+
+    `after_fault`: the process before this one was ended by what it read. Then everything is walked, however long it takes; else large
+    tables wait for the walk while the node runs, so that a kill does not keep a node away for the time its history takes to read.
+    """
+    folders = [data / part for part in TABLES]
+    if not after_fault and sum(map(_data_bytes, folders)) > walked_bytes:
+        folders = [folder for folder in folders if is_short(folder)]
+    for folder in damaged_stores(folders):
         log.error("the tables in %s are damaged", folder.relative_to(data))
         if folder.parent.name == "mailbox":
             if alone:
@@ -54,6 +66,11 @@ def remove_damaged(data: Path, alone: bool) -> None:
             shutil.rmtree(folder.parent)
         else:
             shutil.rmtree(folder)
+
+
+def _data_bytes(folder: Path) -> int:
+    path = folder / DATA_FILE
+    return path.stat().st_size if path.exists() else 0
 
 
 def open_anew(folder: Path, opened: Callable[[], T]) -> T:

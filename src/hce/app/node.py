@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import time
@@ -21,6 +22,7 @@ from typing import Any
 from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
 from hce.app.gossip import feed_pool
+from hce.app.lifeline import ended_by_fault
 from hce.app.mending import Damageable, open_anew, open_mailbox, remove_damaged, watch_tables
 from hce.app.rejoin import Watch, end_watch, sign_state_of
 from hce.app.room import free_bytes, require_room, wait_for_room
@@ -96,7 +98,7 @@ class RunningNode:
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
         alone, identity = len(genesis.nodes) == 1, genesis.chain + bytes([index])
         began_before = (data / "blocks.log").exists()
-        remove_damaged(data, alone)
+        remove_damaged(data, alone, ended_by_fault(os.environ))
         open_ledger = partial(
             KeyValueStore.open, data / "ledger", tables=Ledger.tables(), identity=b"ledger" + identity, map_size=MAP_BYTES
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 from msgspec import Struct
 
-from hce.app.lifeline import SUPERVISED
+from hce.app.lifeline import ENDED_BY, SUPERVISED
 from hce.app.logs import FILE_VARIABLE
 from hce.foundation.types.errors import NotFound, Unavailable
 
@@ -67,6 +67,8 @@ class Supervisor:
         self._plans: dict[str, ProcessPlan] = {}
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._mended: dict[str, list[float]] = {}
+        self._ended_by: dict[str, int] = {}
+        """The signal that ended a process, until it is started again."""
         self._acting: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One act at a time on each process: two restarts of it would make two."""
 
@@ -84,7 +86,9 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISED: "1", FILE_VARIABLE: str(self.log_of(plan.name))},
+                env=os.environ
+                | {"PYTHONUNBUFFERED": "1", SUPERVISED: "1", FILE_VARIABLE: str(self.log_of(plan.name))}
+                | {ENDED_BY: str(self._ended_by.pop(plan.name, 0))},
             )
         self._running[plan.name] = process
         try:
@@ -175,6 +179,7 @@ class Supervisor:
         """How it ended, in the words of the system; a signal leaves nothing in the log."""
         how = signal.strsignal(-returncode) if returncode < 0 else None
         if how is not None:
+            self._ended_by[name] = -returncode
             return ProcessKilled(name=name, signal=how)
         return ProcessFailed(name=name, log=str(self.log_of(name)), said=self._last_line(name))
 

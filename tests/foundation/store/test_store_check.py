@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hce.foundation.store.check import damaged_stores
+from hce.foundation.store.check import damaged_stores, is_short
 from hce.foundation.store.errors import StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE, KeyValueStore
 
@@ -103,3 +103,16 @@ def test_files_of_another_owner_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreForeign) as refused:
         KeyValueStore.open(tmp_path / "kv", tables=TABLES, identity=b"node 2")
     assert refused.value.fields == {"folder": "kv"}
+
+
+def test_a_file_that_ends_before_its_last_page_is_short_and_a_longer_one_is_not(whole: Path) -> None:
+    assert not is_short(whole)
+    assert not is_short(whole.parent / "absent")
+    size = (whole / DATA_FILE).stat().st_size
+    for keeps in (1, 100, 4096, 8191, 8192, size // 2, size - 4096, size - 1):
+        (cut,) = copies(whole, [f"cut-{keeps}"])
+        os.truncate(cut / DATA_FILE, keeps)
+        assert is_short(cut), keeps
+    (longer,) = copies(whole, ["longer"])
+    write_at(longer, size, bytes(5_000))
+    assert not is_short(longer)

@@ -11,6 +11,7 @@ Cost: about 2 us a row, and the start of one Python process.
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,10 @@ from hce.foundation.store.kv import DATA_FILE, DEFAULT_MAX_MAP_BYTES, value_of
 
 PATIENCE_S = 900.0
 """A child that has not finished by then follows pages in a circle: a hundred million rows take less."""
+MAX_PAGE_BYTES = 1 << 16
+_META = struct.Struct("=40xI92xQQ")
+"""The header of a data file, up to its transaction number (`MDB_meta` of lmdb 0.9 behind a page header of 16 bytes)."""
+_PAGE_BYTES, _LAST_PAGE, _TRANSACTION = range(3)
 _WHOLE = b"whole"
 
 
@@ -37,6 +42,26 @@ def damaged_stores(folders: Sequence[Path], patience_s: float = PATIENCE_S) -> l
             damaged.append(waiting[whole])
         waiting = waiting[whole + 1 :]
     return damaged
+
+
+def is_short(folder: Path) -> bool:
+    """Whether the data file ends before its last page: followed there, LMDB ends the process. Reads two pages.
+
+    Rarely one that is whole: pages at the end that a batch took and gave back were never written. A walk tells.
+    """
+    path = folder / DATA_FILE
+    if not path.exists():
+        return False
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(_META.size)
+        page_bytes = _META.unpack(head)[_PAGE_BYTES] if len(head) == _META.size else 0
+        if not _META.size <= page_bytes <= MAX_PAGE_BYTES:
+            return size > 0
+        file.seek(page_bytes)
+        metas = [_META.unpack(raw) for raw in (head, file.read(_META.size)) if len(raw) == _META.size]
+    last_page: int = max(metas, key=lambda meta: meta[_TRANSACTION])[_LAST_PAGE]
+    return size < (last_page + 1) * page_bytes
 
 
 def _whole_of_first(folders: Sequence[Path], patience_s: float) -> int:
