@@ -14,7 +14,7 @@ import pytest
 
 from hce.app.gateway_client import GatewayClient
 from hce.app.handover.files import Files, find_sources
-from hce.app.handover.sending import Outcome, outcome_of, send_all
+from hce.app.handover.sending import Outcome, known_names, outcome_of, send_all
 from hce.app.preflight import free_ports
 from hce.app.serving import serving
 from hce.foundation.codec.dagcbor import decode_as
@@ -75,15 +75,15 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-async def handed_over(client: GatewayClient, *paths: Path, patient_id: str = "") -> Outcome:
+async def handed_over(client: GatewayClient, *paths: Path, patient_id: str = "", base: str = "") -> Outcome:
     sources, aside = find_sources(paths)
     found: list[Found] = []
     passed: list[Passed] = []
     with Files(sources) as files:
         for number in range(len(sources)):
-            for one in files.look_through(number, ""):
+            for one in files.look_through(number, base):
                 (found if isinstance(one, Found) else passed).append(one)  # type: ignore[arg-type]  # sorted by what it is
-        result = sort_out(found)
+        result = sort_out(found, known=await known_names(client))
         sent = await send_all(client, files, result.groups, patient_id, lambda *_: None)
         return outcome_of(files, aside, result.groups, [*passed, *result.passed], result.repeated, sent)
 
@@ -136,6 +136,22 @@ async def test_what_was_handed_over_is_read_back_byte_for_byte(client: GatewayCl
     assert len(opened) == 7
     for content in opened:
         assert content in handed or content.decode() in search
+
+
+async def test_an_export_of_what_changed_finds_its_people_under_the_servers_names(client: GatewayClient, tmp_path: Path) -> None:
+    whole, changed = tmp_path / "whole.ndjson", tmp_path / "changed.ndjson"
+    gil = patient("gil")
+    whole.write_bytes(b"\n".join(json.dumps(one).encode() for one in (gil, result("g1", "gil"))))
+    changed.write_bytes(b"\n".join(json.dumps(result(*one)).encode() for one in (("g2", "gil"), ("s2", "stranger"))))
+    base = f"https://{os.urandom(4).hex()}.example/fhir"
+    assert (await handed_over(client, whole, base=base)).resources == 2
+    assert (await handed_over(client, changed)).refused == {"fhir.patient_unknown": 2}, "a bare name could be of any server"
+    outcome = await handed_over(client, changed, base=base)
+    assert (outcome.resources, outcome.patients, outcome.refused) == (1, 1, {"fhir.patient_unknown": 1})
+    moved = f"https://{os.urandom(4).hex()}.example/fhir"
+    assert (await handed_over(client, whole, base=moved)).resources == 0, "the same bytes are not written under another name"
+    changed.write_bytes(json.dumps(result("g3", "gil")).encode())
+    assert (await handed_over(client, changed, base=moved)).resources == 1, "the person is known under both servers' names"
 
 
 async def test_a_person_nothing_can_be_said_of_stops_nobody_else(client: GatewayClient, tmp_path: Path) -> None:

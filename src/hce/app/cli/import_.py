@@ -18,7 +18,7 @@ from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_conso
 from hce.app.devnet.genesis import home_at
 from hce.app.gateway_client import GatewayClient
 from hce.app.handover.files import Files, find_sources
-from hce.app.handover.sending import Outcome, Sent, outcome_of, send_all
+from hce.app.handover.sending import Outcome, Sent, known_names, outcome_of, send_all
 from hce.app.up import HOSPITAL
 from hce.app.words import explain, say
 from hce.foundation.store.disk import replace_file
@@ -69,10 +69,10 @@ async def _import(client: GatewayClient, paths: Sequence[Path], base: str, patie
     sources, aside = find_sources(paths)
     with Files(sources) as files:
         found, passed = await asyncio.to_thread(_look_through, files, base, console)
-        sorted_out = sort_out(found)
-        people = sum(group.name != ORGANISATION for group in sorted_out.groups)
-        console.print(say("import.files", files=len(sources), aside=aside, people=people, resources=len(found)))
         async with client:
+            sorted_out = sort_out(found, known=await known_names(client))
+            people = sum(group.name != ORGANISATION for group in sorted_out.groups)
+            console.print(say("import.files", files=len(sources), aside=aside, people=people, resources=len(found)))
             with _bar(console) as progress:
                 bar = progress.add_task(say("import.sending"), total=sum(len(group.found) for group in sorted_out.groups))
                 done: dict[str, int] = {}

@@ -61,13 +61,20 @@ Tell = Callable[[Group, Sent, bool], None]
 """Told after each step of a group, and with True when it is finished."""
 
 
+async def known_names(client: GatewayClient) -> dict[str, str]:
+    """Absolute names under which the gateway knows people -> patient_id; a name of two people is nobody's."""
+    named = [(name, one["patient_id"]) for one in await client.get("/v1/patients") for name in one["called"]]
+    times = Counter(name for name, _ in named)
+    return {name: patient_id for name, patient_id in named if times[name] == 1}
+
+
 async def send_all(client: GatewayClient, files: Files, groups: Sequence[Group], patient_id: str, tell: Tell) -> list[Sent]:
     """What became of each group, in order. Never raises for one of them."""
     room = asyncio.Semaphore(SIDE_BY_SIDE)
 
     async def send(group: Group) -> Sent:
         async with room:
-            sent = Sent(files.called(group.patients[0]) if group.patients else "")
+            sent = Sent(files.called((group.patients or group.found)[0]))
             try:
                 await _send_group(client, files, group, patient_id, sent, lambda: tell(group, sent, False))
             except HceError as error:
@@ -92,7 +99,8 @@ async def _send_group(
     if len(group.patients) > 1:
         _require_one_person(files, group)
     places = {one.place: number for number, one in enumerate(group.found)}
-    options = {"about": "organisation"} if group.name == ORGANISATION else {"patient_id": patient_id} if patient_id else {}
+    known = group.patient_id or patient_id
+    options = {"about": "organisation"} if group.name == ORGANISATION else {"patient_id": known} if known else {}
     for part in group.parts:
         bundle = await asyncio.to_thread(bundle_of, files, part)
         deadline = asyncio.get_running_loop().time() + PATIENCE_S

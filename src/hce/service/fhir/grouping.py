@@ -81,11 +81,15 @@ class Placed(Struct, frozen=True):
 
 
 def plan_import(
-    bundle: bytes, params: ImportParams | None = None, gate: Gate | None = None, today: str | None = None
+    bundle: bytes,
+    params: ImportParams | None = None,
+    gate: Gate | None = None,
+    today: str | None = None,
+    known: PatientIdentity | None = None,
 ) -> ImportPlan:
     """The records of one patient's Bundle (JSON, or gzip of it). Without a gate the built schema is loaded.
 
-    `today` is the day it was handed over, YYYY-MM-DD.
+    `today` is the day it was handed over, YYYY-MM-DD. `known` is whose a Bundle without a Patient is said to be: references must name them.
 
     Errors refuse the whole Bundle: `fhir.bundle_malformed`, `fhir.bundle_type`, `fhir.bundle_too_large`, `fhir.patient_count`,
     `fhir.patient_invalid`, `fhir.schema_missing`. A broken entry is a `Problem` and stops nothing else.
@@ -94,7 +98,7 @@ def plan_import(
     entries, problems = read_bundle(bundle, chosen.bounds)
     valid, invalid = through_gate(entries, gate or default_gate())
     problems += invalid
-    identity = identify(_one_patient(valid, problems))
+    identity = known if known and not _any_patient(valid, problems) else identify(_one_patient(valid, problems))
     shared = [entry for entry in valid if entry.type in SHARED]
     own, foreign = _of_patient([entry for entry in valid if entry.type in RULES], identity)
     placed, undated = _dated(own, identity, today)
@@ -122,6 +126,10 @@ def through_gate(entries: Iterable[Entry], gate: Gate) -> tuple[list[Entry], lis
         else:
             valid.append(entry)
     return valid, problems
+
+
+def _any_patient(valid: Iterable[Entry], problems: Iterable[Problem]) -> bool:
+    return any(entry.type == "Patient" for entry in valid) or any(problem.type == "Patient" for problem in problems)
 
 
 def _one_patient(valid: Iterable[Entry], problems: Iterable[Problem]) -> Entry:

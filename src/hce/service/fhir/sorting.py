@@ -1,6 +1,7 @@
 """Whose is what: the places `scan` found become one group for each person, and one for the organisation itself.
 
-A resource goes to the patient it says it is about, by a name that leads to exactly one Patient among those handed over. A borrowed
+A resource goes to the patient it says it is about, by a name that leads to exactly one Patient among those handed over, or by an absolute
+name under which the gateway knows somebody (an export of what changed holds no Patient that did not change). A borrowed
 one (a medicine, a file, a device) goes to everybody whose resource names it, else to the one person whose resource it names. What leads to
 nobody is passed by name. The gateway checks all of it again, strictly, before anything is sealed: a mistake here is refused there.
 
@@ -35,7 +36,9 @@ class Group(Struct, frozen=True):
     patients: list[Found]
     """Versions of the Patient, oldest first; none for the organisation."""
     parts: list[list[Found]]
-    """Each with exactly one Patient, first; for the organisation with none."""
+    """Each with exactly one Patient, first; with none for the organisation, and for somebody the gateway knows."""
+    patient_id: str = ""
+    """Set when the Patient was not handed over: whom the gateway knows under this name."""
 
     @property
     def found(self) -> list[Found]:
@@ -52,10 +55,10 @@ class Sorted(Struct, frozen=True):
     """Resources whose name and bytes were handed over before."""
 
 
-def sort_out(found: Sequence[Found], bounds: BundleBounds | None = None) -> Sorted:
-    """Groups of everything found, in the order found."""
+def sort_out(found: Sequence[Found], bounds: BundleBounds | None = None, known: Mapping[Key, str] | None = None) -> Sorted:
+    """Groups of everything found, in the order found. `known`: absolute names of patients -> patient_id at the gateway."""
     limits = bounds or BundleBounds()
-    people = _People(found)
+    people = _People(found, known or {})
     owners, passed = _owners(found, people)
     groups: list[Group] = []
     repeated = 0
@@ -63,7 +66,8 @@ def sort_out(found: Sequence[Found], bounds: BundleBounds | None = None) -> Sort
         versions, again = _versions(members)
         repeated += again
         patients = next((chain for chain in versions if chain[0].type == "Patient"), [])
-        groups.append(Group(name, patients, list(_parts(versions, patients, limits))))
+        patient_id = "" if patients else (known or {}).get(name, "")
+        groups.append(Group(name, patients, list(_parts(versions, patients, patient_id, limits)), patient_id))
     groups.sort(key=lambda group: group.name == ORGANISATION)
     return Sorted(groups, passed, repeated)
 
@@ -78,10 +82,10 @@ def different_people(patients: Iterable[Json]) -> bool:
 
 
 class _People:
-    """Who is among those handed over, by every name and identifier; one that means two people means nobody."""
+    """Who is among those handed over or known, by every name and identifier; one that means two people means nobody."""
 
-    def __init__(self, found: Iterable[Found]) -> None:
-        self._named: dict[Key, Key] = {}
+    def __init__(self, found: Iterable[Found], known: Iterable[Key]) -> None:
+        self._named: dict[Key, Key] = {name: name for name in known}
         by_identifier: dict[Key, set[Key]] = {}
         for one in found:
             if one.type != "Patient":
@@ -214,12 +218,14 @@ def _sent_name(one: Found) -> Key:
     return one.full_url or f"{one.type}/{one.id}"
 
 
-def _parts(versions: Sequence[Sequence[Found]], patients: Sequence[Found], limits: BundleBounds) -> Iterator[list[Found]]:
+def _parts(
+    versions: Sequence[Sequence[Found]], patients: Sequence[Found], patient_id: str, limits: BundleBounds
+) -> Iterator[list[Found]]:
     lines = _lines([chain for chain in versions if chain[0].type != "Patient"])
     for layer in range(max([len(patients), *map(len, lines)], default=0)):
         head = [patients[min(layer, len(patients) - 1)]] if patients else []
         # Things of the organisation are tied to nothing beside them: a later part holds the later versions alone.
-        members = [line[min(layer, len(line) - 1)] for line in lines if patients or layer < len(line)]
+        members = [line[min(layer, len(line) - 1)] for line in lines if patients or patient_id or layer < len(line)]
         yield from (head + part for part in _cut(members, limits))
 
 

@@ -101,7 +101,9 @@ async def import_bundle(
     """Events of one import. Raises what refuses the whole Bundle; a broken entry is an event and stops nothing."""
     if author is not None:
         await practice.require_author(author)
-    plan = await asyncio.to_thread(plan_import, bundle, today=_today(practice))
+    known = None if patient_id is None else practice.index.patient(patient_id)
+    identity = None if known is None else identity_of(known)
+    plan = await asyncio.to_thread(plan_import, bundle, today=_today(practice), known=identity)
     patient = await practice.patient_for(plan.identity, patient_id)
     async with aclosing(_write(practice, plan, patient, author)) as events:
         async for event in events:

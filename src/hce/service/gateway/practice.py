@@ -14,6 +14,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import NotFound, Refused
+from hce.service.fhir.bundle import REST
 from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person, the_same_entry
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
@@ -38,6 +39,8 @@ COMMIT_VALID_BLOCKS = 120
 """How long a batch may take to become final. After a kill nothing more is written for its person until it is final or dead."""
 OWN_ACCOUNT = "organisation"
 """patient_id under which the index keeps the organisation's own compartment; those of people are 16 hex digits."""
+MAX_CALLED = 32
+"""Names on servers that are remembered of one person, the latest."""
 SOMEBODY_NEW = "new"
 """patient_id with which somebody says: these are none of the people here that they may look like."""
 OWN_SYSTEM = "urn:hce:organisation"
@@ -206,9 +209,9 @@ class Practice:
         """
         async with self.enrolling:
             if patient_id not in (None, SOMEBODY_NEW):
-                return self._named_patient(identity, patient_id)
+                return self._call(self._named_patient(identity, patient_id), identity)
             found = self._only_match(identity, somebody_new=patient_id == SOMEBODY_NEW)
-            return await self._take_custody(identity) if found is None else found
+            return await self._take_custody(identity) if found is None else self._call(found, identity)
 
     async def own_account(self) -> Patient:
         """The organisation's own compartment, for what it keeps about itself; its keys are in the keyring like those of other accounts."""
@@ -230,8 +233,20 @@ class Practice:
         if patient is None or patient_id == OWN_ACCOUNT:
             raise PatientUnknown(patient_id=patient_id)
         comparison = same_person(identity, identity_of(patient))
-        if comparison.match is not Match.YES and not _could_be(comparison):
+        sure = comparison.match is Match.YES or the_same_entry(identity, identity_of(patient))
+        if not sure and not _could_be(comparison):
             raise NotThatPerson(patient_id=patient_id, reasons=comparison.reasons)
+        return patient
+
+    def _call(self, patient: Patient, identity: PatientIdentity) -> Patient:
+        """Remembers what else a known person is called: later exports may hold what is theirs and not their Patient."""
+        before = identity_of(patient)
+        fresh = [name for name in absolute_names(identity) if name not in before.called]
+        if not fresh:
+            return patient
+        called = msgspec.structs.replace(before, called=(*before.called, *fresh)[-MAX_CALLED:])
+        patient = msgspec.structs.replace(patient, identity=msgspec.json.encode(called))
+        self.index.put_patient(patient)
         return patient
 
     def _only_match(self, identity: PatientIdentity, somebody_new: bool) -> Patient | None:
@@ -339,6 +354,11 @@ class Practice:
 
 def identity_of(patient: Patient) -> PatientIdentity:
     return msgspec.json.decode(patient.identity, type=PatientIdentity)
+
+
+def absolute_names(identity: PatientIdentity) -> list[str]:
+    """What the person is called on servers: the same everywhere, while `Type/id` and names inside a Bundle are not."""
+    return [name for name in identity.called if name.startswith(REST)]
 
 
 def _is_due(state: CredentialState, now_ms: int, could_expire_ms: int) -> bool:
