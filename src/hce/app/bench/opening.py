@@ -71,8 +71,14 @@ async def measure_opening(
         desk = Desk(reader, practice.credential_id, await reader.listing())
         singles = await _singles(stage, desk, seconds, rate, seed)
         tell("bench.many", records=len(desk.listing))
+        before, before_s = stage.usage(), time.process_time()
         many = await _open(desk, sorted(desk.listing)[:MAX_RECORDS_PER_ENTRY])
-        return opening_figures(stage, seed, rate, singles, many)
+        cpu_us = sum(last.cpu_us - first.cpu_us for first, last in zip(before, stage.usage(), strict=True))
+        used = {
+            "cpu_us_per_opened_per_node": round(cpu_us / nodes / max(many.records, 1)),
+            "load_cpu_s": round(time.process_time() - before_s, 2),
+        }
+        return opening_figures(stage, seed, rate, singles, many) | used
 
 
 async def _granted(practice: Practice, patient: Patient) -> Reader:

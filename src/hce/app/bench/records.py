@@ -7,6 +7,7 @@ is in, on the same cores.
 from __future__ import annotations
 
 import asyncio
+import resource
 import time
 from collections import Counter
 from concurrent.futures import Executor
@@ -55,8 +56,16 @@ async def measure_records(
     async with stage_of(nodes, params, tell) as stage:
         practice = await open_practice(stage, seed)
         patients = await asyncio.gather(*(open_patient(stage, practice, seed, number) for number in range(PATIENTS)))
+        before_s = ended_children_cpu_s()
         with workers() as pool:
-            return await Publishing(stage, practice, patients, seed, pool).measure(planned, seconds, rate)
+            figures = await Publishing(stage, practice, patients, seed, pool).measure(planned, seconds, rate)
+        return figures | {"sealing_cpu_s": round(ended_children_cpu_s() - before_s, 2)}
+
+
+def ended_children_cpu_s() -> float:
+    """Processor seconds of the processes this one has started and seen end: not the nodes, which still run."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 class Publishing:
@@ -78,13 +87,13 @@ class Publishing:
         """Publishes for so long; what was begun is waited for and counted, and so is the time it takes."""
         head = await self._stage.network.head()
         following = asyncio.create_task(follow(self._stage.network.nodes[0], head + 1, self._blocks.append))
-        before, start = self._stage.usage(), time.monotonic()
+        before, before_s, start = self._stage.usage(), time.process_time(), time.monotonic()
         try:
             await self._publish_all(planned, start, seconds, rate)
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-        return self._figures(start, before, self._stage.usage(), rate)
+        return self._figures(start, before, self._stage.usage(), rate) | {"load_cpu_s": round(time.process_time() - before_s, 2)}
 
     async def _publish_all(self, planned: list[PlannedRecord], start: float, seconds: float, rate: float | None) -> None:
         size = BATCH_RECORDS if rate is None else max(1, min(BATCH_RECORDS, round(rate)))
