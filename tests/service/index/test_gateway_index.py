@@ -113,6 +113,37 @@ def test_a_record_of_an_unknown_person_changes_nothing(tmp_path: Path) -> None:
     index.close()
 
 
+def test_an_index_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = Index(path)
+    index.put_patient(ADA)
+    index.settle([(LABS, [Resource(b"d1" * 16, "Observation/1")])])
+    index.put_pending([PendingRecord(b"s" * 32, "p1", "labs", "2019-03-02", b"a" * 32, b"d2" * 32, 9, ["Observation/2"])])
+    index.close()
+    database = sqlite3.connect(path)
+    for statement in ("ALTER TABLE resource DROP name", "ALTER TABLE pending DROP names", "PRAGMA user_version = 2"):
+        database.execute(statement)
+    database.commit()
+    database.close()
+    index = Index(path)
+    assert index.known_resources("p1") == KnownResources({b"d1" * 16}, {})
+    (pending,) = index.pending()
+    assert pending.resources == [Resource(b"d2" * 16, ""), Resource(b"d2" * 16, "")]
+    index.settle([(LABS, pending.resources)])
+    assert index.known_resources("p1").digests == {b"d1" * 16, b"d2" * 16}
+    index.close()
+
+
+def test_the_latest_version_of_a_resource_is_known_by_its_name(tmp_path: Path) -> None:
+    index = Index(tmp_path / "index.sqlite")
+    index.put_patient(ADA)
+    later = WrittenRecord(b"l" * 32, "p1", "labs", "2019-03-02", b"a" * 32, 9)
+    index.settle([(later, [Resource(b"d2", "Observation/1")])])
+    index.settle([(LABS, [Resource(b"d1", "Observation/1")])])
+    assert index.known_resources("p1").latest == {"Observation/1": later.record_id}
+    index.close()
+
+
 def test_an_index_of_another_version_is_named_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "index.sqlite"
     database = sqlite3.connect(path)
