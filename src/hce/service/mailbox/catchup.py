@@ -45,6 +45,8 @@ PEER_S = 60.0
 """For all answers of one peer in one part of a round."""
 ROUND_S = 30.0
 """Between rounds."""
+AGAIN_S = 5.0
+"""After a round that was not whole: a node that just started has no links yet."""
 SCRUB_STEP = 100
 """Rows looked at in one go."""
 SCRUB_PAUSE_S = 0.05
@@ -115,7 +117,7 @@ class MailCatchUp:
     async def run(self) -> None:
         if self._peers:
             await asyncio.gather(
-                self._for_ever(self.round, ROUND_S),
+                self._for_ever(self.round, ROUND_S, AGAIN_S),
                 self._for_ever(self.fetch_records, RECORDS_S),
                 self._for_ever(self.scrub, SCRUB_REST_S),
             )
@@ -274,13 +276,15 @@ class MailCatchUp:
         answer = await self._channel.request(peer, method, encode(question), REQUEST_TIMEOUT_S)
         return decode_as(type_, answer, max_bytes=MAX_ANSWER_BYTES)
 
-    async def _for_ever(self, step: Callable[[], Awaitable[Any]], pause_s: float) -> None:
+    async def _for_ever(self, step: Callable[[], Awaitable[Any]], pause_s: float, again_s: float | None = None) -> None:
+        """`again_s`: the pause after a step that answered False or failed, when it is another one."""
         while True:
+            done: Any = False
             try:
-                await step()
+                done = await step()
             except HceError as error:
                 log.warning("missed mail cannot be fetched now: %s", error.code)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(again_s if again_s is not None and done is False else pause_s)
 
 
 def _rotated(peers: list[int], by: int) -> list[int]:
