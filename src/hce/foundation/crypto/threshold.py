@@ -20,6 +20,8 @@ labels would reveal r. Lock B is classical, not post-quantum; lock A is (`docs/t
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -114,7 +116,7 @@ def deal(n: int, t: int, seed: bytes | None = None) -> DealtKey:
 
 def encapsulate(public_key: bytes, label: bytes, seed: bytes | None = None) -> tuple[Capsule, bytes]:
     """(capsule, ssB) for one label. The same 32-byte seed, key and label give the same bytes; no seed means a fresh one."""
-    h = read_point(public_key)
+    h = _known_point(public_key)
     root = _seed_or_fresh(seed)
     shared = digest("hce/tdh2/secret/1", root, h, label)
     r = hash_to_scalar("hce/tdh2/r/1", root, h, label)
@@ -128,7 +130,7 @@ def encapsulate(public_key: bytes, label: bytes, seed: bytes | None = None) -> t
 def verify_capsule(public_key: bytes, label: bytes, capsule: Capsule) -> bool:
     """True when the capsule was made for this key and label by somebody who knew its randomness."""
     try:
-        h, u, u_bar = read_point(public_key), read_point(capsule.u), read_point(capsule.u_bar)
+        h, u, u_bar = _known_point(public_key), read_point(capsule.u), read_point(capsule.u_bar)
         e, f = read_scalar(capsule.e), read_scalar(capsule.f)
         w = minus(base_times(f), times(u, e))
         w_bar = minus(times(SECOND_GENERATOR, f), times(u_bar, e))
@@ -143,24 +145,34 @@ def partial(share: KeyShare, capsule: Capsule, transcript: bytes, entropy: bytes
     `transcript` is whatever the proof is to be bound to: statement, member, sharing epoch, entry, recipient. The nonce is hedged:
     hashed from share, statement and 32 bytes of entropy, so that neither a weak generator nor a repeated call reveals the share.
     """
-    u = _capsule_point(capsule)
+    (part,) = partials(share, [(capsule, transcript)], entropy)
+    return part
+
+
+def partials(share: KeyShare, asked: Iterable[tuple[Capsule, bytes]], entropy: bytes | None = None) -> list[Partial]:
+    """`partial` of many capsules with their transcripts: what follows from the share alone is computed once."""
     secret = read_scalar(share.secret.reveal())
-    member_key, value = base_times(secret), times(u, secret)
-    nonce = hash_to_scalar("hce/tdh2/nonce/1", secret, share.index, encode(capsule), transcript, _seed_or_fresh(entropy))
-    e = _partial_challenge(share.index, member_key, capsule, value, base_times(nonce), times(u, nonce), transcript)
-    return Partial(share.index, value, e, scalar_plus(nonce, scalar_times(secret, e)))
+    member_key = base_times(secret)
+    made = []
+    for capsule, transcript in asked:
+        u, encoded = _capsule_point(capsule), encode(capsule)
+        value = times(u, secret)
+        nonce = hash_to_scalar("hce/tdh2/nonce/1", secret, share.index, encoded, transcript, _seed_or_fresh(entropy))
+        e = _partial_challenge(share.index, member_key, encoded, value, base_times(nonce), times(u, nonce), transcript)
+        made.append(Partial(share.index, value, e, scalar_plus(nonce, scalar_times(secret, e))))
+    return made
 
 
 def verify_partial(member_key: bytes, capsule: Capsule, partial: Partial, transcript: bytes) -> bool:
     """True when the member with this key made this part of this capsule for this transcript."""
     try:
-        key, u, value = read_point(member_key), read_point(capsule.u), read_point(partial.value)
+        key, u, value = _known_point(member_key), read_point(capsule.u), read_point(partial.value)
         e, f = read_scalar(partial.e), read_scalar(partial.f)
         w = minus(base_times(f), times(key, e))
         w_u = minus(times(u, f), times(value, e))
     except BadPoint:
         return False
-    return e == _partial_challenge(partial.index, key, capsule, value, w, w_u, transcript)
+    return e == _partial_challenge(partial.index, key, encode(capsule), value, w, w_u, transcript)
 
 
 def combine(capsule: Capsule, partials: list[Partial], threshold: int) -> bytes:
@@ -176,8 +188,8 @@ def combine(capsule: Capsule, partials: list[Partial], threshold: int) -> bytes:
         raise NotEnough("too few parts", actual=len(indexes), expected=threshold)
     u = _capsule_point(capsule)
     chosen = partials[:threshold]
-    places = [part.index + 1 for part in chosen]
-    powers = [times(read_point(part.value), _lagrange_at_zero(part.index + 1, places)) for part in chosen]
+    weights = _weights_at_zero(tuple(part.index + 1 for part in chosen))
+    powers = [times(read_point(part.value), weight) for part, weight in zip(chosen, weights, strict=True)]
     product = powers[0]
     for power in powers[1:]:
         product = plus(product, power)
@@ -189,9 +201,9 @@ def _capsule_challenge(h: Point, label: bytes, c: bytes, u: Point, w: Point, u_b
 
 
 def _partial_challenge(
-    index: int, member_key: Point, capsule: Capsule, value: Point, w: Point, w_u: Point, transcript: bytes
+    index: int, member_key: Point, capsule: bytes, value: Point, w: Point, w_u: Point, transcript: bytes
 ) -> Scalar:
-    return hash_to_scalar("hce/tdh2/partial/1", index, member_key, encode(capsule), value, w, w_u, transcript)
+    return hash_to_scalar("hce/tdh2/partial/1", index, member_key, capsule, value, w, w_u, transcript)
 
 
 def _mask(power: Point, u: Point) -> bytes:
@@ -214,14 +226,25 @@ def _evaluate(coefficients: list[Scalar], place: int) -> Scalar:
     return total
 
 
-def _lagrange_at_zero(place: int, places: list[int]) -> Scalar:
-    """The weight of one place when a polynomial is read at 0; places are public, so plain integers do."""
+@lru_cache(maxsize=MAX_MEMBERS)
+def _weights_at_zero(places: tuple[int, ...]) -> tuple[Scalar, ...]:
+    """The weight of each place when a polynomial is read at 0 (Lagrange); places are public, so plain integers do."""
+    return tuple(_weight_at_zero(place, places) for place in places)
+
+
+def _weight_at_zero(place: int, places: tuple[int, ...]) -> Scalar:
     numerator = denominator = 1
     for other in places:
         if other != place:
             numerator = numerator * other % ORDER
             denominator = denominator * (other - place) % ORDER
     return scalar_of(numerator * pow(denominator, -1, ORDER))
+
+
+@lru_cache(maxsize=MAX_MEMBERS)
+def _known_point(raw: bytes) -> Point:
+    """`read_point` of keys that come again and again: the keyholders' key and its members'."""
+    return read_point(raw)
 
 
 def _seed_or_fresh(seed: bytes | None) -> bytes:

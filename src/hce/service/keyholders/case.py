@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
@@ -60,39 +60,44 @@ class Case:
 
     @cached_property
     def entry(self) -> EntryState:
-        return _found(self.state.entry(self.request.entry_id), errors.EntryUnknown(entry_id=self.request.entry_id.hex()))
+        return _found(self.state.entry(self.request.entry_id), lambda: errors.EntryUnknown(entry_id=self.request.entry_id.hex()))
 
     @cached_property
     def grant(self) -> GrantState:
         """The grant the entry stands under, by the id the access body opens."""
         grant_id = self.request.access.grant_id
-        return _found(self.state.grant(grant_id), errors.GrantUnknown(grant_id=grant_id.hex()))
+        return _found(self.state.grant(grant_id), lambda: errors.GrantUnknown(grant_id=grant_id.hex()))
 
     @cached_property
     def compartment(self) -> CompartmentState:
-        return _found(self.state.compartment(self.request.grant.compartment_id), errors.CompartmentUnknown())
+        return _found(self.state.compartment(self.request.grant.compartment_id), errors.CompartmentUnknown)
 
     @cached_property
     def reader(self) -> CredentialState:
-        return _found(self.state.credential(self.request.access.credential_id), errors.ReaderNotCertified("unknown"))
+        return _found(self.state.credential(self.request.access.credential_id), lambda: errors.ReaderNotCertified("unknown"))
 
     @cached_property
     def keyholders(self) -> KeyholderState:
-        return _found(self.state.keyholders(), errors.NoKeyholders("none in the state"))
+        return _found(self.state.keyholders(), lambda: errors.NoKeyholders("none in the state"))
 
     @cached_property
     def records(self) -> tuple[OpenedRecord, ...]:
         """Requested records that came with an opening; nothing else is ever released."""
         pairs = zip(self.request.requested, self.request.openings, strict=False)
-        return tuple(self._opened(record_id, opening) for record_id, opening in pairs)
+        authors: set[bytes] = set()
+        return tuple(self._opened(record_id, opening, authors) for record_id, opening in pairs)
 
-    def _opened(self, record_id: bytes, opening: RecordOpening) -> OpenedRecord:
-        state = _found(self.state.record(record_id), errors.RecordUnknown(record_id=record_id.hex()))
-        _found(self.state.credential(opening.policy.author), errors.AuthorNotCertified("unknown", record_id=record_id.hex()))
+    def _opened(self, record_id: bytes, opening: RecordOpening, authors: set[bytes]) -> OpenedRecord:
+        """`authors` are those looked up before: a thousand records have few."""
+        state = _found(self.state.record(record_id), lambda: errors.RecordUnknown(record_id=record_id.hex()))
+        author = opening.policy.author
+        if author not in authors:
+            _found(self.state.credential(author), lambda: errors.AuthorNotCertified("unknown", record_id=record_id.hex()))
+            authors.add(author)
         return OpenedRecord(record_id, state, opening)
 
 
-def _found(value: T | None, absent: Exception) -> T:
+def _found(value: T | None, absent: Callable[[], Exception]) -> T:
     if value is None:
-        raise absent
+        raise absent()
     return value

@@ -6,7 +6,7 @@ from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.seal import seal
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.crypto.threshold import KeyShare, partial
+from hce.foundation.crypto.threshold import KeyShare, partials
 from hce.service.keyholders.release import Approved, ApprovedRecord
 from hce.service.terms.grants import (
     ReleasedPartial,
@@ -40,9 +40,12 @@ def sealed_receipt(chain: bytes, approved: Approved, signed: SignedReceipt) -> b
 
 
 def make_reply(chain: bytes, approved: Approved, node: int, share: KeyShare) -> ReleaseReply:
-    """Partial decryptions with their proofs. CPU bound, about 0.2 ms a record."""
-    partials = [_part(chain, approved, node, share, record) for record in approved.records]
-    return ReleaseReply(node, approved.key_id, approved.sharing_epoch, partials)
+    """Partial decryptions with their proofs. CPU bound, about 0.1 ms a record."""
+    asked = [(record.capsule, _transcript(chain, approved, node, record)) for record in approved.records]
+    parts = zip(approved.records, partials(share, asked), strict=True)
+    return ReleaseReply(
+        node, approved.key_id, approved.sharing_epoch, [ReleasedPartial(record.record_id, part) for record, part in parts]
+    )
 
 
 def sealed_reply(chain: bytes, approved: Approved, node: int, share: KeyShare) -> bytes:
@@ -51,8 +54,7 @@ def sealed_reply(chain: bytes, approved: Approved, node: int, share: KeyShare) -
     return seal(approved.response_key, release_info(chain, approved.entry_id, node), encode(reply))
 
 
-def _part(chain: bytes, approved: Approved, node: int, share: KeyShare, record: ApprovedRecord) -> ReleasedPartial:
-    transcript = dleq_transcript(
+def _transcript(chain: bytes, approved: Approved, node: int, record: ApprovedRecord) -> bytes:
+    return dleq_transcript(
         chain, approved.key_id, approved.sharing_epoch, node, approved.entry_id, record.record_id, approved.response_key
     )
-    return ReleasedPartial(record.record_id, partial(share, record.capsule, transcript))

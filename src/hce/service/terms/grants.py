@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -249,6 +250,7 @@ def reason_hash(reason: str, salt: bytes) -> bytes:
     return digest("hce/reason/1", reason, salt)
 
 
+@lru_cache(maxsize=64)
 def response_key_digest(response_key: bytes) -> bytes:
     return digest("hce/response-key/1", response_key)
 
