@@ -61,7 +61,7 @@ gates: install  ## measure every goal of performance on a quiet machine: some 25
 	@$(PY) -m bench.gates
 
 soak: install $(VENV)/.test  ## the long tests, outside CI
-	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store tests/journeys
+	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store tests/journeys tests/soak
 
 clean:  ## remove what make install built; the network's data in run/ stays
 	@rm -rf $(VENV) web/node_modules $(SCHEMA)

@@ -30,10 +30,22 @@ from hce.app.backup import (
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import create, port_count
 from hce.app.gateway import bearer_token, read_settings
-from hce.app.rejoin import BLOCKS_ABOVE, SAFE_MS, MarkUnreadable, Watch, begin_watch, end_watch, watch_of
+from hce.app.rejoin import (
+    BLOCKS_ABOVE,
+    SAFE_MS,
+    MarkUnreadable,
+    NotWatching,
+    Watch,
+    begin_watch,
+    end_watch,
+    give_up_watch,
+    watch_of,
+)
 from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.store.errors import StoreBusy
 from hce.network.consensus.events import Lock, SignStep
 from hce.network.runtime.errors import SignRefused
+from hce.network.runtime.salvage import open_records
 from hce.network.runtime.signstate import SignState
 from hce.service.gateway import granted
 from hce.service.gateway.importing import import_bundle
@@ -211,6 +223,27 @@ def test_a_watch_whose_mark_is_damaged_begins_anew_and_a_lone_one_never_ends(tmp
     assert watch is not None
     assert [watch.may_sign(height, 9_001 + SAFE_MS) for height in (1, 2, 3)] == [False, False, True]
     assert watch_of(tmp_path, 4, 70_000) is not None, "and the new mark holds"
+
+
+def test_a_watch_is_given_up_by_somebodys_word_and_above_the_nodes_own_blocks(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    create(home, list(range(30_000, 30_000 + port_count(4))), 4, Params())
+    data, genesis = home.node(1) / "data", home.genesis()
+    with pytest.raises(NotWatching):
+        give_up_watch(data, genesis, 1)
+    shutil.rmtree(data / "sign")
+    assert watch_of(data, 4, 7_000) is not None
+    running = open_records(data / "blocks.log", alone=False)
+    with pytest.raises(StoreBusy):
+        give_up_watch(data, genesis, 1)
+    running.close()
+    assert give_up_watch(data, genesis, 1) == 0
+    assert watch_of(data, 4, 7_000) is None
+    state = SignState.open(data / "sign", genesis.chain, genesis.node_list[1].consensus_key)
+    with pytest.raises(SignRefused):
+        state.store(0, 7, SignStep.PRECOMMIT, None, Lock(), ())
+    state.store(1, 0, SignStep.PREVOTE, None, Lock(), ())
+    state.close()
 
 
 def test_a_node_whose_disk_is_new_watches_and_a_new_network_does_not(tmp_path: Path) -> None:

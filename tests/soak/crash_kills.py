@@ -138,7 +138,7 @@ class Crash:
         head, began_s = self.head, time.monotonic()
         await asyncio.gather(*(self._kill_and_time(name) for name in victims))
         if set(self._nodes) <= set(victims):
-            await self._until(lambda: self.head > head, "no new block")
+            await self.reaches(head + 1)
             self.standstills_ms.append((time.monotonic() - began_s) * 1_000)
         await asyncio.sleep(self._chance.uniform(0, PAUSE_S))
 
@@ -189,6 +189,9 @@ class Crash:
         wall = (time.monotonic() - started_s) * 1_000
         cpu, queued = _scheduled_ms(pid)
         self.recoveries.append(Recovery(wall, cpu, max(cpu, wall - queued), (time.monotonic() - killed_s) * 1_000))
+
+    async def reaches(self, height: int) -> None:
+        await self._until(lambda: self.head >= height, f"no block {height}")
 
     async def settled(self) -> None:
         """All nodes at one height, none syncing."""

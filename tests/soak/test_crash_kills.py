@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.soak.crash_checks import Found, check_signatures
+from tests.soak.crash_checks import Found, check_signatures, witnessed
 from tests.soak.crash_kills import Crash, crashing_network, measure
 
 from hce.app.devnet.home import Home
+from hce.app.rejoin import SAFE_MS, give_up_watch
 from hce.foundation.store.appendlog import HEADER_BYTES
 from hce.service.terms.genesis import Params
 
@@ -84,6 +87,30 @@ async def test_damaged_block_logs_are_filled_and_a_damaged_sign_state_watches(tm
             assert status["voting"] is False
             assert (data(stage.home, 1) / "sign.damaged-1" / "sign-state").stat().st_size == 70_000
             await crash.settled()
+
+
+@pytest.mark.skipif(not SOAK, reason="HCE_SOAK=1: a minute")
+async def test_a_network_of_watchers_stands_until_people_give_up_what_nobody_knows(tmp_path: Path) -> None:
+    async with crashing_network(tmp_path, 4, QUICK) as (stage, signed):
+        crash, lost = Crash(stage, 1), (1, 2)
+        async with crash.watched():
+            for index in lost:
+                await stage.supervisor.kill(f"node-{index}")
+                shutil.rmtree(data(stage.home, index) / "sign")
+            for index in lost:
+                await stage.supervisor.restart(f"node-{index}")
+            await crash.settled()
+            height = crash.head
+            await asyncio.sleep((SAFE_MS + 5_000) / 1_000)
+            assert crash.head - height <= 1, "two of four cannot make a block"
+            for index in lost:
+                await stage.supervisor.kill(f"node-{index}")
+                give_up_watch(data(stage.home, index), stage.home.genesis(), index)
+                await stage.supervisor.restart(f"node-{index}")
+            await crash.reaches(height + 5)
+    found = Found()
+    check_signatures(witnessed(signed), found)
+    assert (found.double_signatures, found.signatures > 20) == (0, True)
 
 
 def data(home: Home, index: int) -> Path:

@@ -13,6 +13,10 @@ two more on top of it. Then a new sign state that refuses everything up to there
 A node that is alone has nobody to watch. It may sign on above the end of its backup only if whoever restores it says that later blocks
 are given up; somebody who has seen them would see a fork.
 
+If more nodes lose their sign state at one time than the quorum can miss, nobody makes the blocks they all wait for, and the network
+stands. No machine may end that: a block can have been final at a node that lost it, by votes of nodes that forgot them, and the others
+cannot know. Whoever runs the nodes may say that such a block is given up (`give_up_watch`); it is the same word as for a lone node.
+
 The mark says since when, and goes last. A kill before that leaves a mark and perhaps a new sign state nobody has used; the next watch
 replaces it.
 """
@@ -24,12 +28,14 @@ import logging
 from pathlib import Path
 
 from hce.foundation.store.disk import replace_file, set_aside, sync_directory
-from hce.foundation.types.errors import Corrupt
+from hce.foundation.types.errors import Corrupt, Refused
 from hce.foundation.types.scalars import ChainId, Height, NodeIndex, PublicKey, TimeMs
 from hce.network.runtime.blocklog import BlockLog
 from hce.network.runtime.errors import SignStateCorrupt
 from hce.network.runtime.recovery import require_own_sign_state
+from hce.network.runtime.salvage import open_records
 from hce.network.runtime.signstate import SignState
+from hce.service.ledger.genesis import genesis_block
 from hce.service.terms.genesis import Genesis
 
 log = logging.getLogger("hce.node")
@@ -47,6 +53,13 @@ class MarkUnreadable(Corrupt):
     """The file that says when this node was restored is damaged. Without it nobody knows when the node may sign."""
 
     code = "backup.mark_unreadable"
+
+
+class NotWatching(Refused):
+    """This node has its sign state; there is no watch to give up."""
+
+    code = "node.not_watching"
+    status = 409
 
 
 class Watch:
@@ -122,6 +135,19 @@ def watch_of(data: Path, nodes: int, now_ms: TimeMs) -> Watch | None:
             raise MarkUnreadable(file=path.name) from error
         begin_watch(data, now_ms)
         return Watch(now_ms)
+
+
+def give_up_watch(data: Path, genesis: Genesis, index: NodeIndex) -> Height:
+    """The watch ends now, by somebody's word that no block above this node's last one is known; that one's height.
+
+    The node must not run: `StoreBusy`. `NotWatching` when it has its sign state.
+    """
+    if not (data / MARK).exists():
+        raise NotWatching(node=index)
+    with open_records(data / "blocks.log", alone=False) as records:
+        height = BlockLog(records, genesis_block(genesis)).height
+        end_watch(data, genesis.chain, genesis.node_list[index].consensus_key, height)
+    return height
 
 
 def end_watch(data: Path, chain: ChainId, key: PublicKey, height: Height) -> None:

@@ -15,6 +15,7 @@ from hce.app.devnet.damage import WAYS
 from hce.app.devnet.genesis import home_at
 from hce.app.node import run_node
 from hce.app.process import run_process
+from hce.app.rejoin import give_up_watch
 from hce.app.words import say
 
 node = typer.Typer(help="One node: run it, kill it, restart it, damage its shards.", no_args_is_help=True)
@@ -43,6 +44,23 @@ def restart(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
     """Stop a node if it runs, and start it."""
     asyncio.run(control.ask(home_at(home), "restart", name=f"node-{index}"))
     typer.echo(say("node.restarted", index=index))
+
+
+@node.command("sign-again")
+def sign_again(
+    index: IndexArgument,
+    home: HomeOption = DEFAULT_HOME,
+    given_up: Annotated[
+        bool,
+        typer.Option("--give-up-later-blocks", help="blocks this node does not know are given up; a fork, if somebody saw one"),
+    ] = False,
+) -> None:
+    """End the watch of a stopped node that lost its sign state, when all others watch too."""
+    if not given_up:
+        raise typer.BadParameter(say("node.say_it"), param_hint="--give-up-later-blocks")
+    found = home_at(home)
+    height = give_up_watch(found.node(index) / "data", found.genesis(), index)
+    typer.echo(say("node.signs_again", index=index, height=height, home=found.option))
 
 
 @node.command("damage")
