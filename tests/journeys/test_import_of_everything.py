@@ -254,7 +254,12 @@ def account_for(paths: list[Path], outcome: dict[str, Any], opened: Counter[byte
 
 def _readable(path: Path) -> Iterator[bytes]:
     """Pieces of files whose form is taken; a message or a document stands as one."""
-    if path.name.startswith("Bundle-") and json.loads(path.read_bytes())["type"] not in {"transaction", "batch", "collection", "searchset"}:
+    if path.name.startswith("Bundle-") and json.loads(path.read_bytes())["type"] not in {
+        "transaction",
+        "batch",
+        "collection",
+        "searchset",
+    }:
         return
     yield from pieces_of(path)
 

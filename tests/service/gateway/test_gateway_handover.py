@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -9,9 +10,14 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from tests.service.running import OneNode
+from typer.testing import CliRunner, Result
 
+from hce.app.cli.main import app_of
+from hce.app.gateway import bearer_token
 from hce.app.gateway_client import GatewayClient
 from hce.app.handover.files import Files, find_sources
 from hce.app.handover.sending import Outcome, known_names, outcome_of, send_all
@@ -44,8 +50,8 @@ def result(name: str, who: str, **changes: Any) -> Json:
 @pytest.fixture
 async def client(practice: Practice) -> AsyncIterator[GatewayClient]:
     (port,) = free_ports(1)
-    app = make_app(practice, SecretBytes(TOKEN.encode()), dict)
-    async with serving(app, port), GatewayClient(f"http://127.0.0.1:{port}", TOKEN) as client:
+    face = make_app(practice, SecretBytes(TOKEN.encode()), dict)
+    async with serving(face, port), GatewayClient(f"http://127.0.0.1:{port}", TOKEN) as client:
         yield client
 
 
@@ -187,3 +193,44 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         (passed,) = files.look_through(0, "")
     assert isinstance(passed, Passed)
     assert (passed.code, aside) == ("import.unreadable", 0)
+
+
+@pytest.fixture
+async def home(node: OneNode, practice: Practice) -> AsyncIterator[str]:
+    """The network's folder while its hospital's gateway answers where the folder says."""
+    url = node.home.network()["gateways"]["riverside"]
+    token = SecretBytes(bearer_token(node.home.gateway("riverside")).encode())
+    async with serving(make_app(practice, token, dict), urlsplit(url).port or 0):
+        yield str(node.home.root)
+
+
+async def typed(*arguments: str) -> Result:
+    """The command line, in a thread: it has an event loop of its own."""
+    command = ["import", *arguments]
+    return await asyncio.to_thread(lambda: CliRunner().invoke(app_of(["import"]), command, catch_exceptions=False))
+
+
+async def test_the_command_says_what_became_of_everything(
+    home: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HCE_LANG", "en")
+    rejects = tmp_path / "rejects.ndjson"
+    told = await typed(str(folder), "--home", home, "--rejects", str(rejects))
+    assert told.exit_code == 1, "a file cannot be read"
+    words = " ".join(told.output.split())
+    assert "8 resources of 3 patients are final, from 8 files." in words
+    assert "1 are definitions for software and nobody's data; they are not imported (ValueSet)." in words
+    assert "fhir.patient_unknown" in words
+    assert "Observation.ndjson[2] Observation/s1" in words
+    lines = [json.loads(line) for line in rejects.read_bytes().splitlines()]
+    assert {(line["file"], line["entry"], line["code"]) for line in lines} >= {("invalid.json", 0, "fhir.invalid")}
+    assert rejects.stat().st_mode & 0o077 == 0, "names of files and people's ids are for whoever ran it"
+    (folder / "broken.json.gz").unlink()
+    told = await typed(str(folder), "--home", home, "--json")
+    assert told.exit_code == 3, "some resources are refused"
+    outcome = json.loads(told.stdout)
+    assert (outcome["resources"], outcome["already"], outcome["problems"]) == (0, 8, 3)
+    told = await typed(str(folder / "search.json"), "--home", home)
+    assert told.exit_code == 0
+    monkeypatch.setenv("HCE_LANG", "zh-CN")
+    assert "先前已经写入" in (await typed(str(folder / "search.json"), "--home", home)).output

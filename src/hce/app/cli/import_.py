@@ -132,7 +132,7 @@ def _say_outcome(console: Console, outcome: Outcome, rejects: Path | None) -> No
         for one in [reject for reject in outcome.rejects if reject.code == code][:SHOWN_PER_CODE]:
             place = one.file if one.entry < 0 else f"{one.file}[{one.entry}]"
             kind = f"{one.type}/{one.id}" if one.id else one.type
-            console.print(say("import.refused_one", place=place, type=kind, detail=one.detail))
+            console.print(f"    {place} {kind} {one.detail}")
     if rejects is not None:
         console.print(say("import.rejects", path=rejects))
     elif len(outcome.rejects) > SHOWN_PER_CODE:
