@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from tests.network.link.mesh import connected, faults, make_link, mesh, until
 
 from hce.app.gossip import feed_pool
 from hce.app.preflight import free_ports
-from hce.foundation.types.errors import Malformed
+from hce.foundation.types.errors import HceError, Malformed
 from hce.network.link.link import Link
 from hce.service.ledger.errors import PoolFull
 
@@ -20,12 +20,16 @@ async def fed(link: Link) -> AsyncIterator[list[bytes]]:
     """The pool of one node, fed by its link, with rules of the letter."""
     pool: list[bytes] = []
 
-    def check(raw: bytes) -> None:
+    def check(raws: Sequence[bytes]) -> list[HceError | None]:
+        return [check_one(raw) for raw in raws]
+
+    def check_one(raw: bytes) -> HceError | None:
         if raw.startswith(b"nonsense"):
-            raise Malformed("not a transaction")
+            return Malformed("not a transaction")
         if raw.startswith(b"late"):
-            raise PoolFull("paid")
+            return PoolFull("paid")
         pool.append(raw)
+        return None
 
     feeding = asyncio.create_task(feed_pool(link, check, asyncio.to_thread))
     try:

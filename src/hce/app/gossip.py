@@ -7,7 +7,7 @@ the fault of the peer it came from. One that merely does not fit our state or po
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from hce.foundation.types.errors import HceError, Malformed, TooLarge
@@ -21,8 +21,8 @@ REST_S = 0.025
 """Least time between two batches that are not full: going to a worker and back costs as much as checking a transaction."""
 PEER_IS_WRONG = (Malformed, TooLarge, BadTransactionSignature, WrongChain, WrongEthChain)
 
-Check = Callable[[bytes], object]
-"""Takes a transaction into the pool; raises `Refused`, `Unavailable`."""
+Check = Callable[[Sequence[bytes]], Sequence[object]]
+"""Takes transactions into the pool; for each whatever it likes, or the `HceError` it was refused with (`Ledger.check_txs`)."""
 Worker = Callable[..., Awaitable[Any]]
 
 
@@ -32,23 +32,11 @@ async def feed_pool(link: Link, check: Check, worker: Worker) -> None:
     while True:
         received = await link.receive_transactions(BATCH)
         began_s = now_s()
-        faults = await worker(_check_all, check, [gossiped.raw for _, gossiped in received])
-        for (peer, gossiped), fault in zip(received, faults, strict=True):
-            if fault is None:
+        answers = await worker(check, [gossiped.raw for _, gossiped in received])
+        for (peer, gossiped), answer in zip(received, answers, strict=True):
+            if not isinstance(answer, HceError):
                 link.relay(gossiped)
-            elif isinstance(fault, PEER_IS_WRONG):
-                link.blame(peer, fault)
+            elif isinstance(answer, PEER_IS_WRONG):
+                link.blame(peer, answer)
         if len(received) < BATCH:
             await asyncio.sleep(began_s + REST_S - now_s())
-
-
-def _check_all(check: Check, raws: list[bytes]) -> list[HceError | None]:
-    return [_fault_of(check, raw) for raw in raws]
-
-
-def _fault_of(check: Check, raw: bytes) -> HceError | None:
-    try:
-        check(raw)
-    except HceError as fault:
-        return fault
-    return None

@@ -292,7 +292,7 @@ class RunningNode:
 
     async def _take_in_transactions(self) -> None:
         if self.link is not None:
-            await feed_pool(self.link, self.ledger.check_tx, self._work)
+            await feed_pool(self.link, self.ledger.check_txs, self._work)
 
     async def _keep_house(self) -> None:
         """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""

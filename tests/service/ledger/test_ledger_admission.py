@@ -6,13 +6,15 @@ import gc
 
 import msgspec
 import pytest
-from tests.service.ledger.chain import ALICE, CHAIN, EIP155, PARAMS, UNTIL, Chain, enrol, open_grant, pay, revoke_grant
+from tests.service.ledger.chain import ALICE, CHAIN, EIP155, PARAMS, UNTIL, Chain, enrol, grant_name, open_grant, pay, revoke_grant
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.store.kv import MAX_READERS
+from hce.foundation.types.errors import HceError
 from hce.service.contracts.health import steps_of
 from hce.service.ledger.admission import Admission
 from hce.service.ledger.errors import PayerCannotPay, TxExpired, TxReplayed
+from hce.service.ledger.ledger import CHECKED_TOGETHER
 from hce.service.terms.certification import OrganisationNotCertified
 from hce.service.terms.transactions import BadTransactionSignature, SignedHealthTx, parse
 
@@ -41,6 +43,34 @@ def test_what_the_state_refuses_is_refused_before_any_signature_is_checked(chain
     with pytest.raises(PayerCannotPay):
         chain.ledger.check_tx(unsigned(enrol("ben", "clinic", UNTIL)))
     assert len(chain.ledger.pool) == 0
+
+
+def test_of_a_list_each_is_judged_alone_and_answered_in_its_place(chain: Chain) -> None:
+    chain.found("clinic")
+    chain.add([open_grant("g", "clinic", UNTIL)])
+    good = [enrol(f"patient {number}", "clinic", UNTIL) for number in range(2 * CHECKED_TOGETHER)]
+    coins, revoke = pay(ALICE, SHOP, 1, 1), revoke_grant("g", UNTIL)
+    wrong = {
+        0: b"nonsense",
+        7: unsigned(enrol("ben", "clinic", UNTIL)),
+        30: enrol("ben", "rival", UNTIL),
+        55: revoke_grant("h", UNTIL),
+    }
+    raws = [good[0], revoke, *good, coins, coins]
+    for place, raw in wrong.items():
+        raws.insert(place, raw)
+    answers = chain.ledger.check_txs(raws)
+    assert {place for place, answer in enumerate(answers) if isinstance(answer, HceError)} == set(wrong)
+    assert [answers[place].code for place in wrong] == [
+        "value.malformed",
+        "tx.bad_signature",
+        "organisation.not_certified",
+        "grant.unknown",
+    ]
+    right = [raw for place, raw in enumerate(raws) if place not in wrong]
+    assert [answer for answer in answers if isinstance(answer, bytes)] == [chain.ledger.check_tx(raw) for raw in right]
+    assert len(chain.ledger.pool) == len(good) + 2
+    assert chain.revoked == [grant_name("g")]
 
 
 @pytest.mark.parametrize("kind", ["paid", "free"])

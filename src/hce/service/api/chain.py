@@ -110,19 +110,13 @@ class ChainFace:
         answers: list[Submitted] = []
         for start in range(0, len(raws), TXS_AT_A_TIME):
             part = raws[start : start + TXS_AT_A_TIME]
-            answers += await self._node.worker(lambda part=part: [self._submitted(raw) for raw in part])
+            answers += map(_submitted, await self._node.worker(self._node.ledger.check_txs, part))
         for raw, answer in zip(raws, answers, strict=True):
             if answer.id is not None:
                 self._node.gossip(raw)
             else:
                 self._node.meters.requests.refused.add(answer.code)
         return cbor(answers)
-
-    def _submitted(self, raw: bytes) -> Submitted:
-        try:
-            return Submitted(self._node.ledger.check_tx(raw), "")
-        except HceError as error:
-            return Submitted(None, error.code)
 
     async def _take(self, raw: bytes) -> bytes:
         """Into this node's pool, off the loop, and on to the other nodes."""
@@ -199,3 +193,7 @@ class ChainFace:
         if stored.commit is None:
             raise NotStarted
         return FinalHeader(stored.block.header, stored.block.ledger.header, stored.commit)
+
+
+def _submitted(answer: bytes | HceError) -> Submitted:
+    return Submitted(None, answer.code) if isinstance(answer, HceError) else Submitted(answer, "")

@@ -7,14 +7,15 @@ leaves either the height before or the height after, and a proposal that was thr
 Outcomes of processed proposals are kept by what went in (context and whole block), so that the block that wins is not executed again.
 Nothing depends on that: without it `finalize` executes afresh and must come to the same bytes.
 
-Consensus calls from one thread; `check_tx` and `revoke_seen` may come from any.
+Consensus calls from one thread; `check_tx`, `check_txs` and `revoke_seen` may come from any.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar, TypeVarTuple
 
 from msgspec import Struct
 
@@ -24,13 +25,14 @@ from hce.foundation.store.journal import HEALTH, VALUE, Journal
 from hce.foundation.store.kv import KeyValueStore, WriteTxn
 from hce.foundation.store.mapnodes import MapDelta
 from hce.foundation.types.blocks import MAX_LISTS_BYTES, LedgerBlock, LedgerHeader
-from hce.foundation.types.errors import Bug, TooLarge
+from hce.foundation.types.errors import Bug, HceError, TooLarge
 from hce.foundation.types.scalars import Cid, Height, TimeMs
 from hce.network.consensus.application import BlockContext
 from hce.service.contracts.health import apply, revokes_of
 from hce.service.contracts.value.accounts import ACCOUNT_PREFIX, decode_account, is_account_key
 from hce.service.contracts.value.header import decode_header
-from hce.service.ledger.admission import Admission, is_health
+from hce.service.contracts.value.transactions import ValueTx
+from hce.service.ledger.admission import Admission, AnyTx, is_health
 from hce.service.ledger.door import Door
 from hce.service.ledger.errors import GenesisMismatch, HeaderMismatch, NotNextHeight, PayerCannotPay, ReplayDiffers
 from hce.service.ledger.execution import BlockExecution, Executed, ExecutionEnv, check_window, execute, fee_of
@@ -71,6 +73,11 @@ KEPT_OUTCOMES = 4
 FILL_BUDGET_MS = 200
 """Local time a proposer spends on filling one block."""
 
+CHECKED_TOGETHER = 25
+"""Arriving transactions that share one view of the final state: some three milliseconds, so that it is never old."""
+
+T = TypeVar("T")
+U = TypeVarTuple("U")
 OnRevokes = Callable[[list[bytes]], None]
 """Takes grant ids; returns when the keyholders have them fsynced."""
 
@@ -144,17 +151,19 @@ class Ledger:
 
         What costs little is asked first: whether it waits already, whether a block may hold it, whether its payer can pay.
         """
-        if is_health(raw):
-            health_tx = self._admission.read_health(raw)
-            if health_tx.id not in self.pool:
-                self._check_health(health_tx)
-            return health_tx.id
-        tx_hash = keccak256(raw)
-        if tx_hash not in self.pool:
-            tx = self._admission.value(raw)
-            with final_view(self._store) as view:
-                self.pool.add_value(tx, view.account(tx.sender), view.height)
-        return tx_hash
+        answer = self.check_txs([raw])[0]
+        if isinstance(answer, HceError):
+            raise answer
+        return answer
+
+    def check_txs(self, raws: Sequence[bytes]) -> list[bytes | HceError]:
+        """The same for each in its order: its id, or why it was refused. Some share a view of the final state."""
+        answers: list[bytes | HceError] = []
+        for start in range(0, len(raws), CHECKED_TOGETHER):
+            found = [_answer(self._read, raw) for raw in raws[start : start + CHECKED_TOGETHER]]
+            taken = _answer(self._take_all, found)
+            answers += [taken] * len(found) if isinstance(taken, HceError) else taken
+        return answers
 
     def revoke_seen(self, raw: bytes) -> list[bytes]:
         """A signed revoke that came by any path: blocks its grant at once, long before a block holds it. Raises `Refused`.
@@ -227,30 +236,54 @@ class Ledger:
         }
         self.pool.after_block(height, executed.health_txs, executed.value_txs, accounts)
 
-    def _check_health(self, tx: HealthTx) -> None:
-        """A transaction that does not wait yet, read but not checked."""
-        if tx.body.kind == REVOKE and not self.queries.seen(tx.id):
+    def _read(self, raw: bytes) -> AnyTx | bytes:
+        """What needs no view of the state; a transfer that waits already is only its name.
+
+        A revoke blocks its grant here: no snapshot is open while the keyholders fsync.
+        """
+        if not is_health(raw):
+            tx_hash = keccak256(raw)
+            return tx_hash if tx_hash in self.pool else self._admission.value(raw)
+        tx = self._admission.read_health(raw)
+        if tx.body.kind == REVOKE and tx.id not in self.pool and not self.queries.seen(tx.id):
             self._admission.require_signed(tx)
             self._block_revoked(tx)
+        return tx
+
+    def _take_all(self, found: list[AnyTx | bytes | HceError]) -> list[bytes | HceError]:
+        """What was read into the pool, over one view."""
         with final_view(self._store) as view:
-            door = self._door_at(view)
-            env = door.env
-            check_window(tx, env.health, view.seen)
-            payer = tx.body.payer
-            if payer is None:
-                self._admission.require_signed(tx)
-                # Nobody pays for a free transaction that fails, so one that would fail now does not wait.
-                BlockExecution(Journal(view.get), env, view.seen).add_health(tx)
-                self.pool.add_free(tx)
-            else:
-                balance, fee = door.funds_of(payer, tx, view), fee_of(tx, env.health)
-                if fee > balance:
-                    raise PayerCannotPay(payer=payer.hex(), fee=fee, balance=balance)
-                self._admission.require_signed(tx)
-                self.pool.add_paid(tx, payer, fee, balance)
+            return [one if isinstance(one, bytes | HceError) else _answer(self._take, one, view) for one in found]
+
+    def _take(self, tx: AnyTx, view: FinalView) -> bytes:
+        """Into the pool, unless it waits there already; its name."""
+        if isinstance(tx, ValueTx):
+            if tx.hash not in self.pool:
+                self.pool.add_value(tx, view.account(tx.sender), view.height)
+            return tx.hash
+        if tx.id not in self.pool:
+            self._take_health(tx, view)
+        return tx.id
+
+    def _take_health(self, tx: HealthTx, view: FinalView) -> None:
+        """A transaction that does not wait yet, read but not checked."""
+        door = self._door_at(view)
+        env, payer = door.env, tx.body.payer
+        check_window(tx, env.health, view.seen)
+        if payer is None:
+            self._admission.require_signed(tx)
+            # Nobody pays for a free transaction that fails, so one that would fail now does not wait.
+            BlockExecution(Journal(view.get), env, view.seen).add_health(tx)
+            self.pool.add_free(tx)
+            return
+        balance, fee = door.funds_of(payer, tx, view), fee_of(tx, env.health)
+        if fee > balance:
+            raise PayerCannotPay(payer=payer.hex(), fee=fee, balance=balance)
+        self._admission.require_signed(tx)
+        self.pool.add_paid(tx, payer, fee, balance)
 
     def _block_revoked(self, tx: HealthTx) -> list[bytes]:
-        """Tell the keyholders of a revoke the state agrees with. No snapshot is open while they fsync."""
+        """Tell the keyholders of a revoke the state agrees with."""
         with final_view(self._store) as view:
             apply(tx, Journal(view.get), self._door_at(view).env.health)
         revoked = revokes_of([tx])
@@ -319,6 +352,14 @@ class Ledger:
 
 _NO_PARENT = b"\x01\x71\x12\x20" + bytes(32)
 """A block id for judging what arrives: no rule of this version reads it."""
+
+
+def _answer(ask: Callable[[*U], T], *arguments: *U) -> T | HceError:
+    """What it returns, or the named error it raises."""
+    try:
+        return ask(*arguments)
+    except HceError as refusal:
+        return refusal
 
 
 def _check_lists(block: LedgerBlock) -> None:
