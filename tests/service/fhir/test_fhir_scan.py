@@ -41,10 +41,23 @@ def as_bytes(resource: dict[str, Any]) -> bytes:
 
 
 def test_a_single_resource_is_found_with_its_exact_bytes() -> None:
-    found = only(b" \n" + as_bytes(OBSERVATION) + b"\n")
+    content = b" \n" + as_bytes(OBSERVATION) + b"\n"
+    found = only(content)
     assert (found.type, found.id, found.names, found.updated) == ("Observation", "o1", ("Observation/o1",), "2024")
     assert found.about == (("Patient/p1",),)
-    assert (found.place.file, found.place.start, found.place.length) == (3, 0, len(as_bytes(OBSERVATION)) + 3)
+    assert (found.place.file, content[found.place.start :][: found.place.length]) == (3, as_bytes(OBSERVATION))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_resource() -> None:
+    for content, lines in (
+        (as_bytes(OBSERVATION), False),
+        (bundle({"resource": OBSERVATION}), False),
+        (as_bytes(OBSERVATION), True),
+    ):
+        marked = b"\xef\xbb\xbf" + content
+        found = only(marked, lines=lines)
+        assert marked[found.place.start :][: found.place.length] == as_bytes(OBSERVATION) or not lines
+        assert json.loads(marked[found.place.start :][: found.place.length]) == OBSERVATION
 
 
 def test_lines_of_a_bulk_export_are_found_where_they_are() -> None:

@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 
 from hce.service.fhir.bundle import FHIR_ID, KEEPING_METHODS, MAX_NAME_CHARS, REST, TYPE_NAME, BundleBounds
 from hce.service.fhir.catalogue import DEFINITIONS, DIRECTORY, NOT_KEPT, R4_TYPES, RULES, Json
@@ -28,6 +29,10 @@ from hce.service.fhir.references import references_in, values_at
 
 READ_TYPES: Final = frozenset({"transaction", "batch", "collection", "searchset"})
 """Bundles that hand over resources; a history holds old versions, a document and a message are attested wholes."""
+SPACE: Final = b" \t\r\n"
+"""White space of JSON."""
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+"""Some systems put it before UTF-8; it is no part of a resource."""
 LINE_READ_BYTES = 1 << 16
 
 Key = str
@@ -109,7 +114,8 @@ class _Scanner(Struct, frozen=True):
             yield Passed(self.file, -1, "", "", "fhir.not_json", "not a JSON object in UTF-8, or a Bundle of another shape")
             return
         if outer.resource_type != "Bundle":
-            yield self.resource(0, content, 0, "", scoped=False)
+            inner = content.strip(SPACE)
+            yield self.resource(0, inner, content.index(inner), "", scoped=False)
         elif not isinstance(outer.type, str) or outer.type not in READ_TYPES:
             shown = outer.type if isinstance(outer.type, str) and TYPE_NAME.fullmatch(outer.type.replace("-", "")) else ""
             yield Passed(self.file, -1, "Bundle", "", "fhir.bundle_type", shown)
@@ -238,8 +244,16 @@ def scan(file: BinaryIO, number: int, lines: bool, base: str = "", bounds: ScanB
     content = file.read(limit + 1)
     if len(content) > limit:
         yield Passed(number, -1, "", "", "fhir.bundle_too_large", f"more than {limit} bytes")
+    elif content.startswith(BYTE_ORDER_MARK):
+        yield from (_moved(one, len(BYTE_ORDER_MARK)) for one in scanner.whole(content.removeprefix(BYTE_ORDER_MARK)))
     else:
         yield from scanner.whole(content)
+
+
+def _moved(one: Found | Passed, by: int) -> Found | Passed:
+    if isinstance(one, Passed):
+        return one
+    return replace(one, place=Place(one.place.file, one.place.start + by, one.place.length))
 
 
 def _scan_lines(file: BinaryIO, scanner: _Scanner) -> Iterator[Found | Passed]:
@@ -249,7 +263,7 @@ def _scan_lines(file: BinaryIO, scanner: _Scanner) -> Iterator[Found | Passed]:
         size = line if isinstance(line, int) else len(line)
         if isinstance(line, int):
             yield Passed(scanner.file, index, "", "", "fhir.too_large", f"{size} bytes, at most {limit}")
-        elif content := line.strip():
+        elif content := line.removeprefix(BYTE_ORDER_MARK if start == 0 else b"").strip(SPACE):
             yield scanner.resource(index, content, start + line.index(content), "", scoped=False)
         start += size
 
