@@ -45,11 +45,12 @@ test: install $(VENV)/.test  ## what CI runs: style, types, floors, tests
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/journeys
 	@$(PY) -m pytest tests/journeys
 
-check: install $(VENV)/.test  ## format, lint, types, floors
+check: install $(VENV)/.test  ## format, lint, types of both languages, floors
 	@$(VENV)/bin/ruff format --check src tests bench tools
 	@$(VENV)/bin/ruff check src tests bench tools
 	@$(VENV)/bin/lint-imports
 	@$(VENV)/bin/mypy
+	@tools/npm --prefix web --silent run check
 
 vectors: install  ## write the frozen vectors anew (a change here is a change of format)
 	@for maker in tests/vectors/hce/make_*.py; do $(PY) -m tests.vectors.hce.$$(basename $$maker .py); done

@@ -44,8 +44,26 @@ export {
 export type { OwnReadReceipt, SignedDeletion } from "./terms/mailbox.ts";
 export { grantIdOf, type Kind, orgIdOf, type Payload } from "./terms/payloads.ts";
 export type { ContentItem, ContentManifest, Opening } from "./terms/records.ts";
-export { type CompartmentState, type CredentialState, type GrantState, HealthReader, type OrganisationState, type RecordState, stateKey } from "./terms/states.ts";
-export { addSignature, type AnyBody, type Body, type HealthTx, makeBody, parseBody, parseTx, type Role, signTx } from "./terms/transactions.ts";
+export {
+  type CompartmentState,
+  type CredentialState,
+  type GrantState,
+  HealthReader,
+  type OrganisationState,
+  type RecordState,
+  stateKey,
+} from "./terms/states.ts";
+export {
+  addSignature,
+  type AnyBody,
+  type Body,
+  type HealthTx,
+  makeBody,
+  parseBody,
+  parseTx,
+  type Role,
+  signTx,
+} from "./terms/transactions.ts";
 
 export { explain, type Explained } from "./human/explain.ts";
 export { type NameOf, sentence } from "./human/sentence.ts";

@@ -51,7 +51,13 @@ test("names and hashes are the frozen ones", () => {
 });
 
 test("a struct is a list of its fields, and its bounds hold after decoding", () => {
-  const shape = struct({ name: text(3, 1), digest: bytes(2), age: nullable(integer(0, 9)), tags: list(oneOf("a", "b"), 2), on: bool });
+  const shape = struct({
+    name: text(3, 1),
+    digest: bytes(2),
+    age: nullable(integer(0, 9)),
+    tags: list(oneOf("a", "b"), 2),
+    on: bool,
+  });
   const value = { name: "文字x", digest: fromHex("0102"), age: null, tags: ["a", "b"] as const, on: true };
   assert.deepEqual(decodeAs(shape, encodeAs(shape, value)), value);
   const good: Item[] = ["x", fromHex("0102"), 3, ["a"], false];

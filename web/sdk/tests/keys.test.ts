@@ -48,9 +48,17 @@ test("ed25519: the pinned rule, not the platform's", async () => {
 });
 
 test("ed25519: the public speccheck cases, when they are here", { skip: !process.env["HCE_SUITES"] }, () => {
-  const cases = readJson(`${process.env["HCE_SUITES"]}/ed25519-speccheck/cases.json`) as { message: string; pub_key: string; signature: string }[];
+  const cases = readJson(`${process.env["HCE_SUITES"]}/ed25519-speccheck/cases.json`) as {
+    message: string;
+    pub_key: string;
+    signature: string;
+  }[];
   const accepted = cases.map((one) => verify(fromHex(one.pub_key), fromHex(one.message), fromHex(one.signature)));
-  assert.deepEqual(accepted, cases.map((_, number) => number === 3), "libsodium takes exactly case 3");
+  assert.deepEqual(
+    accepted,
+    cases.map((_, number) => number === 3),
+    "libsodium takes exactly case 3",
+  );
 });
 
 test("private keys are the platform's where it has ed25519", async () => {

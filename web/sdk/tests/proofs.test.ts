@@ -19,7 +19,9 @@ test("list roots and proofs are the frozen ones, and prove nothing else", () => 
       assert.ok(verifyListProof(root, items[i], proof));
       assert.ok(!verifyListProof(root, concat(items[i], utf8("x")), proof));
       assert.ok(!verifyListProof(root, items[i], { ...proof, count: proof.count + 1 }));
-      assert.ok(!verifyListProof(root, items[i], { ...proof, index: (i + 1) % items.length, count: items.length }) || items.length === 1);
+      assert.ok(
+        !verifyListProof(root, items[i], { ...proof, index: (i + 1) % items.length, count: items.length }) || items.length === 1,
+      );
       assert.ok(!verifyListProof(root, items[i], { ...proof, path: [...proof.path, root] }));
       if (proof.path.length > 0) assert.ok(!verifyListProof(root, items[i], { ...proof, path: proof.path.slice(1) }));
     });
@@ -74,6 +76,25 @@ test("a manifest of another chain is refused; shards of another content are told
   assert.throws(() => readManifest(placement, new Uint8Array(16)), { code: "placement.invalid" });
   const [one, other] = [disperse(utf8("one content"), 4), disperse(utf8("two content"), 4)];
   const placed = { ...one.placed, k: 2, nodes: [0, 1, 2, 3] };
-  assert.deepEqual(contentOf(placed, new Map([[1, one.shards[1]!], [3, one.shards[3]!]])), utf8("one content"));
-  assert.throws(() => contentOf(placed, new Map([[1, one.shards[1]!], [3, other.shards[3]!]])), { code: "blob.miscoded" });
+  assert.deepEqual(
+    contentOf(
+      placed,
+      new Map([
+        [1, one.shards[1]!],
+        [3, one.shards[3]!],
+      ]),
+    ),
+    utf8("one content"),
+  );
+  assert.throws(
+    () =>
+      contentOf(
+        placed,
+        new Map([
+          [1, one.shards[1]!],
+          [3, other.shards[3]!],
+        ]),
+      ),
+    { code: "blob.miscoded" },
+  );
 });

@@ -11,7 +11,14 @@ import { OpeningKey } from "../src/keys/seal.ts";
 import { SecretBytes } from "../src/keys/secret.ts";
 import { SigningKey } from "../src/keys/sign.ts";
 import { seedFromWords } from "../src/keys/words.ts";
-import { AccessBodyShape, AccessRequestShape, feedAddress, GrantBodyShape, logAddress, ReleaseRequestShape } from "../src/terms/grants.ts";
+import {
+  AccessBodyShape,
+  AccessRequestShape,
+  feedAddress,
+  GrantBodyShape,
+  logAddress,
+  ReleaseRequestShape,
+} from "../src/terms/grants.ts";
 import { entriesHash, envelopesRoot, orgIdOf } from "../src/terms/payloads.ts";
 import { capsuleLabel, headerBytes, makeHeader, OpeningShape, type RecordHeader } from "../src/terms/records.ts";
 import { HealthReader, type RecordState, stateKey } from "../src/terms/states.ts";
@@ -124,7 +131,14 @@ test("an author seals to the frozen bytes", async () => {
 });
 
 test("what cannot be sealed is refused before anything is", async () => {
-  const by: Loose = { chain, orgId: chain, credentialId: recordId, authorKey: await keyOf("author"), card: people.card.card, keyholders: keyholders.state };
+  const by: Loose = {
+    chain,
+    orgId: chain,
+    credentialId: recordId,
+    authorKey: await keyOf("author"),
+    card: people.card.card,
+    keyholders: keyholders.state,
+  };
   const authoring = await AuthoringSession.begin(by);
   const item = { name: "x", mediaType: "text/plain", content: utf8("x") };
   const good = { items: [item], kind: "note", date: "2025-02-28", createdMs: NOW_MS };
@@ -138,10 +152,16 @@ test("what cannot be sealed is refused before anything is", async () => {
 
 test("the owner opens the record without the keyholders, both locks checked", async () => {
   const opened = await session();
-  assert.deepEqual(opened.openings.map((one) => one.recordId), [recordId]);
+  assert.deepEqual(
+    opened.openings.map((one) => one.recordId),
+    [recordId],
+  );
   const [{ opening: found }] = opened.openings as Loose;
   assert.deepEqual(found, record.opening);
-  assert.deepEqual(headerBytes(opening.checkRecord(chain, keyholders.state.keyId, recordId, state, found, record.envelope)), record.headerBytes);
+  assert.deepEqual(
+    headerBytes(opening.checkRecord(chain, keyholders.state.keyId, recordId, state, found, record.envelope)),
+    record.headerBytes,
+  );
   const root = await (await patient()).root();
   const mine = await opening.ownerOpen(root, opened.ownerLock, record.ownerWrap, header, people.compartmentId);
   assert.deepEqual([mine.dek.reveal(), mine.seedB.reveal()], [record.dek, record.seedB]);
@@ -172,20 +192,30 @@ test("a swapped or changed piece is named", async () => {
   const keyId = keyholders.state.keyId;
   assert.throws(() => opening.checkRecord(chain, keyId, recordId, state, found, envelope), { code: "record.envelope_swapped" });
   const moved = { ...found, placement: bent(found.placement) };
-  assert.throws(() => opening.checkRecord(chain, keyId, recordId, state, moved, record.envelope), { code: "record.policy_swapped" });
+  assert.throws(() => opening.checkRecord(chain, keyId, recordId, state, moved, record.envelope), {
+    code: "record.policy_swapped",
+  });
   assert.throws(() => opening.checkCiphertext(header, found, bent(record.ciphertext)), { code: "record.tampered" });
   const dek = new SecretBytes(record.dek);
   await assert.rejects(opening.openRecord(dek, bent(record.ciphertext), header, state.keyCommitment), { code: "record.tampered" });
-  await assert.rejects(opening.openRecord(new SecretBytes(record.seedB), record.ciphertext, header, state.keyCommitment), { code: "record.wrong_key" });
-  await assert.rejects(opening.unwrapDek(opened, header, record.envelope, bent(record.ssB), state.keyCommitment), { code: "record.wrong_key" });
+  await assert.rejects(opening.openRecord(new SecretBytes(record.seedB), record.ciphertext, header, state.keyCommitment), {
+    code: "record.wrong_key",
+  });
+  await assert.rejects(opening.unwrapDek(opened, header, record.envelope, bent(record.ssB), state.keyCommitment), {
+    code: "record.wrong_key",
+  });
   const root = await (await patient()).root();
-  await assert.rejects(opening.ownerOpen(root, opened.ownerLock, bent(record.ownerWrap), header, people.compartmentId), { code: "record.owner_lock_broken" });
+  await assert.rejects(opening.ownerOpen(root, opened.ownerLock, bent(record.ownerWrap), header, people.compartmentId), {
+    code: "record.owner_lock_broken",
+  });
   const mine = await opening.ownerOpen(root, opened.ownerLock, record.ownerWrap, header, people.compartmentId);
   const other = { ...mine, seedB: new SecretBytes(record.dek.slice()) };
   const check = opening.ownerChecksBothLocks(other, record.ownerWrap, opened, header, record.envelope, state, keyholders.state);
   await assert.rejects(check, (error: Loose) => error.code === "record.locks_differ" && error.fields.lock === "B");
   const log = await (await patient()).log();
-  await assert.rejects(opening.readSession(log, record.sessionEntry, chain, people.compartmentId, 0), { code: "record.session_not_ours" });
+  await assert.rejects(opening.readSession(log, record.sessionEntry, chain, people.compartmentId, 0), {
+    code: "record.session_not_ours",
+  });
 });
 
 test("the owner grants with the frozen body and signature", async () => {
@@ -204,15 +234,25 @@ test("the owner grants with the frozen body and signature", async () => {
     assert.deepEqual(await granting.openParcel(inbox, sealed, chain, [request.readerKey]), grant.parcel);
   }
   await assert.rejects(granting.openParcel(inbox, made.parcel, chain, [people.ownerDigest]), { code: "grant.parcel_not_ours" });
-  await assert.rejects(granting.openParcel(await keys.root(), made.parcel, chain, [request.readerKey]), { code: "grant.parcel_not_ours" });
+  await assert.rejects(granting.openParcel(await keys.root(), made.parcel, chain, [request.readerKey]), {
+    code: "grant.parcel_not_ours",
+  });
   const backwards = granting.makeGrant(keys, chain, 0, request, { ...terms, expiresAtMs: notBeforeMs }, people.card, nonce);
   await assert.rejects(backwards, { code: "grant.invalid" });
   granting.requireSameGrant(made.body, grant.public);
-  assert.throws(() => granting.requireSameGrant({ ...made.body, dateTo: "2026-12-31" }, grant.public), { code: "grant.body_differs" });
+  assert.throws(() => granting.requireSameGrant({ ...made.body, dateTo: "2026-12-31" }, grant.public), {
+    code: "grant.body_differs",
+  });
 });
 
 test("a reader asks with the frozen entry and opens with six parts", async () => {
-  const prepared = granting.makeAccess(grant.body, record.policy.author, [recordId], access.reason, drawn(access.body.salt, responseSeed()));
+  const prepared = granting.makeAccess(
+    grant.body,
+    record.policy.author,
+    [recordId],
+    access.reason,
+    drawn(access.body.salt, responseSeed()),
+  );
   assert.deepEqual(encodeAs(AccessBodyShape, { ...prepared.access, responseKey: access.body.responseKey }), access.bodyBytes);
   const opened = await session();
   const wanted = [{ recordId, opening: opened.openings[0]!.opening, envelope: record.envelope }];
@@ -246,9 +286,15 @@ test("the owner's log is complete, and what is missing or false has a name", asy
   serviceKeys[3] = (await keyOf("node 3")).public;
   const log = await readReceipts(await keys.log(), [frozen.drawn.receipt, utf8("junk")], chain, serviceKeys);
   assert.deepEqual(log.receipts, [release.receipt]);
-  assert.deepEqual(log.findings.map((found) => found.code), ["log.item_unreadable"]);
+  assert.deepEqual(
+    log.findings.map((found) => found.code),
+    ["log.item_unreadable"],
+  );
   const forged = await readReceipts(await keys.log(), [frozen.drawn.receipt], chain, []);
-  assert.deepEqual(forged.findings.map((found) => found.code), ["log.item_forged"]);
+  assert.deepEqual(
+    forged.findings.map((found) => found.code),
+    ["log.item_forged"],
+  );
 
   const entry = { grantId: grant.grantId, commitment: access.commitment, height: 100, timeMs: NOW_MS, ordinal: 0 };
   const onChain: Loose = { ...grant.public, payer: chain, height: 1, revokedHeight: null, entries: 1 };
@@ -257,7 +303,8 @@ test("the owner's log is complete, and what is missing or false has a name", asy
   const own = { receipts: [], findings: [] };
   const clean = { receipts: log.receipts, findings: [] };
   const known = { grantId: grant.grantId, state: onChain, entries: [entry], body: grant.body };
-  const codes = (grants: Loose, with_: Loose = clean): string[] => audit(chain, grants, with_, nobody, own).findings.map((found) => found.code);
+  const codes = (grants: Loose, with_: Loose = clean): string[] =>
+    audit(chain, grants, with_, nobody, own).findings.map((found) => found.code);
 
   const whole = audit(chain, [known], clean, nobody, own);
   assert.ok(whole.complete);
@@ -266,9 +313,14 @@ test("the owner's log is complete, and what is missing or false has a name", asy
   assert.deepEqual(codes([known], { receipts: [], findings: [] }), ["log.no_receipt"]);
   assert.deepEqual(codes([{ ...known, state: { ...onChain, entriesHash: chain } }]), ["log.entries_differ"]);
   const receipt = release.receipt.receipt;
-  assert.deepEqual(codes([known], { receipts: [{ receipt: { ...receipt, records: [] } }], findings: [] }), ["log.more_than_committed"]);
+  assert.deepEqual(codes([known], { receipts: [{ receipt: { ...receipt, records: [] } }], findings: [] }), [
+    "log.more_than_committed",
+  ]);
   const otherAccess = { ...receipt, access: { ...receipt.access, purpose: "payment" } };
-  assert.deepEqual(codes([known], { receipts: [{ receipt: otherAccess }], findings: [] }), ["log.receipt_differs", "log.no_receipt"]);
+  assert.deepEqual(codes([known], { receipts: [{ receipt: otherAccess }], findings: [] }), [
+    "log.receipt_differs",
+    "log.no_receipt",
+  ]);
 });
 
 /** The vectors name the response key, not its seed; any seed serves where only the entry's other fields are compared. */

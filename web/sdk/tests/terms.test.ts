@@ -7,7 +7,15 @@ import { explain } from "../src/human/explain.ts";
 import { sentence } from "../src/human/sentence.ts";
 import { SecretBytes } from "../src/keys/secret.ts";
 import { SigningKey } from "../src/keys/sign.ts";
-import { availabilityMessage, entriesHash, entryIdOf, envelopesRoot, grantIdOf, orgIdOf, recordIdOf } from "../src/terms/payloads.ts";
+import {
+  availabilityMessage,
+  entriesHash,
+  entryIdOf,
+  envelopesRoot,
+  grantIdOf,
+  orgIdOf,
+  recordIdOf,
+} from "../src/terms/payloads.ts";
 import {
   AnchorStateShape,
   CompartmentStateShape,
@@ -53,7 +61,10 @@ test("every kind of transaction has the frozen bytes, id and signatures", async 
     for (const signed of one.signatures) assert.deepEqual(signMessage(chain, signed.role, body.id), signed.signedBytes);
     assert.equal(toHex(await signTx(body, await signers(one.signatures))), toHex(one.signedTransaction), one.name);
     const tx = parseTx(one.signedTransaction, chain);
-    assert.deepEqual(tx.signatures.map((signed) => signed.role), one.signatures.map((signed: Loose) => signed.role));
+    assert.deepEqual(
+      tx.signatures.map((signed) => signed.role),
+      one.signatures.map((signed: Loose) => signed.role),
+    );
   }
 });
 
@@ -110,7 +121,10 @@ test("ids follow from what they name", () => {
   const { envelopesRoot: root, signedBytes } = batch.availability;
   assert.deepEqual(envelopesRoot(batch.payload.entries), root);
   const { placement, receipts } = batch.payload;
-  assert.deepEqual(receipts.map((receipt: Loose) => availabilityMessage(chain, placement, root, receipt, batch.block.epoch)), signedBytes);
+  assert.deepEqual(
+    receipts.map((receipt: Loose) => availabilityMessage(chain, placement, root, receipt, batch.block.epoch)),
+    signedBytes,
+  );
 });
 
 test("what is signed is shown from the bytes that are signed", () => {
@@ -123,8 +137,14 @@ test("what is signed is shown from the bytes that are signed", () => {
     "You let Old Town Clinic (4ec5fcc8) read your records dated 2025-01-01 to 2025-12-31, for treatment, " +
       "from 2025-10-09 08:53 until 2025-10-10 08:53 (UTC).",
   );
-  assert.match(sentence(explained, "zh-CN", () => null), /诊疗查看您 2025-01-01 至 2025-12-31/);
-  assert.match(sentence(explained, "en", () => "Evil\u202e\n{purpose} Clinic"), /^You let Evil\{purpose\} Clinic \(/);
+  assert.match(
+    sentence(explained, "zh-CN", () => null),
+    /诊疗查看您 2025-01-01 至 2025-12-31/,
+  );
+  assert.match(
+    sentence(explained, "en", () => "Evil\u202e\n{purpose} Clinic"),
+    /^You let Evil\{purpose\} Clinic \(/,
+  );
   assert.equal(explain(people.cardMessage).what, "card");
   assert.equal(explain(people.tokenMessage).what, "token");
   for (const one of frozen.transactions) {
@@ -140,7 +160,13 @@ test("what is signed is shown from the bytes that are signed", () => {
 test("what nobody signs is not explained", () => {
   const { message } = readVectors("hce/records.json").grant;
   const [domain, signedFor, body] = decode(message) as readonly never[];
-  for (const odd of [[domain, new Uint8Array(16), body], ["hce/toString/1", signedFor, body], [domain, signedFor], [domain, signedFor, body, 1], []]) {
+  for (const odd of [
+    [domain, new Uint8Array(16), body],
+    ["hce/toString/1", signedFor, body],
+    [domain, signedFor],
+    [domain, signedFor, body, 1],
+    [],
+  ]) {
     assert.throws(() => explain(encode(odd as never)), { code: "malformed" });
   }
 });

@@ -11,7 +11,10 @@ const sdk = fileURLToPath(new URL("..", import.meta.url));
 const tests = readdirSync(join(sdk, "tests")).filter((name) => name.endsWith(".test.ts"));
 const out = mkdtempSync(join(tmpdir(), "hce-sdk-"));
 try {
-  await bundle(out, tests.map((name) => join(sdk, "tests", name)));
+  await bundle(
+    out,
+    tests.map((name) => join(sdk, "tests", name)),
+  );
   const built = tests.map((name) => join(out, name.replace(/\.ts$/, ".mjs")));
   const environment = { ...process.env, HCE_ROOT: join(sdk, "..", ".."), NODE_NO_WARNINGS: "1" };
   process.exitCode = spawnSync(process.execPath, ["--test", ...built], { stdio: "inherit", env: environment }).status ?? 1;

@@ -31,7 +31,10 @@ export function checked<T>(shape: Shape<T>, value: T): T {
 }
 
 export function bytes(min: number, max = min): Shape<Bytes> {
-  return atom((item): item is Bytes => item instanceof Uint8Array && item.length >= min && item.length <= max, `${min} to ${max} bytes`);
+  return atom(
+    (item): item is Bytes => item instanceof Uint8Array && item.length >= min && item.length <= max,
+    `${min} to ${max} bytes`,
+  );
 }
 
 export function integer(min = -Number.MAX_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER): Shape<number> {

@@ -14,7 +14,8 @@ export type NameOf = (subject: Bytes) => string | null;
 const TEMPLATES = {
   en: {
     grant: "You let {who} {mode} your records dated {date_from} to {date_to}, for {purpose}, from {start} until {end} (UTC).",
-    "grant.open": "You put a grant on the public chain, from {start} until {end} (UTC). It does not say whose it is or who may read. Paid by {payer}.",
+    "grant.open":
+      "You put a grant on the public chain, from {start} until {end} (UTC). It does not say whose it is or who may read. Paid by {payer}.",
     "grant.revoke": "You end the access of {who}. Nothing new can be opened with it; what was already read cannot be unread.",
     "compartment.rotate": "You replace the keys of your account {subject}. Every grant you gave ends.",
     card: "You publish your contact card, so that organisations can seal records for you, until {end} (UTC).",

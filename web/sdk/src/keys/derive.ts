@@ -37,7 +37,11 @@ export class Root {
 }
 
 /** 32-byte seed = HKDF(root, info = DAG-CBOR(["hce/derive/1", use, ...path])): the words alone find every key again. */
-export async function deriveSeed(root: SecretBytes | CryptoKey, use: string, ...path: readonly (number | Bytes)[]): Promise<SecretBytes> {
+export async function deriveSeed(
+  root: SecretBytes | CryptoKey,
+  use: string,
+  ...path: readonly (number | Bytes)[]
+): Promise<SecretBytes> {
   return new SecretBytes(await hkdf(root, encode(["hce/derive/1", use, ...path]), SEED_BYTES));
 }
 

@@ -76,7 +76,13 @@ export class Nodes {
    * The answers of `wanted` nodes, asked at the same time, and more nodes for those that fail; at least one answer. `taken` is called
    * with the first. Throws the agreed refusal unless a node has answered before, else the reason of `refusals`.
    */
-  async several<T>(ask: Ask<T>, wanted: number, refusals: Refusals, taken: () => void = () => {}, stop = new AbortController()): Promise<T[]> {
+  async several<T>(
+    ask: Ask<T>,
+    wanted: number,
+    refusals: Refusals,
+    taken: () => void = () => {},
+    stop = new AbortController(),
+  ): Promise<T[]> {
     const left = [...this.#order];
     const running = new Set<Asked<T>>();
     const found: T[] = [];
@@ -186,7 +192,10 @@ function asked<T>(node: NodeClient, ask: Ask<T>, signal: AbortSignal): Asked<T> 
 }
 
 /** The first that is done; null when none is within the time. */
-async function firstDone<T>(running: ReadonlySet<Asked<T>>, withinMs: number | null): Promise<{ asked: Asked<T>; answer: T | HceError } | null> {
+async function firstDone<T>(
+  running: ReadonlySet<Asked<T>>,
+  withinMs: number | null,
+): Promise<{ asked: Asked<T>; answer: T | HceError } | null> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const each = [...running].map(async (one) => ({ asked: one, answer: await one.answer }));
   const late = new Promise<null>((resolve) => {

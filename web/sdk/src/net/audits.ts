@@ -22,7 +22,11 @@ export async function grantOnChain(network: Network, grantId: Bytes, body: Grant
       const found = await provenEntries(network, node, grantId, body);
       if (found.entries.length === found.state.entries) return found;
       short = found;
-      throw new PeerFault("log.entries_withheld", "", { expected: found.state.entries, actual: found.entries.length, url: node.url });
+      throw new PeerFault("log.entries_withheld", "", {
+        expected: found.state.entries,
+        actual: found.entries.length,
+        url: node.url,
+      });
     });
   } catch (error) {
     if (known(error).code === "log.entries_withheld" && short !== null) return short;
@@ -47,7 +51,10 @@ export async function checkReceipts(network: Network, receipts: readonly SignedR
     entry: chain.entry(signed.receipt.entryId),
     anchor: chain.anchor(serviceKey(signed), periodOf(signed.receipt, params)),
   }));
-  const proofs = await proofsOf(network, judged.filter((one) => one.anchor !== null).map((one) => one.signed));
+  const proofs = await proofsOf(
+    network,
+    judged.filter((one) => one.anchor !== null).map((one) => one.signed),
+  );
   const known = judged.map((one) => ({ ...one, proofs: proofs.get(toHex(receiptLeaf(one.signed))) ?? [] }));
   return checkAnchors(known, height, params);
 }
@@ -81,7 +88,10 @@ async function entryNames(node: NodeClient, grantId: Bytes, start: number): Prom
 }
 
 /** What each receipt's own node says, by leaf in hex. */
-async function proofsOf(network: Network, receipts: readonly SignedReceipt[]): Promise<ReadonlyMap<string, readonly AnchorProof[]>> {
+async function proofsOf(
+  network: Network,
+  receipts: readonly SignedReceipt[],
+): Promise<ReadonlyMap<string, readonly AnchorProof[]>> {
   const leaves = new Map<number, Bytes[]>();
   for (const signed of receipts) leaves.set(signed.receipt.node, [...(leaves.get(signed.receipt.node) ?? []), receiptLeaf(signed)]);
   const found = new Map<string, AnchorProof[]>();

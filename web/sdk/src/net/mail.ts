@@ -118,4 +118,3 @@ class HaveNot extends HceError {
     super("not_found");
   }
 }
-

@@ -25,7 +25,7 @@ export const SLOW_MS = 5_000;
 const MAX_MANIFESTS = 64;
 
 export interface JoinOptions {
-  /** What is trusted: a genesis, or its CID (pinned in a page, compared by telephone). Without it the first that is served (development). */
+  /** A genesis, or its CID (pinned in a page, compared by telephone). Without it the first that is served: for development. */
   readonly trust?: Genesis | Bytes;
   /** Null for a chain that is known to have halted. */
   readonly maxHeaderAgeMs?: number | null;
@@ -253,4 +253,3 @@ async function genesisOf(node: NodeClient): Promise<Genesis | HceError> {
     return known(error);
   }
 }
-

@@ -7,8 +7,24 @@ import { type Bytes, concat, toHex } from "../bytes.ts";
 import { encode, type Item } from "../codec/dagcbor.ts";
 import { anyBytes, bytes, decodeAs, encodeAs, list, nullable, type Shape } from "../codec/shape.ts";
 import { known, PeerFault, Remote, Unavailable } from "../errors.ts";
-import { type FinalHeader, FinalHeaderShape, type Genesis, GenesisShape, type StateProof, StateProofShape, type TxProof, TxProofShape } from "../terms/chain.ts";
-import { type AnchorProof, AnchorProofShape, type ReleaseRequest, ReleaseRequestShape, type SignedCard, SignedCardShape } from "../terms/grants.ts";
+import {
+  type FinalHeader,
+  FinalHeaderShape,
+  type Genesis,
+  GenesisShape,
+  type StateProof,
+  StateProofShape,
+  type TxProof,
+  TxProofShape,
+} from "../terms/chain.ts";
+import {
+  type AnchorProof,
+  AnchorProofShape,
+  type ReleaseRequest,
+  ReleaseRequestShape,
+  type SignedCard,
+  SignedCardShape,
+} from "../terms/grants.ts";
 import { type Identity, IdentityShape } from "../terms/mailbox.ts";
 
 const DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor";

@@ -186,7 +186,8 @@ export class Owner {
     const answers = await this.#network.everyNode(async (node) => {
       const signed = node.decoded(SignedDeletionShape, await own.act(node, "erase", 0, records));
       const key = this.#network.serviceKeys[await this.#network.indexOf(node)]!;
-      if (!verify(key, deletionMessage(signed.receipt), signed.signature)) throw new Refused("mailbox.bad_signature", "deletion receipt");
+      if (!verify(key, deletionMessage(signed.receipt), signed.signature))
+        throw new Refused("mailbox.bad_signature", "deletion receipt");
       return signed;
     });
     return requireOne(answers);
@@ -202,13 +203,24 @@ export class Owner {
    * A signed grant, checked against the chain, not yet given to anybody: `grantMessage(made.body)` is what was signed. `leave` gives it;
    * it is final once the grantee's organisation has countersigned (`waitGranted`).
    */
-  async prepareGrant(request: AccessRequest, terms: { lastsMs: number; dateFrom: string; dateTo: string; mode?: Mode }): Promise<MadeGrant> {
+  async prepareGrant(
+    request: AccessRequest,
+    terms: { lastsMs: number; dateFrom: string; dateTo: string; mode?: Mode },
+  ): Promise<MadeGrant> {
     const nowMs = this.#network.now();
     await this.#organisationOf(request);
     const { version } = await this.#opened();
     const { lastsMs, dateFrom, dateTo, mode = "read" } = terms;
     const epochs = Array.from({ length: this.readingEpoch + 1 }, (_, epoch) => epoch);
-    const chosen = { notBeforeMs: 0, expiresAtMs: nowMs + lastsMs, dateFrom, dateTo, purpose: request.purpose, mode, readingEpochs: epochs };
+    const chosen = {
+      notBeforeMs: 0,
+      expiresAtMs: nowMs + lastsMs,
+      dateFrom,
+      dateTo,
+      purpose: request.purpose,
+      mode,
+      readingEpochs: epochs,
+    };
     const nonce = await this.keys.grantNonce(request.readerKey);
     return makeGrant(this.keys, this.#network.chain, version, request, chosen, await this.card(), nonce);
   }
@@ -322,7 +334,8 @@ export class Owner {
     if (state === null) throw new Refused("grant.unknown", "", { grantId: toHex(grantId) });
     const nonce = await this.keys.grantNonce(state.readerKey);
     const key = await this.keys.revoke(nonce);
-    if (!equal(key.public, state.revokeKey)) throw new Refused("grant.body_differs", "not made by this owner", { grantId: toHex(grantId) });
+    if (!equal(key.public, state.revokeKey))
+      throw new Refused("grant.body_differs", "not made by this owner", { grantId: toHex(grantId) });
     return nonce;
   }
 

@@ -9,7 +9,17 @@ import { type GrantParcel, MAX_RECORDS_PER_ENTRY, type ReleaseReply } from "../t
 import { combineRelease, makeAccess, makeReleaseRequest, openReleaseReply, type PreparedAccess } from "../vault/granting.ts";
 import { Mail } from "./mail.ts";
 import type { Network } from "./network.ts";
-import { type CheckedRecord, checkListed, type FetchHeld, followFeed, type ListedRecord, type Listing, openAll, type OpenedRecord, type Refusal } from "./reading.ts";
+import {
+  type CheckedRecord,
+  checkListed,
+  type FetchHeld,
+  followFeed,
+  type ListedRecord,
+  type Listing,
+  openAll,
+  type OpenedRecord,
+  type Refusal,
+} from "./reading.ts";
 
 /** What access entries gave. A record is in one of the two. */
 export interface ReadResult {
@@ -47,9 +57,17 @@ export class Reader {
     const listing = new Map<string, ListedRecord[]>();
     for (const { readingEpoch, readingSeed } of epochKeys) {
       const key = readingKeyOf(new SecretBytes(readingSeed));
-      const found = await followFeed(await this.#feed(readingEpoch, readingSeed), key, body.chain, body.compartmentId, readingEpoch);
+      const found = await followFeed(
+        await this.#feed(readingEpoch, readingSeed),
+        key,
+        body.chain,
+        body.compartmentId,
+        readingEpoch,
+      );
       for (const [name, candidates] of found) {
-        const granted = candidates.filter(({ opening }) => body.dateFrom <= opening.policy.date && opening.policy.date <= body.dateTo);
+        const granted = candidates.filter(
+          ({ opening }) => body.dateFrom <= opening.policy.date && opening.policy.date <= body.dateTo,
+        );
         if (granted.length > 0) listing.set(name, [...(listing.get(name) ?? []), ...granted]);
       }
     }
@@ -62,7 +80,10 @@ export class Reader {
     const { credentialId, readerKey, payer, payerKey } = this.#keys;
     const prepared = makeAccess(this.parcel.body, credentialId, records, reason);
     const { grantId } = prepared.access;
-    const signers = [["reader", readerKey], ["payer", payerKey]] as const;
+    const signers = [
+      ["reader", readerKey],
+      ["payer", payerKey],
+    ] as const;
     await this.#network.transact("access.open", { grantId, commitment: prepared.commitment }, payer, signers);
     return this.#open(prepared, listing);
   }
@@ -107,7 +128,8 @@ export class Reader {
     return async (node, records) => {
       const pages = [];
       for (const { readingEpoch, readingSeed } of this.parcel.epochKeys) {
-        const inEpoch = (name: Bytes): boolean => listing.get(toHex(name))?.some((one) => one.session.readingEpoch === readingEpoch) ?? false;
+        const inEpoch = (name: Bytes): boolean =>
+          listing.get(toHex(name))?.some((one) => one.session.readingEpoch === readingEpoch) ?? false;
         pages.push(await (await this.#feed(readingEpoch, readingSeed)).records(node, "envelopes", records.filter(inEpoch)));
       }
       return pages.flatMap((page) => page.found);

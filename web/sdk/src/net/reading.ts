@@ -53,7 +53,13 @@ export type Refusal = ReadonlyMap<string, HceError>;
 export type FetchHeld = (node: NodeClient, records: readonly Bytes[]) => Promise<readonly HeldRecord[]>;
 
 /** Every record the feed of one reading epoch names. Entries that are not for this key are passed over. */
-export async function followFeed(feed: Mail, readingKey: OpeningKey, chain: Bytes, compartmentId: Bytes, epoch: number): Promise<Listing> {
+export async function followFeed(
+  feed: Mail,
+  readingKey: OpeningKey,
+  chain: Bytes,
+  compartmentId: Bytes,
+  epoch: number,
+): Promise<Listing> {
   const listing = new Map<string, ListedRecord[]>();
   for (const item of await feed.items("feed")) {
     const session = await sessionOrNull(readingKey, item, chain, compartmentId, epoch);
@@ -196,7 +202,15 @@ async function openChecked(network: Network, checked: CheckedRecord, dek: Secret
   const ciphertext = await network.ciphertext(opening.ciphertext, opening.placement);
   checkCiphertext(header, opening, ciphertext);
   const manifest = await openRecord(dek, ciphertext, header, state.keyCommitment);
-  return { recordId, kind: opening.policy.kind, date: opening.policy.date, manifest, author, authorId: opening.policy.author, state };
+  return {
+    recordId,
+    kind: opening.policy.kind,
+    date: opening.policy.date,
+    manifest,
+    author,
+    authorId: opening.policy.author,
+    state,
+  };
 }
 
 function named(code: string, recordId: Bytes): Refused {

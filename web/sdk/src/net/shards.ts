@@ -40,7 +40,10 @@ export class ShardFetcher {
     const running = new Map<number, Promise<readonly [number, Bytes | null]>>();
     const start = (): void => {
       const number = waiting.shift()!;
-      running.set(number, this.#fetch(placed.nodes[number]!, placed.shards[number]!).then((shard) => [number, shard] as const));
+      running.set(
+        number,
+        this.#fetch(placed.nodes[number]!, placed.shards[number]!).then((shard) => [number, shard] as const),
+      );
     };
     while (good.size < placed.k) {
       while (waiting.length > 0 && good.size + running.size < placed.k) start();
@@ -80,7 +83,10 @@ export class ShardFetcher {
     let left = wishes;
     try {
       while (left.length > 0) {
-        const found = await this.#ask(node, left.map((wish) => wish.cid));
+        const found = await this.#ask(
+          node,
+          left.map((wish) => wish.cid),
+        );
         if (found.length === 0) break;
         left.slice(0, found.length).forEach((wish, i) => wish.resolve(found[i]!));
         left = left.slice(found.length);

@@ -77,7 +77,7 @@ export class LightClient {
     return final;
   }
 
-  /** The header, if quorum(n) of the trusted nodes precommitted it, whenever. `consensus.commit_invalid`, `header.not_final`, `proof.bad`. */
+  /** The header, if quorum(n) of the trusted nodes precommitted it. `consensus.commit_invalid`, `header.not_final`, `proof.bad`. */
   accept(final: FinalHeader): FinalHeader {
     const name = encodeAs(FinalHeaderShape, final);
     if (this.#last !== null && equal(name, this.#last)) return final;
@@ -138,7 +138,8 @@ export function requireState(proof: StateProof, keys: readonly Bytes[]): Readonl
   const values = new Map<string, Bytes | null>();
   keys.forEach((key, i) => {
     const proven = proof.values[i]!;
-    if (!verifyMapProof(root, key, proven.value, proven.proof)) throw new PeerFault("proof.bad", "health state", { key: toHex(key) });
+    if (!verifyMapProof(root, key, proven.value, proven.proof))
+      throw new PeerFault("proof.bad", "health state", { key: toHex(key) });
     values.set(toHex(key), proven.value);
   });
   return values;

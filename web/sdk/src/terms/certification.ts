@@ -44,7 +44,13 @@ export function requireAuthor(state: HealthReader, credentialId: Bytes, record: 
   return found;
 }
 
-function credentialInForce(state: HealthReader, credentialId: Bytes, power: Power, height: number, timeMs: number): CredentialState {
+function credentialInForce(
+  state: HealthReader,
+  credentialId: Bytes,
+  power: Power,
+  height: number,
+  timeMs: number,
+): CredentialState {
   const found = state.credential(credentialId);
   if (found === null) throw notCertified("unknown", credentialId);
   const { body, issuedHeight, revokedHeight } = found;

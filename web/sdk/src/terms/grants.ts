@@ -43,7 +43,13 @@ export const SignedCardShape = struct({ card: ContactCardShape, signature });
 export type SignedCard = Of<typeof SignedCardShape>;
 
 /** Lets an organisation write to a feed without waiting in quarantine. */
-export const WriteTokenShape = struct({ compartmentId: bytes32, orgId: bytes32, feed: digest32, serial: integer(), expiresMs: count });
+export const WriteTokenShape = struct({
+  compartmentId: bytes32,
+  orgId: bytes32,
+  feed: digest32,
+  serial: integer(),
+  expiresMs: count,
+});
 export type WriteToken = Of<typeof WriteTokenShape>;
 export const SignedTokenShape = struct({ token: WriteTokenShape, ownerKey: publicKey, feedReadKey: publicKey, signature });
 export type SignedToken = Of<typeof SignedTokenShape>;
@@ -122,7 +128,11 @@ export const ReleaseRequestShape = struct({
   entryRecords: recordIds,
   requested: recordIds,
   /** One for each requested record, same order. */
-  openings: list(struct({ policy: PolicyBodyShape, capsule: CapsuleShape, envelopeRestDigest: digest32 }), MAX_RECORDS_PER_ENTRY, 1),
+  openings: list(
+    struct({ policy: PolicyBodyShape, capsule: CapsuleShape, envelopeRestDigest: digest32 }),
+    MAX_RECORDS_PER_ENTRY,
+    1,
+  ),
   credentialSignature: signature,
 });
 export type ReleaseRequest = Of<typeof ReleaseRequestShape>;

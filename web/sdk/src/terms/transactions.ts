@@ -65,7 +65,13 @@ export interface HealthTx {
   readonly raw: Bytes;
 }
 
-export function makeBody<K extends Kind>(chain: Bytes, kind: K, payload: Payload<K>, payer: Bytes | null, validUntil: number): Body<K> {
+export function makeBody<K extends Kind>(
+  chain: Bytes,
+  kind: K,
+  payload: Payload<K>,
+  payer: Bytes | null,
+  validUntil: number,
+): Body<K> {
   const shape = PAYLOADS[kind] as Shape<unknown>;
   const body = { domain: DOMAIN, chain, kind, payload: shape.write(payload) as readonly Item[], payer, validUntil };
   const encoded = encodeAs(HealthBodyShape, body);

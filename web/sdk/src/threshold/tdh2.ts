@@ -7,7 +7,20 @@ import { encode, type Item } from "../codec/dagcbor.ts";
 import { digest } from "../codec/hashing.ts";
 import { bytes, integer, type Of, struct } from "../codec/shape.ts";
 import { HceError, Refused } from "../errors.ts";
-import { GENERATOR, hashToPoint, hashToScalar, inverse, minus, ORDER, plus, type Point, readPoint, readScalar, scalarBytes, times } from "./ristretto.ts";
+import {
+  GENERATOR,
+  hashToPoint,
+  hashToScalar,
+  inverse,
+  minus,
+  ORDER,
+  plus,
+  type Point,
+  readPoint,
+  readScalar,
+  scalarBytes,
+  times,
+} from "./ristretto.ts";
 
 /** ssB under the keyholders' key, with the proof that its maker knew r. */
 export const CapsuleShape = struct({ c: bytes(32), u: bytes(32), uBar: bytes(32), e: bytes(32), f: bytes(32) });
@@ -72,7 +85,8 @@ export function verifyPartial(memberKey: Bytes, capsule: Capsule, part: Part, tr
  * the caller finds it with `verifyPartial`. `threshold.not_enough`, `threshold.bad_point`, `threshold.bad_capsule`.
  */
 export function combine(capsule: Capsule, parts: readonly Part[], threshold: number): Bytes {
-  if (new Set(parts.map((part) => part.index)).size !== parts.length) throw new Refused("threshold.not_enough", "a member counts once");
+  if (new Set(parts.map((part) => part.index)).size !== parts.length)
+    throw new Refused("threshold.not_enough", "a member counts once");
   if (parts.length < threshold || threshold < 1) {
     throw new Refused("threshold.not_enough", "too few parts", { actual: parts.length, expected: threshold });
   }

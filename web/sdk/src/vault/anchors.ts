@@ -61,7 +61,8 @@ function judge(one: ReceiptOnChain, height: number, params: Params): "anchored" 
   const { receipt } = one.signed;
   const period = periodOf(receipt, params);
   const [subject, detail] = [toHex(receipt.entryId), `node ${receipt.node}, period ${period}`];
-  const fits = one.entry !== null && one.entry.height <= receipt.height && receipt.height <= one.entry.height + params.entryMaxBlocks;
+  const fits =
+    one.entry !== null && one.entry.height <= receipt.height && receipt.height <= one.entry.height + params.entryMaxBlocks;
   if (!fits) return { code: "log.receipt_misdated", subject, detail };
   const { anchor } = one;
   if (anchor === null) {

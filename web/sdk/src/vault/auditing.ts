@@ -118,7 +118,12 @@ export async function readReceipts(
 }
 
 /** Receipts of the owner's own reading of a feed that are signed by the node they name, oldest first. */
-export function readOwnReceipts(items: readonly Bytes[], chain: Bytes, feed: Bytes, serviceKeys: readonly Bytes[]): Log<OwnReadReceipt> {
+export function readOwnReceipts(
+  items: readonly Bytes[],
+  chain: Bytes,
+  feed: Bytes,
+  serviceKeys: readonly Bytes[],
+): Log<OwnReadReceipt> {
   const receipts: OwnReadReceipt[] = [];
   const findings: Finding[] = [];
   for (const [position, item] of items.entries()) {

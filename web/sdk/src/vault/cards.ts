@@ -17,7 +17,13 @@ import {
 } from "../terms/grants.ts";
 
 /** A card valid from now for 30 days; `version` is the compartment's version on chain. */
-export async function makeCard(keys: CompartmentKeys, chain: Bytes, version: number, readingEpoch: number, nowMs: number): Promise<SignedCard> {
+export async function makeCard(
+  keys: CompartmentKeys,
+  chain: Bytes,
+  version: number,
+  readingEpoch: number,
+  nowMs: number,
+): Promise<SignedCard> {
   const card: ContactCard = {
     chain,
     compartmentId: keys.compartmentId(chain),

@@ -164,7 +164,12 @@ export async function makeGrant(
  * A parcel for one of our reader keys whose owner signed it. `grant.parcel_not_ours`, `grant.invalid`, `malformed`. Whether the grant
  * stands on chain is `requireSameGrant`; whether its owner key is the current one, the caller asks the chain.
  */
-export async function openParcel(inboxKey: OpeningKey, sealed: Bytes, chain: Bytes, readerKeys: readonly Bytes[]): Promise<GrantParcel> {
+export async function openParcel(
+  inboxKey: OpeningKey,
+  sealed: Bytes,
+  chain: Bytes,
+  readerKeys: readonly Bytes[],
+): Promise<GrantParcel> {
   let plain: Bytes;
   try {
     plain = await inboxKey.open(parcelInfo(chain), sealed);
@@ -173,7 +178,8 @@ export async function openParcel(inboxKey: OpeningKey, sealed: Bytes, chain: Byt
     throw new Refused("grant.parcel_not_ours", "does not open");
   }
   const parcel = decodeAs(GrantParcelShape, plain, MAX_PARCEL_BYTES);
-  if (!readerKeys.some((key) => equal(key, parcel.body.readerKey))) throw new Refused("grant.parcel_not_ours", "another reader key");
+  if (!readerKeys.some((key) => equal(key, parcel.body.readerKey)))
+    throw new Refused("grant.parcel_not_ours", "another reader key");
   requireWindow(parcel.body);
   await checkParcel(parcel, chain);
   return parcel;
@@ -364,7 +370,8 @@ async function checkParcel(parcel: GrantParcel, chain: Bytes): Promise<void> {
   const refuse = (detail: string): Refused => new Refused("grant.invalid", detail);
   if (!equal(body.chain, chain) || !equal(card.chain, chain)) throw refuse("another chain");
   if (!verify(body.ownerKey, grantMessage(body), ownerSignature)) throw refuse("the owner did not sign this body");
-  if (!equal(card.compartmentId, body.compartmentId) || !equal(card.ownerKey, body.ownerKey)) throw refuse("the card is another compartment's");
+  if (!equal(card.compartmentId, body.compartmentId) || !equal(card.ownerKey, body.ownerKey))
+    throw refuse("the card is another compartment's");
   if (!verify(card.ownerKey, cardMessage(card), signed.signature)) throw refuse("the owner did not sign the card");
   const epochs = epochKeys.map((key) => key.readingEpoch);
   if (epochs.some((epoch, i) => i > 0 && epochs[i - 1]! >= epoch)) throw refuse("reading epochs are repeated or unsorted");

@@ -116,7 +116,12 @@ export function checkCiphertext(header: RecordHeader, opening: Opening, cipherte
 }
 
 /** The content. `record.wrong_key` (not the DEK of key commitment `expected`), `record.tampered` (anything else). */
-export async function openRecord(dek: SecretBytes, ciphertext: Bytes, header: RecordHeader, expected: Bytes): Promise<ContentManifest> {
+export async function openRecord(
+  dek: SecretBytes,
+  ciphertext: Bytes,
+  header: RecordHeader,
+  expected: Bytes,
+): Promise<ContentManifest> {
   requireCommitted(dek, header, expected);
   try {
     return decodeAs(ContentManifestShape, unpad(await aeadOpen(dek.reveal(), ciphertext, headerBytes(header))));
@@ -134,7 +139,8 @@ export function verifyAuthor(opening: Opening, recordId: Bytes, state: RecordSta
   } catch (error) {
     throw refused("record.author_not_certified", recordId, known(error).code);
   }
-  if (!authorSigned(credential.body.personKey, recordId, opening)) throw refused("record.author_not_certified", recordId, "signature");
+  if (!authorSigned(credential.body.personKey, recordId, opening))
+    throw refused("record.author_not_certified", recordId, "signature");
   return credential;
 }
 

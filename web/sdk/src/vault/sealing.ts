@@ -204,9 +204,14 @@ export async function makeBatch(sessions: readonly AuthoringSession[], nodes: nu
   const records = sessions.flatMap((session) => session.pending).sort((left, right) => compare(left.recordId, right.recordId));
   if (records.length > MAX_RECORDS_PER_BATCH) throw new Malformed("", { actual: records.length }, "batch.too_large");
   const dispersed = records.map((record) => disperse(record.ciphertext, nodes));
-  const { placement, placementCid } = makeManifest(chain, dispersed.map(({ placed }) => placed), nodes);
+  const { placement, placementCid } = makeManifest(
+    chain,
+    dispersed.map(({ placed }) => placed),
+    nodes,
+  );
   const homes = readManifest(placement, chain).map((placed) => placed.nodes);
-  const shardsOf = (node: number): Bytes[] => dispersed.flatMap(({ shards }, i) => shards.filter((_, number) => homes[i]![number] === node));
+  const shardsOf = (node: number): Bytes[] =>
+    dispersed.flatMap(({ shards }, i) => shards.filter((_, number) => homes[i]![number] === node));
   const feedWrites: FeedWrite[] = [];
   for (const session of sessions) feedWrites.push(await session.finish(placementCid));
   return { records, placement, placementCid, shardsOf, feedWrites };

@@ -1,10 +1,8 @@
 // A patient's device that does what it is told: one JSON line in, one JSON line out. `tests/journeys/test_patient_in_typescript.py`
 // plays the people around it. Nothing but this process ever has the keys.
 
-import { createInterface } from "node:readline";
 import { fromHex, toHex } from "../../src/bytes.ts";
 import { decodeAs, encodeAs } from "../../src/codec/shape.ts";
-import { HceError } from "../../src/errors.ts";
 import { explain } from "../../src/human/explain.ts";
 import { sentence } from "../../src/human/sentence.ts";
 import { CompartmentKeys } from "../../src/keys/compartments.ts";
@@ -15,6 +13,7 @@ import { type KnownGrant, Owner } from "../../src/net/owner.ts";
 import { AccessRequestShape, grantMessage, SignedCardShape, SignedTokenShape } from "../../src/terms/grants.ts";
 import type { AuditReport } from "../../src/vault/auditing.ts";
 import { stateKey } from "../../src/terms/states.ts";
+import { type Acts, answerLines } from "./lines.ts";
 
 interface Device {
   readonly network: Network;
@@ -25,7 +24,7 @@ let device: Device | null = null;
 
 type Arguments = Readonly<Record<string, string>>;
 
-const acts: Readonly<Record<string, (given: Arguments) => Promise<unknown>>> = {
+const acts: Acts<Arguments> = {
   /** A device with these words, or with fresh ones. */
   begin: async ({ urls, genesis, words, language }) => {
     const sentenceOfWords = words ?? (await newWords(language as Language));
@@ -101,7 +100,12 @@ function reported(report: AuditReport): object {
     complete: report.complete,
     findings: report.findings,
     on_chain: report.entriesOnChain,
-    reads: report.reads.map((read) => ({ name: read.name, purpose: read.purpose, records: read.records.length, nodes: read.nodes })),
+    reads: report.reads.map((read) => ({
+      name: read.name,
+      purpose: read.purpose,
+      records: read.records.length,
+      nodes: read.nodes,
+    })),
     own_reads: report.ownReads.length,
   };
 }
@@ -115,14 +119,4 @@ function held(): Device {
   return device;
 }
 
-for await (const line of createInterface({ input: process.stdin })) {
-  const { act, ...given } = JSON.parse(line) as { act: string } & Arguments;
-  let answer: object;
-  try {
-    answer = { ok: (await acts[act]!(given)) ?? null };
-  } catch (error) {
-    answer = error instanceof HceError ? { code: error.code, message: error.message } : { code: "bug", message: String((error as Error).stack) };
-  }
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-}
-process.exit(0);
+await answerLines(acts);
