@@ -62,7 +62,7 @@ def test_of_a_list_each_is_judged_alone_and_answered_in_its_place(chain: Chain) 
     answers = chain.ledger.check_txs(raws)
     assert {place for place, answer in enumerate(answers) if isinstance(answer, HceError)} == set(wrong)
     assert [answers[place].code for place in wrong] == [
-        "value.malformed",
+        "value.type_unsupported",
         "tx.bad_signature",
         "organisation.not_certified",
         "grant.unknown",
@@ -106,6 +106,8 @@ def test_a_flood_is_checked_without_the_garbage_collector_freeing_snapshots(chai
     try:
         for number in range(MAX_READERS + 1):
             chain.ledger.check_tx(open_grant(f"g{number}", "clinic", UNTIL))
+            with pytest.raises(OrganisationNotCertified):
+                chain.ledger.check_tx(open_grant(f"g{number}", "rival", UNTIL))
     finally:
         gc.enable()
     assert len(chain.ledger.pool) == MAX_READERS + 1

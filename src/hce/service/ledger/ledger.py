@@ -152,9 +152,12 @@ class Ledger:
         What costs little is asked first: whether it waits already, whether a block may hold it, whether its payer can pay.
         """
         answer = self.check_txs([raw])[0]
-        if isinstance(answer, HceError):
+        if isinstance(answer, bytes):
+            return answer
+        try:
             raise answer
-        return answer
+        finally:
+            del answer  # else error and frame would keep each other until garbage is collected
 
     def check_txs(self, raws: Sequence[bytes]) -> list[bytes | HceError]:
         """The same for each in its order: its id, or why it was refused. Some share a view of the final state."""
@@ -355,11 +358,11 @@ _NO_PARENT = b"\x01\x71\x12\x20" + bytes(32)
 
 
 def _answer(ask: Callable[[*U], T], *arguments: *U) -> T | HceError:
-    """What it returns, or the named error it raises."""
+    """What it returns, or the named error it raises, without the frames that would keep a view of the state alive."""
     try:
         return ask(*arguments)
     except HceError as refusal:
-        return refusal
+        return refusal.with_traceback(None)
 
 
 def _check_lists(block: LedgerBlock) -> None:
