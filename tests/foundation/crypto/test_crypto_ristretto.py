@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
-import rbcl
 
 from hce.foundation.crypto.errors import BadPoint
 from hce.foundation.crypto.ristretto import (
@@ -25,6 +28,7 @@ from hce.foundation.crypto.ristretto import (
     scalar_times,
     times,
 )
+from hce.foundation.crypto.sodium import rbcl
 
 IDENTITY = bytes(32)
 
@@ -98,3 +102,14 @@ def test_hashes_are_separated_by_domain_and_parts() -> None:
     scalars = {hash_to_scalar("x"), hash_to_scalar("y"), hash_to_scalar("x", b""), hash_to_scalar("x", b"", b"")}
     points = {hash_to_point("x"), hash_to_point("y"), hash_to_point("x", b"")}
     assert (len(scalars), len(points)) == (4, 3)
+
+
+def test_loading_the_library_leaves_no_file_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    command = "import tempfile, hce.foundation.crypto.ristretto; print(tempfile.gettempdir())"
+    said = subprocess.run(
+        [sys.executable, "-c", command], env=os.environ | {"TMPDIR": str(folder)}, capture_output=True, check=True
+    )
+    assert said.stdout.decode().strip() == str(folder), "others still use the usual place"
+    assert list(folder.iterdir()) == []

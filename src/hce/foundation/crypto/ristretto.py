@@ -11,10 +11,9 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NewType
 
-import rbcl
-
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.errors import BadPoint
+from hce.foundation.crypto.sodium import rbcl
 
 Point = NewType("Point", bytes)
 Scalar = NewType("Scalar", bytes)
