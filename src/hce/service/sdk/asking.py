@@ -68,13 +68,16 @@ class Nodes:
         [answer] = await self.several(ask, 1, Refusals(self.one_honest))
         return answer
 
-    async def several(self, ask: Ask[T], wanted: int, refusals: Refusals, taken: asyncio.Event | None = None) -> list[T]:
+    async def several(
+        self, ask: Ask[T], wanted: int, refusals: Refusals, taken: asyncio.Event | None = None, next_s: float | None = None
+    ) -> list[T]:
         """The answers of `wanted` nodes, asked at the same time, and more nodes for those that fail; at least one answer.
 
-        `taken` is set with the first. Raises the agreed refusal unless a node has answered before, else the reason of `refusals`.
+        A node that takes longer than `next_s` (default NEXT_S) gets company. `taken` is set with the first answer. Raises the agreed
+        refusal unless a node has answered before, else the reason of `refusals`.
         """
         found: list[T] = []
-        async with aclosing(self._answers(ask, wanted)) as answers:
+        async with aclosing(self._answers(ask, wanted, NEXT_S if next_s is None else next_s)) as answers:
             async for answer in answers:
                 if isinstance(answer, HceError):
                     refusals.add(answer)
@@ -162,7 +165,7 @@ class Nodes:
                 raise NotFinalInTime(**named) from error
             raise
 
-    async def _answers(self, ask: Ask[T], wanted: int) -> AsyncGenerator[T | HceError, None]:
+    async def _answers(self, ask: Ask[T], wanted: int, next_s: float) -> AsyncGenerator[T | HceError, None]:
         """Answers as they come, from `wanted` nodes and one more for each that fails or is slow; errors included."""
 
         async def one(node: NodeClient) -> T | HceError:
@@ -183,7 +186,7 @@ class Nodes:
                     running[asyncio.create_task(one(node))] = node, loop.time()
                 if not running:
                     return
-                done, _ = await asyncio.wait(running, timeout=NEXT_S if left else None, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(running, timeout=next_s if left else None, return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     wanted = len(running) + 1
                 for task in [task for task in running if task in done]:
@@ -192,7 +195,7 @@ class Nodes:
                     wanted -= not isinstance(answer, HceError)
                     yield answer
         finally:
-            late = {node for node, since in running.values() if loop.time() - since >= NEXT_S}
+            late = {node for node, since in running.values() if loop.time() - since >= next_s}
             self._order.sort(key=late.__contains__)
             await _cancel(set(running))
 

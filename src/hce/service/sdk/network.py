@@ -147,6 +147,17 @@ class Network:
         """The first good answer; an unreachable, failing or lying node is none, and a refusal only when enough nodes give the same."""
         return await self._asking.first(ask)
 
+    async def several_nodes(
+        self, ask: Callable[[NodeClient], Awaitable[T]], wanted: int, next_s: float
+    ) -> tuple[list[T], HceError | None]:
+        """The good answers of `wanted` nodes, others asked for those that fail or take longer than `next_s`; when fewer answered, why."""
+        refusals = Refusals(self._asking.one_honest)
+        try:
+            found = await self._asking.several(ask, wanted, refusals, next_s=next_s)
+        except HceError as error:
+            return [], error
+        return found, None if len(found) >= wanted else refusals.reason()
+
     async def every_node(
         self, ask: Callable[[NodeClient], Awaitable[T]], slow_s: float | None = None, enough: int | None = None
     ) -> list[T | HceError]:

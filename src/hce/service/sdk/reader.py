@@ -1,8 +1,10 @@
-"""A grantee reads: access entry first, final; then every keyholder; then the parts combined, opened and checked."""
+"""A grantee reads: access entry first, final; then enough keyholders; then the parts combined, opened and checked."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -26,6 +28,7 @@ from hce.service.terms.mailbox import HeldRecord
 from hce.service.terms.payloads import AccessOpen
 from hce.service.vault.compartments import feed_key_of, reading_key_of
 from hce.service.vault.granting import (
+    Combined,
     LockedRecord,
     PreparedAccess,
     combine_release,
@@ -33,6 +36,13 @@ from hce.service.vault.granting import (
     make_release_request,
     open_release_reply,
 )
+
+HEDGE_S = 0.5
+"""How long a keyholder may take before another one is asked too."""
+HEDGE_EACH_S = 0.005
+"""How much longer for each record."""
+COMBINED_BESIDE = 4
+"""Threads that combine parts: the arithmetic runs outside of the interpreter's lock."""
 
 
 class NotReleased(Unavailable):
@@ -115,15 +125,19 @@ class Reader:
         await self.network.transact("access.open", payload, self._payer, signers)
 
     async def open(self, prepared: PreparedAccess, listing: Listing) -> ReadResult:
-        """Asks every keyholder, combines, opens. Records that cannot be opened are named with their reason."""
+        """Asks as many keyholders as it takes, combines, opens; all of them when somebody's part was wrong or missing.
+
+        Records that cannot be opened are named with their reason.
+        """
         checked, refused = await self.check(prepared.records, listing)
         failed: dict[bytes, HceError] = dict(refused)
         opened: dict[bytes, OpenedRecord] = {}
         lying: tuple[int, ...] = ()
         if checked:
-            replies = await self.ask_keyholders(prepared, self.release_request(prepared, checked))
-            locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
-            combined = combine_release(replies, locked, self.network.genesis.keyholders, prepared)
+            request = self.release_request(prepared, checked)
+            combined = await self._combined(prepared, checked, await self.ask_keyholders(prepared, request))
+            if combined.failed and len(self.network.nodes) > self.network.genesis.keyholders.threshold:
+                combined = await self._combined(prepared, checked, await self._ask_all_keyholders(prepared, request))
             failed |= combined.failed
             lying = combined.lying
             opened, unopened = await open_all(self.network, checked, combined.deks)
@@ -136,21 +150,35 @@ class Reader:
         return make_release_request(prepared, self.parcel.body, self.parcel.owner_signature, wanted, self._credential_key)
 
     async def ask_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
-        """Replies of all nodes that released; with fewer than the threshold the first refusal is raised.
+        """Replies of as many nodes as it takes; with fewer, the reason is raised.
 
         A reply opens only under the number of the node that made it, and a wrong part is told by its proof.
         """
-
-        async def ask(node: NodeClient) -> ReleaseReply:
-            index = await self.network.index_of(node)
-            return open_release_reply(prepared, self.network.chain, await node.release(request), index)
-
-        answers = await self.network.every_node(ask, SLOW_S, enough=self.network.genesis.keyholders.threshold)
-        replies = [answer for answer in answers if isinstance(answer, ReleaseReply)]
-        if len(replies) < self.network.genesis.keyholders.threshold:
-            refusals = [answer for answer in answers if isinstance(answer, Refused)]
-            raise refusals[0] if refusals else NotReleased(answering=len(replies))
+        threshold = self.network.genesis.keyholders.threshold
+        patience_s = HEDGE_S + HEDGE_EACH_S * len(prepared.records)
+        ask = partial(_release, self.network, prepared, request)
+        replies, reason = await self.network.several_nodes(ask, threshold, patience_s)
+        if reason is not None:
+            raise reason if isinstance(reason, Refused) else NotReleased(answering=len(replies)) from reason
         return replies
+
+    async def _ask_all_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
+        ask = partial(_release, self.network, prepared, request)
+        answers = await self.network.every_node(ask, SLOW_S, enough=self.network.genesis.keyholders.threshold)
+        return [answer for answer in answers if isinstance(answer, ReleaseReply)]
+
+    async def _combined(
+        self, prepared: PreparedAccess, checked: Sequence[CheckedRecord], replies: Sequence[ReleaseReply]
+    ) -> Combined:
+        keyholders = self.network.genesis.keyholders
+        locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
+        dealt = [locked[start::COMBINED_BESIDE] for start in range(min(COMBINED_BESIDE, len(locked)))]
+        parts = await asyncio.gather(*(asyncio.to_thread(combine_release, replies, hand, keyholders, prepared) for hand in dealt))
+        return Combined(
+            {name: dek for part in parts for name, dek in part.deks.items()},
+            {name: error for part in parts for name, error in part.failed.items()},
+            tuple(sorted({node for part in parts for node in part.lying})),
+        )
 
     async def check(self, records: Sequence[bytes], listing: Listing) -> tuple[list[CheckedRecord], dict[bytes, Refused]]:
         """Records whose envelopes fit the chain, and the others with their reason."""
@@ -174,3 +202,8 @@ class Reader:
         """
         key = feed_key_of(SecretBytes(epoch_key.reading_seed), epoch_key.reading_epoch)
         return Mail(self.network, self._clock, [key.public, self.parcel.body.owner_key], key)
+
+
+async def _release(network: Network, prepared: PreparedAccess, request: ReleaseRequest, node: NodeClient) -> ReleaseReply:
+    index = await network.index_of(node)
+    return open_release_reply(prepared, network.chain, await node.release(request), index)

@@ -1,0 +1,169 @@
+"""As many keyholders are asked as it takes; the others when one refuses, hangs, or sends a part that is not its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from tests.service.sdk.crowd import URLS, Crowd, refusal
+
+from hce.app.devnet.home import Home
+from hce.foundation.codec.dagcbor import encode
+from hce.foundation.crypto.hashing import digest
+from hce.foundation.crypto.seal import OpeningKey, seal
+from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.crypto.threshold import KeyShare, partial
+from hce.foundation.types.errors import HceError
+from hce.foundation.types.quorum import two_thirds
+from hce.service.keyholders.keyshare import load_share
+from hce.service.sdk import reader as room
+from hce.service.sdk.errors import Remote
+from hce.service.sdk.network import Network
+from hce.service.sdk.reader import NotReleased, Reader
+from hce.service.sdk.reading import CheckedRecord
+from hce.service.terms.grants import AccessBody, ReleasedPartial, ReleaseReply, dleq_transcript, release_info
+from hce.service.terms.records import ContentItem, make_header
+from hce.service.vault.compartments import CompartmentKeys, make_card
+from hce.service.vault.granting import PreparedAccess
+from hce.service.vault.opening import read_session
+from hce.service.vault.sealing import AuthoringSession, make_batch
+
+NEEDED = two_thirds(9)
+ENTRY, KEY = digest("test/entry"), OpeningKey.from_seed(bytes(32))
+RECORDS = 5
+
+
+class Desk(Reader):
+    """A reader of sealed records whose listing, envelopes and ciphertexts are at hand."""
+
+    def __init__(self, network: Network, sealed: list[Any]) -> None:
+        self.network = network
+        self._sealed = sealed
+
+    async def check(self, records: Sequence[bytes], listing: Any) -> Any:
+        return self._sealed, {}
+
+    def release_request(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Any:
+        return []
+
+
+class Keyholders:
+    """Nine nodes with real shares; those that refuse, hang or lie do so always."""
+
+    def __init__(self, root: Path, *, refuse: Collection[int] = (), hang: Collection[int] = (), lie: Collection[int] = ()) -> None:
+        self.crowd = Crowd(root, self._answer)
+        self._refuse, self._hang, self._lie = refuse, hang, lie
+        genesis, home = self.crowd.genesis, Home(root)
+        self.key = genesis.keyholders
+        self._shares = [load_share(home.node(node) / "share.cbor", genesis.chain, self.key) for node in range(9)]
+        self.sealed = sealed_records(genesis.chain, self.key)
+
+    async def _answer(self, host: int, request: httpx.Request) -> httpx.Response | bytes | None:
+        if request.url.path != "/v1/release":
+            return None
+        if host in self._hang:
+            await asyncio.Event().wait()
+        if host in self._refuse:
+            return refusal("release.grant_revoked")
+        share = KeyShare(host, self._shares[(host + (host in self._lie)) % 9].secret)
+        reply = ReleaseReply(host, self.key.key_id, 0, [self._part(share, one) for one in self.sealed])
+        return seal(KEY.public, release_info(self.crowd.genesis.chain, ENTRY, host), encode(reply))
+
+    def _part(self, share: KeyShare, one: Any) -> ReleasedPartial:
+        name, chain = one.header.record_id, self.crowd.genesis.chain
+        transcript = dleq_transcript(chain, self.key.key_id, 0, share.index, ENTRY, name, KEY.public)
+        return ReleasedPartial(name, partial(share, one.held.envelope.capsule, transcript))
+
+    async def open(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """What a reader gets, its keys in place of the records."""
+
+        async def keys_alone(network: Any, checked: Any, deks: Mapping[bytes, SecretBytes]) -> tuple[Any, dict[bytes, HceError]]:
+            return deks, {}
+
+        monkeypatch.setattr(room, "open_all", keys_alone)
+        access = AccessBody(bytes(32), bytes(32), RECORDS, bytes(32), bytes(32), KEY.public, "treatment", bytes(32))
+        prepared = PreparedAccess(ENTRY, access, bytes(32), [one.header.record_id for one in self.sealed], KEY)
+        async with await Network.join(URLS, self.crowd.genesis, transport=self.crowd) as network:
+            return await Desk(network, self.sealed).open(prepared, {})
+
+    @property
+    def asked(self) -> int:
+        return len(self.crowd.hosts_asked("/v1/release"))
+
+
+def sealed_records(chain: bytes, key: Any) -> list[Any]:
+    keys = CompartmentKeys(SecretBytes(bytes(64)), 0)
+    card = make_card(keys, chain, 0, 0, 1).card
+    session = AuthoringSession(chain, bytes(32), bytes(32), SigningKey(bytes(32)), card, key)
+    for number in range(RECORDS):
+        session.seal([ContentItem("a", "text/plain", bytes([number]))], "note", "2025-05-05", 1)
+    batch = make_batch([session], 9)
+    opened = read_session(keys.reading(0), batch.feed_writes[0].session_entry, chain, card.compartment_id, 0)
+    return [
+        SimpleNamespace(
+            header=make_header(chain, one.record_id, one.entry.policy_commitment, key.key_id),
+            held=SimpleNamespace(envelope=one.envelope),
+            listed=SimpleNamespace(session=opened),
+            state=SimpleNamespace(key_commitment=one.entry.key_commitment),
+        )
+        for one in batch.records
+    ]
+
+
+async def test_no_more_keyholders_are_asked_than_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Keyholders(tmp_path)
+    result = await nodes.open(monkeypatch)
+    assert len(result.opened) == RECORDS
+    assert (nodes.asked, result.lying_nodes) == (NEEDED, ())
+
+
+async def test_for_one_that_refuses_or_hangs_another_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "HEDGE_S", 0.05)
+    nodes = Keyholders(tmp_path, refuse={1, 4}, hang={0})
+    assert len((await nodes.open(monkeypatch)).opened) == RECORDS
+    assert nodes.asked == 9
+
+
+async def test_a_part_that_is_not_its_nodes_own_brings_in_the_others_and_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = Keyholders(tmp_path, lie={2})
+    result = await nodes.open(monkeypatch)
+    assert len(result.opened) == RECORDS
+    assert (nodes.asked, result.lying_nodes, result.refused) == (9, (2,), {})
+
+
+async def test_too_few_honest_keyholders_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = Keyholders(tmp_path, lie={0, 2, 3, 7})
+    result = await nodes.open(monkeypatch)
+    assert (result.opened, result.lying_nodes) == ({}, (0, 2, 3, 7))
+    assert {error.code for error in result.refused.values()} == {"release.too_few_parts"}
+
+
+async def test_what_enough_nodes_refuse_alike_is_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Remote) as refused:
+        await Keyholders(tmp_path, refuse=range(4)).open(monkeypatch)
+    assert refused.value.code == "release.grant_revoked"
+
+
+async def test_too_few_who_answer_is_a_passing_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "HEDGE_S", 0.05)
+    nodes = Keyholders(tmp_path, refuse={1, 2})
+    nodes.crowd._answer = down(nodes, {0, 3})
+    with pytest.raises(NotReleased):
+        await nodes.open(monkeypatch)
+
+
+def down(nodes: Keyholders, gone: Collection[int]) -> Any:
+    async def answer(host: int, request: httpx.Request) -> httpx.Response | bytes | None:
+        if host in gone and request.url.path == "/v1/release":
+            raise httpx.ConnectError("down")
+        return await nodes._answer(host, request)
+
+    return answer
