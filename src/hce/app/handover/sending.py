@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ from hce.service.fhir.sorting import ORGANISATION, Group, different_people
 SIDE_BY_SIDE = 4
 """People whose Bundles are on their way at one time: while blocks are made for one, another is sealed."""
 PATIENCE_S = 300.0
-"""How long what fails for a passing reason is tried again: longer than an import that broke off can stay undecided."""
+"""How long what fails for a passing reason is tried again without hearing anything: longer than a broken import can stay undecided."""
 PAUSE_S = 2.0
 UNREADABLE = "import.unreadable"
 DEFINITION = "fhir.definition"
@@ -103,16 +104,17 @@ async def _send_group(
     options = {"about": "organisation"} if group.name == ORGANISATION else {"patient_id": known} if known else {}
     for part in group.parts:
         bundle = await asyncio.to_thread(bundle_of, files, part)
-        deadline = asyncio.get_running_loop().time() + PATIENCE_S
+        heard_s = time.monotonic()
         amended = sent.amended
         while True:
             try:
                 async for event in client.import_bundle(bundle, **options):
                     _note(sent, event, part, places, amended)
+                    heard_s = time.monotonic()
                     tell()
                 break
             except HceError as error:
-                if error.status < 500 or asyncio.get_running_loop().time() >= deadline:
+                if error.status < 500 or time.monotonic() - heard_s >= PATIENCE_S:
                     raise
                 await asyncio.sleep(PAUSE_S)
 
