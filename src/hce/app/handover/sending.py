@@ -26,7 +26,7 @@ from hce.service.fhir.sorting import ORGANISATION, Group, different_people
 SIDE_BY_SIDE = 4
 """People whose Bundles are on their way at one time: while blocks are made for one, another is sealed."""
 PATIENCE_S = 300.0
-"""How long what fails for a passing reason is tried again without hearing anything: longer than a broken import can stay undecided."""
+"""How long what fails for a passing reason is tried again while nothing becomes final: longer than a broken import can stay undecided."""
 PAUSE_S = 2.0
 UNREADABLE = "import.unreadable"
 DEFINITION = "fhir.definition"
@@ -104,17 +104,18 @@ async def _send_group(
     options = {"about": "organisation"} if group.name == ORGANISATION else {"patient_id": known} if known else {}
     for part in group.parts:
         bundle = await asyncio.to_thread(bundle_of, files, part)
-        heard_s = time.monotonic()
+        moved_s = time.monotonic()
         amended = sent.amended
         while True:
             try:
                 async for event in client.import_bundle(bundle, **options):
                     _note(sent, event, part, places, amended)
-                    heard_s = time.monotonic()
+                    if event["event"] == "progress":
+                        moved_s = time.monotonic()
                     tell()
                 break
             except HceError as error:
-                if error.status < 500 or time.monotonic() - heard_s >= PATIENCE_S:
+                if error.status < 500 or time.monotonic() - moved_s >= PATIENCE_S:
                     raise
                 await asyncio.sleep(PAUSE_S)
 
