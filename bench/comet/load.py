@@ -99,6 +99,7 @@ class CometLoad:
         self._queues: list[asyncio.Queue[int]] = [asyncio.Queue() for _ in comet.urls]
         self.offered = self.final = 0
         self.refused: Counter[str] = Counter()
+        self.unanswered: Counter[str] = Counter()
         self.latencies_ms: list[float] = []
         self.blocks: list[Seen] = []
 
@@ -146,7 +147,11 @@ class CometLoad:
             while len(places) < self._batch and not queue.empty():
                 places.append(queue.get_nowait())
             body = "[" + ",".join(self._calls[place] for place in places) + "]"
-            answer = await http.post(url, content=body, headers={"content-type": "application/json"})
+            try:
+                answer = await http.post(url, content=body, headers={"content-type": "application/json"})
+            except httpx.TransportError as error:  # a node too busy to answer: what was in the list may or may not become final
+                self.unanswered[type(error).__name__] += len(places)
+                continue
             found = msgspec.json.decode(answer.content, type=list[_TxAnswer] | _TxAnswer)
             for one in found if isinstance(found, list) else [found]:
                 if one.error is not None:
@@ -199,6 +204,7 @@ class CometLoad:
             "final": self.final,
             "not_final": self.waiting,
             "refused": dict(self.refused),
+            "unanswered": dict(self.unanswered),
         }
 
 

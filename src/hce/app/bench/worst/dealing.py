@@ -79,6 +79,10 @@ def name_of(health_txs: list[bytes], value_txs: list[bytes]) -> str:
     return found.hexdigest()[:16]
 
 
+NOTHING = name_of([], [])
+"""Of the empty blocks between two that are dealt: nobody asks what they cost."""
+
+
 def put_deal(folder: Path, deal: Deal) -> None:
     """For whichever node proposes next."""
     folder.mkdir(exist_ok=True)
@@ -165,6 +169,8 @@ class DealtLedger(Ledger):
         return self._timed(call, name_of(block.health_txs, block.value_txs), work)
 
     def _timed(self, call: Call, name: str, work: Callable[[], Any]) -> Any:
+        if name == NOTHING:
+            return work()
         wall_ns, cpu_ns, refused = time.perf_counter_ns(), time.process_time_ns(), ""
         try:
             return work()
