@@ -115,7 +115,7 @@ def transfers() -> list[tuple[str, bytes]]:
     cast = Cast(seed=1, genesis=genesis, nodes=[], wallet=EthSigningKey(bytes(31) + b"\1"), now_ms=0, valid_until=0)
     to = bytes([7]) * 20
     slots = [(to, [bytes(32)] * SLOTS)]
-    addresses = [(number.to_bytes(20, "big"), []) for number in range(ADDRESSES[0])]
+    addresses: list[tuple[bytes, list[bytes]]] = [(number.to_bytes(20, "big"), []) for number in range(ADDRESSES[0])]
     return [
         ("transfer", transfer(cast, cast.wallet, 0, to, 1)),
         (f"transfer, {SLOTS} storage keys", transfer(cast, cast.wallet, 0, to, 1, slots)),
