@@ -56,7 +56,7 @@ vectors: install  ## write the frozen vectors anew (a change here is a change of
 	@for maker in tests/vectors/hce/make_*.py; do $(PY) -m tests.vectors.hce.$$(basename $$maker .py); done
 
 bench: install $(VENV)/.test  ## measure the parts; prints machine, seed and command with each figure
-	@for one in authmap fhir_import ledger_local sealing steps; do echo "== $$one"; $(PY) -m bench.$$one; done
+	@for one in authmap door fhir_import ledger_local sealing steps; do echo "== $$one"; $(PY) -m bench.$$one; done
 
 gates: install  ## measure every goal of performance on a quiet machine: some 25 minutes, a table for docs/bench.md
 	@$(PY) -m bench.gates
