@@ -50,7 +50,7 @@ AGAIN = 0.25
 AGAIN_WITHIN_S = 2.5
 PAUSE_S = 0.8
 POLL_S = 0.05
-LIMIT_S = 90.0
+LIMIT_S = 300.0
 """Only a network that does not come back reaches this."""
 ENOUGH = 10_000
 """Starts again that the supervisor allows: here dying is the point."""

@@ -25,6 +25,8 @@ STOP_PATIENCE_S = 10.0
 """Between asking a child to stop and killing it."""
 READY_PATIENCE_S = 45.0
 """A child that has not answered by then has failed to start."""
+AGAIN_PATIENCE_S = 600.0
+"""One that is started again gets longer: it may have much to read, on a machine that is busy because it just came back."""
 POLL_S = 0.05
 MAX_SAID_CHARS = 300
 MAX_MENDED = 3
@@ -72,7 +74,7 @@ class Supervisor:
         self._acting: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One act at a time on each process: two restarts of it would make two."""
 
-    async def start(self, plan: ProcessPlan) -> None:
+    async def start(self, plan: ProcessPlan, patience_s: float = READY_PATIENCE_S) -> None:
         """Starts and waits until it answers; `ProcessFailed` names the log."""
         self._plans[plan.name] = plan
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ class Supervisor:
             )
         self._running[plan.name] = process
         try:
-            await self._wait_ready(plan, process)
+            await self._wait_ready(plan, process, patience_s)
         except ProcessFailed:
             del self._running[plan.name]
             with contextlib.suppress(ProcessLookupError):
@@ -100,9 +102,9 @@ class Supervisor:
             await process.wait()
             raise
 
-    async def _wait_ready(self, plan: ProcessPlan, process: asyncio.subprocess.Process) -> None:
+    async def _wait_ready(self, plan: ProcessPlan, process: asyncio.subprocess.Process, patience_s: float) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + READY_PATIENCE_S
+        deadline = loop.time() + patience_s
         async with httpx.AsyncClient(trust_env=False) as http:
             while loop.time() < deadline:
                 if process.returncode is not None:
@@ -158,7 +160,7 @@ class Supervisor:
             if len(recent) >= self._max_mended:
                 return failure, False
             try:
-                await self.start(self._plans[name])
+                await self.start(self._plans[name], AGAIN_PATIENCE_S)
             except ProcessKilled as again:
                 failure = again
             except ProcessFailed as again:
