@@ -54,6 +54,8 @@ const acts: Acts<Arguments> = {
     };
   },
   waiting: async () => (await held().owner.quarantine()).map(({ session }) => session.openings.length),
+  /** The one that `card` gave. */
+  revoke_token: () => held().owner.revokeToken(1),
   accept: async () => {
     const { owner } = held();
     for (const one of await owner.quarantine()) await owner.accept(one);
