@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -82,6 +83,13 @@ class CompartmentUnknown(Refused):
     status = 404
 
 
+class _Coming(NamedTuple):
+    """Somebody who is looked up or taken in now."""
+
+    identity: PatientIdentity
+    gone: asyncio.Event
+
+
 class Practice:
     """State of one gateway. All methods may be called from one event loop."""
 
@@ -103,8 +111,7 @@ class Practice:
         self.commit_valid_blocks = commit_valid_blocks
         self.collecting = asyncio.Lock()
         """Held while the inbox is looked through: an offer is taken once."""
-        self.enrolling = asyncio.Lock()
-        """Held while a person is looked up or taken in: two imports of one stranger make one account."""
+        self._coming: list[_Coming] = []
         self._writing: dict[str, asyncio.Lock] = {}
         self.org_id = payloads.org_id(network.chain, self.keys.signing.public)
 
@@ -207,7 +214,7 @@ class Practice:
         Raises `NotThatPerson` when a named patient does not match, when a match is unclear or when there are several: a person has to
         look (F36). `Unidentifiable` when the Bundle says too little about anybody to be found again.
         """
-        async with self.enrolling:
+        async with self._alone(identity):
             if patient_id not in (None, SOMEBODY_NEW):
                 return self._call(self._named_patient(identity, patient_id), identity)
             found = self._only_match(identity, somebody_new=patient_id == SOMEBODY_NEW)
@@ -215,13 +222,28 @@ class Practice:
 
     async def own_account(self) -> Patient:
         """The organisation's own compartment, for what it keeps about itself; its keys are in the keyring like those of other accounts."""
-        async with self.enrolling:
-            found = self.index.patient(OWN_ACCOUNT)
-            if found is not None:
-                return found
-            name = (await self.certificate()).name
-            identity = PatientIdentity((), (), "", ((OWN_SYSTEM, self.org_id.hex()),), name)
-            return await self._take_custody(identity, OWN_ACCOUNT)
+        found = self.index.patient(OWN_ACCOUNT)
+        if found is not None:
+            return found
+        name = (await self.certificate()).name
+        identity = PatientIdentity((), (), "", ((OWN_SYSTEM, self.org_id.hex()),), name)
+        async with self._alone(identity):
+            return self.index.patient(OWN_ACCOUNT) or await self._take_custody(identity, OWN_ACCOUNT)
+
+    @asynccontextmanager
+    async def _alone(self, identity: PatientIdentity) -> AsyncGenerator[None, None]:
+        """Held while a person is looked up or taken in: two imports of one stranger make one account, and strangers who are surely two
+        do not wait for each other's blocks.
+        """
+        while (near := next((one for one in self._coming if _may_be_one(identity, one.identity)), None)) is not None:
+            await near.gone.wait()
+        coming = _Coming(identity, asyncio.Event())
+        self._coming.append(coming)
+        try:
+            yield
+        finally:
+            self._coming.remove(coming)
+            coming.gone.set()
 
     def people(self) -> list[Patient]:
         """Everybody enrolled here, without the organisation's own account."""
@@ -369,6 +391,12 @@ def _is_due(state: CredentialState, now_ms: int, could_expire_ms: int) -> bool:
 
 def _same_feed(a: ContactCard, b: ContactCard) -> bool:
     return (a.compartment_id, a.owner_key, a.feed_read_key) == (b.compartment_id, b.owner_key, b.feed_read_key)
+
+
+def _may_be_one(a: PatientIdentity, b: PatientIdentity) -> bool:
+    """Anything but surely two people; of one name they might take over each other's account that was left without an index entry."""
+    differ = same_person(a, b).match is Match.NO
+    return not differ or a.shown_name == b.shown_name or the_same_entry(a, b) or _share_an_identifier(a, b)
 
 
 def _could_be(comparison: Comparison) -> bool:
