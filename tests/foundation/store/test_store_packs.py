@@ -285,3 +285,18 @@ def test_an_index_that_is_lost_is_made_anew_from_the_packs(tmp_path: Path, harm:
         new = cid_of_raw(b"new")
         packs.put(new, b"new")
         assert [packs.get(name) for name in (*names, new)] == [*blobs, b"new"]
+
+
+def test_a_record_written_over_the_end_of_another_is_found_again(tmp_path: Path) -> None:
+    """A longer pack of somebody else was put in the place of one in use: records go where that one ended."""
+    mine, theirs = [b"mine" * 50, b"new" * 20], b"theirs" * 500
+    with PackStore.open(tmp_path / "other") as other:
+        other.put(cid_of_raw(theirs), theirs)
+    with PackStore.open(tmp_path / "packs") as packs:
+        packs.put(cid_of_raw(mine[0]), mine[0])
+        shutil.copyfile(tmp_path / "other" / "pack-00000000.hcp", tmp_path / "packs" / "pack-00000000.hcp")
+        packs.delete(cid_of_raw(mine[0]))
+        packs.put_many([(cid_of_raw(blob), blob) for blob in mine])
+    shutil.rmtree(tmp_path / "packs" / "index")
+    with PackStore.open(tmp_path / "packs") as packs:
+        assert [packs.get(cid_of_raw(blob)) for blob in mine] == mine

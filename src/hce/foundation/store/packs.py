@@ -295,7 +295,11 @@ class PackRecord(NamedTuple):
 
 
 def walk_pack(path: Path) -> Iterator[PackRecord]:
-    """The records of one pack file, past damage and holes too. For tools; reads the whole file and verifies no payload."""
+    """The records of one pack file, past damage and holes too; reads and hashes the whole file.
+
+    A record that is not what its name says is no reason to skip what lies in it: another record may have been written over its end,
+    as when somebody put a longer file in the place of this one while it was in use.
+    """
     content = path.read_bytes()
     offset = content.find(MAGIC)
     while offset >= 0:
@@ -304,8 +308,10 @@ def walk_pack(path: Path) -> Iterator[PackRecord]:
         if len(header) == HEADER_BYTES:
             _, length, cid = _HEADER.unpack(header[: _HEADER.size])
             if header == _header(cid, length):
-                yield PackRecord(cid, offset + HEADER_BYTES, length)
-                start = offset + HEADER_BYTES + length
+                start = offset + HEADER_BYTES
+                yield PackRecord(cid, start, length)
+                if is_named(cid, content[start : start + length]):
+                    start += length
         offset = content.find(MAGIC, start)
 
 

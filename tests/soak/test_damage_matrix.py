@@ -1,0 +1,53 @@
+"""The damage matrix on real processes: a sample in every test run, two thousand cases in `make soak` (docs/reliability.md, Damage)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.soak.crash_checks import Found, check_signatures, witnessed
+from tests.soak.damage_matrix import measure
+from tests.soak.damage_rounds import Rounds
+from tests.soak.damage_scene import damage_scene
+
+SOAK = os.environ.get("HCE_SOAK") == "1"
+
+
+def tell(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+@pytest.mark.slow
+async def test_damage_on_nine_nodes_is_restored_or_named_and_never_a_wrong_byte(tmp_path: Path) -> None:
+    async with damage_scene(tmp_path, 11) as scene:
+        await scene.prepare(1, 15)
+        rounds = Rounds(scene, 11, tell)
+        await rounds.blobs(15, "writing")
+        await rounds.manifests("quiet")
+        await rounds.packs("swap nodes", 3, "quiet")
+        plan = {
+            "pack index": "flip",
+            "placements": "swap files",
+            "mailbox tables": "truncate",
+            "envelope keys": "flip",
+            "ledger": "zero",
+        }
+        await rounds.stopped(plan, 2, "quiet")
+    outcomes = {one.outcome for one in rounds.cases}
+    assert len(rounds.cases) >= 24
+    assert outcomes <= {"restored", "named"}, [one for one in rounds.cases if one.outcome not in ("restored", "named")]
+    assert all(one.nodes == 4 for one in rounds.cases if one.outcome == "named"), "within the bound nothing is refused"
+    found = Found()
+    check_signatures(witnessed(scene.signed), found)
+    assert found.signatures > 0
+    assert found.double_signatures == 0
+
+
+@pytest.mark.skipif(not SOAK, reason="HCE_SOAK=1: three quarters of an hour")
+async def test_two_thousand_cases_of_damage_lose_nothing(tmp_path: Path) -> None:
+    figures: dict[str, Any] = await measure(tmp_path, 2_000, seed=1, tell=tell)
+    assert figures["bad"] == []
+    assert figures["double_signatures"] == 0
