@@ -21,7 +21,7 @@ from hce.app.serving import serving
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.store.disk import replace_file
 from hce.foundation.types.clock import SystemClock
-from hce.foundation.types.errors import Corrupt, HceError, NotFound
+from hce.foundation.types.errors import Corrupt, HceError, NotFound, Unavailable
 from hce.service.gateway.granted import collect
 from hce.service.gateway.http import make_app
 from hce.service.gateway.importing import settle
@@ -30,9 +30,12 @@ from hce.service.gateway.securing import Outbox, secure_for_ever
 from hce.service.index.store import Index
 from hce.service.keyring.keyring import Keyring
 from hce.service.sdk.author import deliver
+from hce.service.sdk.light import HeaderTooOld
 from hce.service.sdk.network import Network
 from hce.service.terms.payloads import OrganisationKind, Power
 
+REACH_S = 0.5
+"""Between two tries to reach the nodes at the start."""
 COLLECT_S = 1.0
 """Between two looks into the inbox for new grants."""
 RENEW_S = 24 * 3_600.0
@@ -89,8 +92,8 @@ async def run_gateway(home: Home, name: str, port: int) -> None:
         with Keyring.open(folder / "keyring") as keyring, Outbox.open(folder / "outbox") as outbox:
             async with await Network.join(home.network()["nodes"], home.genesis()) as network:
                 practice = Practice(network, keyring, index, outbox, SystemClock())
-                await practice.certify_staff(settings.staff)
-                await settle(practice)
+                await when_reachable(lambda: practice.certify_staff(settings.staff), REACH_S)
+                await when_reachable(lambda: settle(practice), REACH_S)
                 app = make_app(practice, SecretBytes(bearer_token(folder).encode()), lambda: _public(settings))
                 async with serving(app, port):
                     stopping = asyncio.Event()
@@ -104,6 +107,19 @@ async def run_gateway(home: Home, name: str, port: int) -> None:
                     )
     finally:
         index.close()
+
+
+async def when_reachable(act: Callable[[], Awaitable[object]], every_s: float) -> None:
+    """Acts as soon as the nodes can be asked: after a power cut they may come back later than this gateway. Who started it decides how
+    long it may take."""
+    while True:
+        try:
+            await act()
+        except (Unavailable, HeaderTooOld) as error:
+            log.warning("waiting for the nodes: %s", error.code)
+            await asyncio.sleep(every_s)
+        else:
+            return
 
 
 async def until_stopped(stopping: asyncio.Event, *work: Coroutine[Any, Any, None]) -> None:
