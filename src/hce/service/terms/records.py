@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct
@@ -145,7 +146,9 @@ def envelope_digest(capsule: bytes, rest: bytes) -> bytes:
     return digest("hce/envelope/1", capsule, rest)
 
 
+@lru_cache(maxsize=2 * MAX_RECORDS_PER_BATCH)
 def digest_of_envelope(envelope: Envelope) -> bytes:
+    """Asked several times of each envelope of a batch, by the intake, its receipt and the mailbox."""
     return envelope_digest(capsule_digest(envelope.capsule), envelope_rest_digest(envelope))
 
 
