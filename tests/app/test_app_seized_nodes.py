@@ -9,12 +9,15 @@ import pytest
 from hce.app.devnet import run
 from hce.app.devnet.genesis import DEMO_PARAMS
 from hce.app.devnet.home import Home
-from hce.foundation.crypto.errors import NotEnough
+from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.crypto.aead import aead_open
+from hce.foundation.crypto.errors import NotEnough, SealBroken
+from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import combine, partial
 from hce.service.keyholders.keyshare import load_share
-from hce.service.terms.records import ContentItem, make_header
+from hce.service.terms.records import ContentItem, SessionEntry, lock_a_info, make_header, owner_lock_info
 from hce.service.vault.compartments import CompartmentKeys, make_card
 from hce.service.vault.errors import SessionNotOurs, WrongKey
 from hce.service.vault.opening import OpenedSession, read_session, unwrap_dek
@@ -60,6 +63,37 @@ def test_seized_nodes_open_nothing(home: Home) -> None:
         unwrap_dek(guessed, header, record.envelope, share_b, record.entry.key_commitment)
     patient = read_session(keys.reading(0), entry, genesis.chain, card.compartment_id, 0)
     assert unwrap_dek(patient, header, record.envelope, share_b, record.entry.key_commitment), "with both locks it opens"
+
+
+def test_two_seized_nodes_open_nothing_with_any_bytes_they_hold(home: Home) -> None:
+    """As many as may be faulty. Whatever 32 bytes of their key files are taken for whatever key, no lock and no ciphertext opens;
+    and to call two parts enough gives another secret."""
+    genesis, seized = home.genesis(), (3, 7)
+    keys = CompartmentKeys(SecretBytes(os.urandom(64)), 0)
+    card = make_card(keys, genesis.chain, 1, 0, NOW_MS).card
+    session = AuthoringSession(genesis.chain, bytes(32), bytes(32), SigningKey(bytes(32)), card, genesis.keyholders)
+    record = session.seal([ContentItem("note", "text/plain", b"secret")], "document", "2026-01-01", NOW_MS)
+    entry = decode_as(SessionEntry, make_batch([session], NODES).feed_writes[0].session_entry)
+    header = make_header(genesis.chain, record.record_id, record.entry.policy_commitment, genesis.keyholders.key_id)
+
+    files = [(home.node(index) / name).read_bytes() for index in seized for name in ("keys.cbor", "share.cbor")]
+    held = {content[at : at + 32] for content in files for at in range(len(content) - 31)}
+    assert {home.node_keys(3).service, home.node_keys(7).link} <= held
+    for key in held:
+        for info, lock in (
+            (lock_a_info(genesis.chain, card.compartment_id, 0), entry.lock_a),
+            (owner_lock_info(genesis.chain, card.compartment_id), entry.owner_lock),
+        ):
+            with pytest.raises(SealBroken):
+                OpeningKey(key).open(info, lock)
+        for sealed in (record.ciphertext, record.envelope.wrapped_dek, record.owner_wrap):
+            with pytest.raises(SealBroken):
+                aead_open(key, sealed, encode(header))
+
+    shares = [load_share(home.node(index) / "share.cbor", genesis.chain, genesis.keyholders) for index in range(NODES)]
+    parts = [partial(share, record.envelope.capsule, b"seized") for share in shares]
+    right = combine(record.envelope.capsule, parts, genesis.keyholders.threshold)
+    assert combine(record.envelope.capsule, [parts[index] for index in seized], len(seized)) != right
 
 
 def test_key_files_are_readable_by_their_owner_only(home: Home) -> None:

@@ -51,7 +51,8 @@ class LyingNetwork(SimulatedNetwork):
                 final = FinalBlock(chain[-1], sender.commits()[-1])
                 self.seen += [encode_message(final), encode_message(Head(final.block.header, final.commit))]
             for _ in range(LIES):
-                told = message if self.rng.random() < 0.5 else self.rng.choice(self.seen)
+                begun = sum(self.lies.values())
+                told = self.seen[begun] if begun < 2 else self.rng.choice((message, self.rng.choice(self.seen)))
                 self.lies[told[1]] += 1
                 super().post(sender, receiver, lie(told, self.rng))
 
