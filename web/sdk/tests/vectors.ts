@@ -1,7 +1,7 @@
 // Reads test vectors: bytes are hex after 0x (or plain hex in vectors from outside), fields have the names of the Python structs.
 
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { type Bytes, fromHex } from "../src/bytes.ts";
 import type { Item } from "../src/codec/dagcbor.ts";
 
@@ -13,7 +13,7 @@ export type Loose = any;
 export const ROOT = process.env["HCE_ROOT"] ?? "../..";
 
 export function readJson(path: string): Loose {
-  return JSON.parse(readFileSync(join(ROOT, path), "utf8"));
+  return JSON.parse(readFileSync(isAbsolute(path) ? path : join(ROOT, path), "utf8"));
 }
 
 /** The file with bytes as bytes and names as the SDK writes them. */

@@ -2,7 +2,7 @@
 // story is at the head of `src/hce/foundation/crypto/threshold.py`. Here is what authors, readers and owners do: make a capsule, check
 // parts, combine them. Making a part needs a share, which no client has.
 
-import type { Bytes } from "../bytes.ts";
+import { type Bytes, toHex } from "../bytes.ts";
 import { encode, type Item } from "../codec/dagcbor.ts";
 import { digest } from "../codec/hashing.ts";
 import { bytes, integer, type Of, struct } from "../codec/shape.ts";
@@ -18,6 +18,7 @@ import {
   type Point,
   readPoint,
   readScalar,
+  remembered,
   scalarBytes,
   times,
 } from "./ristretto.ts";
@@ -31,10 +32,12 @@ export const PartialShape = struct({ index: integer(0, 255), value: bytes(32), e
 export type Part = Of<typeof PartialShape>;
 
 let secondGenerator: Point | null = null;
+/** The keyholders' key of the last capsule: a network has one, and an owner makes a capsule for every record. */
+let lastKey: { readonly name: string; readonly point: Point } | null = null;
 
 /** ḡ: nobody knows its logarithm. */
 export function gBar(): Point {
-  secondGenerator ??= hashToPoint("hce/tdh2/second-generator/1");
+  secondGenerator ??= remembered(hashToPoint("hce/tdh2/second-generator/1"));
   return secondGenerator;
 }
 
@@ -46,7 +49,7 @@ export function keyIdOf(publicKey: Bytes): Bytes {
 /** Capsule and ssB for one label from a 32-byte seed: the same seed, key and label give the same bytes. */
 export function encapsulate(publicKey: Bytes, label: Bytes, seed: Bytes): { capsule: Capsule; shared: Bytes } {
   if (seed.length !== 32) throw new RangeError("a seed has 32 bytes");
-  const h = readPoint(publicKey);
+  const h = keyPoint(publicKey);
   const shared = digest("hce/tdh2/secret/1", seed, publicKey, label);
   const r = hashToScalar("hce/tdh2/r/1", seed, publicKey, label);
   const s = hashToScalar("hce/tdh2/s/1", seed, publicKey, label);
@@ -95,6 +98,12 @@ export function combine(capsule: Capsule, parts: readonly Part[], threshold: num
   const places = chosen.map((part) => BigInt(part.index) + 1n);
   const powers = chosen.map((part, i) => times(readPoint(part.value), lagrangeAtZero(places[i]!, places)));
   return xor(capsule.c, mask(powers.reduce(plus), u));
+}
+
+function keyPoint(publicKey: Bytes): Point {
+  const name = toHex(publicKey);
+  if (lastKey?.name !== name) lastKey = { name, point: remembered(readPoint(publicKey)) };
+  return lastKey.point;
 }
 
 function capsulePoint(capsule: Capsule): Point {
