@@ -78,8 +78,12 @@ async def _round(rounds: Rounds, chance: random.Random, number: int, small: _Mou
             await rounds.blobs(BLOBS if cases >= FULL else 12, phase)
         case 3:
             await rounds.manifests(phase)
-        case 4 | 7:
+        case 4:
             await rounds.packs(way, count, phase)
+        case 7 if turn == 1:
+            await rounds.scrubbed(BLOBS)
+        case 7:
+            await rounds.tables_in_use(count, phase)
         case 11 if turn == 0:
             await rounds.stopped({"block log": way}, few, phase)
         case 11 if turn == 1:

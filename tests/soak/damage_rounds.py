@@ -28,7 +28,7 @@ from tests.soak.damage_files import (
     undamage,
     whole_copies,
 )
-from tests.soak.damage_scene import NODES, Held, NotWhole, Scene
+from tests.soak.damage_scene import LIMIT_S, NODES, Held, NotWhole, Scene
 
 from hce.foundation.types.errors import HceError
 
@@ -88,6 +88,40 @@ class Rounds:
             else:
                 self._enter("shard", way, len(nodes), phase, "lost" if said else "restored", said)
         await self._all_whole()
+
+    async def scrubbed(self, count: int) -> None:
+        """Shards that nobody reads, on as many nodes as the code bears: each node finds and restores its own."""
+        scene, chance = self._scene, self._chance
+        copies = [await asyncio.to_thread(whole_copies, scene.data(node)) for node in range(NODES)]
+        chosen = chance.sample(scene.held, min(count, len(scene.held)))
+        plans = [(one, chance.choice(SHARD_WAYS), chance.sample(range(NODES), chance.randint(1, BEARABLE))) for one in chosen]
+        for one, way, nodes in plans:
+            for node in nodes:
+                for copy in copies[node].get(one.name_of(node), []):
+                    damage_copy(copy, way, chance.choice(scene.held).content, chance)
+        left = {(one.record_id, node): one for one, _, nodes in plans for node in nodes}
+        deadline = time.monotonic() + LIMIT_S
+        while left and time.monotonic() < deadline:
+            await asyncio.sleep(2)
+            for node in {node for _, node in left}:
+                there = await asyncio.to_thread(whole_copies, scene.data(node))
+                left = {at: one for at, one in left.items() if at[1] != node or one.name_of(node) not in there}
+        for one, way, nodes in plans:
+            outcome: Outcome = "lost" if any((one.record_id, node) in left for node in nodes) else "restored"
+            self._enter("shard, by scrubbing", way, len(nodes), "quiet", outcome)
+        await self._all_whole()
+
+    async def tables_in_use(self, count: int, phase: str) -> None:
+        """Tables of running nodes, damaged under their feet: noticed when met, and made anew."""
+        scene, chance = self._scene, self._chance
+        nodes, part = chance.sample(range(NODES), count), chance.choice(IN_USE)
+        way = chance.choice(("flip", "zero"))
+        async with self._meanwhile(phase, scene.held):
+            for node in nodes:
+                damage_file(self._file(node, part), way, chance)
+            await asyncio.sleep(1)
+        outcome: Outcome = "restored" if await self._all_whole() else "lost"
+        self._enter(f"{part}, in use", way, count, phase, outcome)
 
     async def manifests(self, phase: str) -> None:
         """Manifests of batches, on one to four nodes each."""
@@ -356,6 +390,7 @@ OTHER_FILE = {
 }
 DERIVED = ("pack index", "placements", "mailbox tables", "envelope keys", "revocations", "ledger", "kept block")
 """Parts that any number of nodes may lose."""
+IN_USE = ("pack index", "placements", "mailbox tables", "ledger")
 
 
 def _named(log: str) -> str:
