@@ -61,8 +61,13 @@ bench: install $(VENV)/.test  ## measure the parts; prints machine, seed and com
 gates: install  ## measure every goal of performance on a quiet machine: some 25 minutes, a table for docs/bench.md
 	@$(PY) -m bench.gates
 
-soak: install $(VENV)/.test  ## the long tests, outside CI
-	@HCE_SOAK=1 $(PY) -m pytest tests/simulate tests/foundation/store tests/journeys tests/soak
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
+	@echo "Installing the fuzzer (hash-locked) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+soak: install $(VENV)/.fuzz  ## the long tests, outside CI
+	@HCE_SOAK=1 $(PY) -m pytest tests/fuzz tests/app/test_app_hostile_peer.py tests/app/test_app_full_mempool.py tests/simulate tests/foundation/store tests/journeys tests/soak
 
 clean:  ## remove what make install built; the network's data in run/ stays
 	@rm -rf $(VENV) web/node_modules $(SCHEMA)

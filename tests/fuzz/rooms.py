@@ -30,7 +30,7 @@ from tests.service.running import bundle_of
 
 from hce.app.archive import Head, unpack, writing
 from hce.foundation.codec.cid import cid_of_dag_cbor
-from hce.foundation.codec.dagcbor import decode_as, encode
+from hce.foundation.codec.dagcbor import decode, decode_as, encode
 from hce.foundation.codec.rlp import rlp_decode, rlp_encode, rlp_integer
 from hce.foundation.crypto.hashing import keccak256
 from hce.foundation.crypto.seal import OpeningKey
@@ -41,11 +41,15 @@ from hce.foundation.types.blocks import LedgerBlock
 from hce.foundation.types.errors import HceError, Malformed
 from hce.network.hcefs import peers
 from hce.network.link.certificates import make_certificate
-from hce.service.contracts.health.apply import CONTRACTS
+from hce.service.fhir.catalogue import FHIR_JSON
 from hce.service.fhir.grouping import plan_import
+from hce.service.fhir.scan import scan
+from hce.service.fhir.summary import summary_line
 from hce.service.mailbox import catchup, replica
+from hce.service.sdk.errors import remote
 from hce.service.terms import grants, intake, mailbox
-from hce.service.terms.transactions import ROLES, UNPAID_KINDS, HealthBody, sign_tx
+from hce.service.terms.records import ContentItem
+from hce.service.terms.transactions import PAYLOADS, ROLES, UNPAID_KINDS, RoleSignature, SignedHealthTx, sign_message
 
 EIP155 = ledgers.EIP155
 CERTIFICATE = make_certificate(bytes(32), CHAIN, 0, 1_700_000_000_000)
@@ -82,8 +86,8 @@ def _ledger(folder: Path) -> Iterator[ledgers.Chain]:
 
 def health_body(rng: Random) -> bytes:
     """A body of any kind whose payload fits its types, and often the chain."""
-    kind = rng.choice(list(CONTRACTS))
-    payload = value_of(CONTRACTS[kind].payload, rng)
+    kind = rng.choice(list(PAYLOADS))
+    payload = value_of(PAYLOADS[kind], rng)
     known = [ledgers.org("clinic"), ledgers.grant_name(GRANT), ledgers.key("node service").public]
     for at, field in enumerate(payload):
         if isinstance(field, bytes) and len(field) == 32 and rng.random() < 0.5:
@@ -98,9 +102,15 @@ def _health(folder: Path) -> Iterator[Read]:
     with _ledger(folder) as chain:
 
         def read(raw: bytes) -> bytes:
-            body = decode_as(HealthBody, raw)
-            roles = ROLES.get(body.kind, (("payer",),))[0]
-            signed = sign_tx(body, [(role, ledgers.key(_SIGNERS[role])) for role in roles])
+            match decode(raw):
+                case [_, _, str(kind), *_]:
+                    roles = ROLES.get(kind, (("payer",),))[0]
+                case _:
+                    raise Malformed("no body")
+            keys = [(role, ledgers.key(_SIGNERS[role])) for role in roles]
+            message = [sign_message(ledgers.CHAIN, role, cid_of_dag_cbor(raw)) for role in roles]
+            made = [RoleSignature(role, key.public, key.sign(said)) for (role, key), said in zip(keys, message, strict=True)]
+            signed = encode(SignedHealthTx(raw, made))
             name = chain.ledger.check_tx(signed)
             assert name == cid_of_dag_cbor(raw)
             block = chain.propose()
@@ -394,6 +404,28 @@ def _plan(raw: bytes) -> None:
         json.dumps(record.kind)
 
 
+def _scan(raw: bytes) -> None:
+    for lines in (False, True):
+        for found in scan(io.BytesIO(raw), 0, lines):
+            assert found is not None
+
+
+def _summary(raw: bytes) -> None:
+    """A line about what some author wrote: nobody has gated it."""
+    for language in ("en", "zh-CN"):
+        line = summary_line("lab", "2020-01-01", [ContentItem("item", FHIR_JSON, raw)], language)
+        assert isinstance(line, str)
+
+
+def _problem(raw: bytes) -> None:
+    assert isinstance(remote(500, raw, "http://node"), HceError)
+
+
+def resource(rng: Random) -> bytes:
+    entries = json.loads(bundle_of("anna", ["a note"]))["entry"]
+    return json.dumps(rng.choice(entries)["resource"]).encode()
+
+
 ROOMS: list[tuple[Any, ...]] = [
     ("pool", any_tx, _any_tx, None, False),
     ("health body", health_body, _health, None, False),
@@ -407,5 +439,8 @@ ROOMS: list[tuple[Any, ...]] = [
     ("intake batch", batch, _intake, None, False),
     ("release request", release_request, _release, None, True),
     ("FHIR Bundle", bundle, lambda _: _plan, None, True),
+    ("FHIR scan", bundle, lambda _: _scan, None, True),
+    ("summary", resource, lambda _: _summary, None, True),
+    ("problem answer", lambda rng: json.dumps({"code": "not_found", "detail": ""}).encode(), lambda _: _problem, None, True),
     ("backup", backup, lambda _: _unpack, None, True),
 ]
