@@ -23,7 +23,9 @@ each item beside the odd string.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import libipld
@@ -54,6 +56,8 @@ _LINK_TAG = b"\xd8\x2a"
 _LINK_HEAD = b"\xd8\x2a\x58\x25\x00"
 _LINK_STARTS = (_LINK_HEAD + DAG_CBOR, _LINK_HEAD + RAW)
 _LINK_START_BYTES = len(_LINK_STARTS[0])
+_SEEN: set[Any] = set()
+_SEEING = threading.Lock()
 _TO_BUILTINS = msgspec.msgpack.Encoder()
 _FROM_BUILTINS = msgspec.msgpack.Decoder()
 _KEPT_KINDS = (
@@ -161,10 +165,22 @@ def _loosely(raw: bytes, max_bytes: int) -> Any:
 
 def convert(type_: type[T], builtins: Any) -> T:
     """Builtins into a struct; `Malformed` names the field that does not fit."""
+    if type_ not in _SEEN:
+        _see(type_)
     try:
         return msgspec.convert(builtins, type_, builtin_types=(bytes,), strict=True)
     except (msgspec.ValidationError, RecursionError) as error:
         raise Malformed(str(error)) from error
+
+
+def _see(type_: Any) -> None:
+    """Let `msgspec` look into a type, one at a time: it does so when it first meets one, and another thread that uses the type while it is
+    half looked into ends the process.
+    """
+    with _SEEING:
+        with suppress(msgspec.ValidationError):
+            msgspec.convert(None, type_)
+        _SEEN.add(type_)
 
 
 def _refuse_bombs(raw: bytes) -> None:
