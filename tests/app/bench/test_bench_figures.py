@@ -14,7 +14,7 @@ from hce.app.bench.figures import Usage, differences, machine, per_second, perce
 from hce.app.bench.ledger import Ran, Reading, ledger_figures
 from hce.app.bench.load import Load
 from hce.app.bench.plan import plan
-from hce.app.bench.soak import growth_per_100k
+from hce.app.bench.soak import PART, growth_per_100k, part_sizes
 from hce.app.bench.watch import SeenBlock
 from hce.service.sdk.node import NodeClient
 
@@ -97,3 +97,8 @@ def test_memory_growth_counts_the_second_half_only() -> None:
     rows = [{"final": final, "rss_anon_mb": [70.0, memory]} for final, memory in ((0, 70.0), (50_000, 90.0), (100_000, 92.0))]
     assert growth_per_100k(rows) == 4.0
     assert growth_per_100k(rows[:1]) is None
+
+
+def test_a_given_number_is_sent_in_whole_parts_and_what_is_left() -> None:
+    assert part_sizes(2 * PART + 7) == [PART, PART, 7]
+    assert part_sizes(PART) == [PART]

@@ -77,15 +77,11 @@ def _per_block(params: Params) -> int:
     return max(1, params.block_steps // MIN_STEPS)
 
 
-async def signing(stage: Stage, seed: int, expires_at_ms: int | None = None) -> SigningTask:
-    """For transactions that are sent soon. Grants of one plan all say the same end, or their accesses would name others."""
+async def signing(stage: Stage, seed: int) -> SigningTask:
+    """For transactions that are sent soon."""
     genesis = stage.network.genesis
     valid_until = await stage.network.head() + genesis.params.replay_window - SIGNED_FOR_BLOCKS
-    return SigningTask(seed, genesis.chain, genesis.eip155_id, valid_until, expires_at_ms or grants_end_ms())
-
-
-def grants_end_ms() -> int:
-    return int(time.time() * 1_000) + GRANT_LIFE_MS
+    return SigningTask(seed, genesis.chain, genesis.eip155_id, valid_until, int(time.time() * 1_000) + GRANT_LIFE_MS)
 
 
 class Reading(Struct, frozen=True):

@@ -52,10 +52,10 @@ class Item(Struct, frozen=True, array_like=True):
 
 def plan(count: int) -> list[Item]:
     """The first `count` transactions."""
-    return list(islice(endless_plan(), count))
+    return list(islice(_all(), count))
 
 
-def endless_plan() -> Iterator[Item]:
+def _all() -> Iterator[Item]:
     grants = accesses = transfers = 0
     place = 0
     while True:

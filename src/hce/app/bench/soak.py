@@ -1,20 +1,20 @@
 """A given number of transactions, however long it takes, and what the nodes' memory does meanwhile.
 
 Signed and sent in parts, because a signed transaction is valid for a limited number of blocks and a million of them would fill the
-memory of whoever measures. While a part is signed the network makes empty blocks; rates are those of sending.
+memory of whoever measures. Each part has keys of its own: a transfer that was refused in one, on a machine that was busy for a moment,
+leaves no gap in the nonces of the next. While a part is signed the network makes empty blocks; rates are those of sending.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from itertools import islice
 from typing import Any
 
 from hce.app.bench.figures import Usage, machine, per_second, spread
-from hce.app.bench.ledger import Figures, grants_end_ms, prepare, run_load, signing
+from hce.app.bench.ledger import Figures, prepare, run_load, signing
 from hce.app.bench.load import Load
-from hce.app.bench.plan import endless_plan
+from hce.app.bench.plan import plan
 from hce.app.bench.signing import sign_ahead, workers
 from hce.app.bench.stage import Tell, stage_of
 from hce.service.terms.genesis import Params
@@ -28,15 +28,15 @@ async def measure_soak(nodes: int, transactions: int, rate: float | None, seed: 
     """All of them, final or refused. Raises `HceError` when the run itself fails."""
     async with stage_of(nodes, params, tell) as stage:
         began_s = time.monotonic()
-        await prepare(stage, seed)
-        coming, ends_ms = islice(endless_plan(), transactions), grants_end_ms()
         rows: list[dict[str, Any]] = [_row(0, 0.0, await stage.network.head(), stage.usage())]
         final, sending_s, cpu_us, refused, latencies = 0, 0.0, 0, Counter[str](), list[float]()
         window = 0
         with workers() as pool:
-            while items := list(islice(coming, PART)):
+            for number, count in enumerate(part_sizes(transactions)):
+                await prepare(stage, seed + number)
+                items = plan(count)
                 tell("bench.signing", count=len(items))
-                raws = await sign_ahead(pool, await signing(stage, seed, ends_ms), items)
+                raws = await sign_ahead(pool, await signing(stage, seed + number), items)
                 before = stage.usage()
                 load = Load(stage.network.nodes, items, raws, rate, window)
                 ran = await run_load(stage, load, MOST_S)
@@ -63,6 +63,12 @@ async def measure_soak(nodes: int, transactions: int, rate: float | None, seed: 
             "rss_anon_mb_per_100k_tx": growth_per_100k(rows),
             "memory": rows,
         }
+
+
+def part_sizes(transactions: int) -> list[int]:
+    """Parts of `PART`, and what is left."""
+    whole, left = divmod(transactions, PART)
+    return [PART] * whole + [left] * (left > 0)
 
 
 def growth_per_100k(rows: list[dict[str, Any]]) -> float | None:
