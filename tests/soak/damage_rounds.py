@@ -62,8 +62,8 @@ class Rounds:
 
     # Blobs where they lie, on running nodes
 
-    async def blobs(self, count: int, phase: str) -> None:
-        """So many records at once: shards, or the manifest of their batch, on one to four nodes each."""
+    async def blobs(self, count: int, phase: str, compare: bool = True) -> None:
+        """Shards of so many records at once, on one to four nodes each. `compare`: everything afterwards, not only these."""
         scene, chance = self._scene, self._chance
         copies = [await asyncio.to_thread(whole_copies, scene.data(node)) for node in range(NODES)]
         present = [one for one in scene.held if all(one.name_of(node) in copies[node] for node in range(NODES))]
@@ -87,7 +87,8 @@ class Rounds:
                 self._enter("shard", way, len(nodes), phase, "wrong")
             else:
                 self._enter("shard", way, len(nodes), phase, "lost" if said else "restored", said)
-        await self._all_whole()
+        if compare:
+            await self._all_whole()
 
     async def scrubbed(self, count: int) -> None:
         """Shards that nobody reads, on as many nodes as the code bears: each node finds and restores its own."""
@@ -123,7 +124,7 @@ class Rounds:
         outcome: Outcome = "restored" if await self._all_whole() else "lost"
         self._enter(f"{part}, in use", way, count, phase, outcome)
 
-    async def manifests(self, phase: str) -> None:
+    async def manifests(self, phase: str, compare: bool = True) -> None:
         """Manifests of batches, on one to four nodes each."""
         scene, chance = self._scene, self._chance
         copies = [await asyncio.to_thread(whole_copies, scene.data(node)) for node in range(NODES)]
@@ -138,7 +139,8 @@ class Rounds:
             given = [await scene.manifest(node, name) for node in nodes]
             wrong = any(one is not None and one != scene.manifests[name] for one in given)
             self._enter("manifest", way, len(nodes), phase, "wrong" if wrong else "lost" if None in given else "restored")
-        await self._all_whole()
+        if compare:
+            await self._all_whole()
 
     # Whole pack files of running nodes
 
