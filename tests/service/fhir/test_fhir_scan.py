@@ -184,7 +184,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_json_is_found_or_named_and_nothing_else(value: Any, lines: bool) -> None:
     content = json.dumps(value).encode()
     for one in looked(content, lines=lines, base="http://b.example"):
@@ -193,7 +193,7 @@ def test_any_json_is_found_or_named_and_nothing_else(value: Any, lines: bool) ->
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_broken_bytes_are_named(junk: bytes, at: int) -> None:
     whole = bundle({"resource": PATIENT}, {"resource": OBSERVATION})
     looked(whole[:at] + junk + whole[at + len(junk) :])

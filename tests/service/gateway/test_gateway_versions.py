@@ -138,7 +138,7 @@ async def test_what_is_the_organisations_own_goes_into_an_account_of_its_own(pra
     events = [event async for event in import_directory(practice, content)]
     assert isinstance(events[-1], Finished)
     assert (events[-1].patient_id, events[-1].resources, events[-1].problems) == (OWN_ACCOUNT, 1, 1)
-    (record,) = (await opened(practice, OWN_ACCOUNT)).opened.values()
+    record = (await opened(practice, OWN_ACCOUNT)).opened[bytes.fromhex(events[-1].records[0])]
     assert (record.kind, [item.name for item in record.manifest.items]) == ("directory", ["Organization/o"])
     again = [event async for event in import_directory(practice, content)]
     assert isinstance(again[-1], Finished)
