@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from hce.app.devnet.damage import WAYS, damage_shards, put_back, shards_of
+from hce.app.devnet.damage import WAYS, damage_node, damage_shards, put_back, shards_of
 from hce.app.devnet.home import Home
 from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.codec.dagcbor import encode
+from hce.foundation.store.check import damaged_stores
+from hce.foundation.store.kv import KeyValueStore
 from hce.foundation.store.packs import PackStore
-from hce.foundation.types.errors import HceError
+from hce.foundation.types.errors import HceError, NotFound
+from hce.service.mailbox.slots import SlotFile
 
 SHARDS = [bytes([number]) * 300 for number in range(5)]
 MANIFEST = encode(["manifest"])
@@ -22,6 +25,7 @@ def home(tmp_path: Path) -> Home:
     home = Home(tmp_path)
     with PackStore.open(home.node(2) / "data" / "packs") as packs:
         packs.put_many([(cid_of_dag_cbor(MANIFEST), MANIFEST), *((cid_of_raw(shard), shard) for shard in SHARDS)])
+    home.network_path.write_text('{"nodes": ["", "", "", "", "", "", "", "", ""], "gateways": {}}')
     return home
 
 
@@ -65,3 +69,17 @@ def test_one_shard_can_be_damaged_and_put_back(home: Home) -> None:
     assert whole(home) == 4
     put_back(home, 2, originals)
     assert whole(home) == 5
+
+
+def test_tables_and_keys_can_be_damaged_too(home: Home) -> None:
+    data = home.node(2) / "data"
+    with KeyValueStore.open(data / "placements", tables=("t",)) as store, store.write() as batch:
+        batch.put("t", b"key", b"value")
+    assert damage_node(home, 2, "tables") > 0
+    assert damaged_stores([data / "placements"]) == [data / "placements"]
+    slots = SlotFile.open(data / "mailbox" / "slots", set())
+    slots.take(3)
+    slots.close()
+    assert damage_node(home, 2, "keys") == 3
+    with pytest.raises(NotFound):
+        damage_node(home, 7, "keys")

@@ -11,7 +11,7 @@ import typer
 
 from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
-from hce.app.devnet.damage import WAYS
+from hce.app.devnet.damage import OTHER_WAYS, WAYS
 from hce.app.devnet.genesis import home_at
 from hce.app.node import run_node
 from hce.app.process import run_process
@@ -66,11 +66,11 @@ def sign_again(
 @node.command("damage")
 def damage(
     index: IndexArgument,
-    way: Annotated[str, typer.Option("--way", help=" | ".join(WAYS))] = WAYS[0],
+    way: Annotated[str, typer.Option("--way", help=" | ".join((*WAYS, *OTHER_WAYS)))] = WAYS[0],
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Damage a node's shards on disk, to watch them being repaired."""
-    if way not in WAYS:
-        raise typer.BadParameter(" | ".join(WAYS), param_hint="--way")
+    """Damage a node's files on disk, to watch them being repaired."""
+    if way not in (*WAYS, *OTHER_WAYS):
+        raise typer.BadParameter(" | ".join((*WAYS, *OTHER_WAYS)), param_hint="--way")
     answer = asyncio.run(control.ask(home_at(home), "damage", node=index, way=way))
     typer.echo(say("node.damaged", index=index, shards=answer["shards"]))

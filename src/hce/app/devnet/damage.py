@@ -1,12 +1,13 @@
-"""Damages a demo node's shards on disk, while it runs or not, so that anybody can watch HCE-FS repair them.
+"""Damages a demo node's files on disk, while it runs or not, so that anybody can watch the node make them whole again.
 
-Each way is one that real disks and people have: a flipped bit, a truncated file, a deleted file, bytes of another shard.
+Each way is one that real disks and people have. Of shards: a flipped bit, a truncated file, a deleted file, bytes of another shard. Of the
+rest: `tables` zeroes pages of the tables that say where shards lie, `keys` flips a bit of every key that envelopes are sealed under.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,8 @@ from hce.foundation.types.errors import NotFound
 
 Way = Literal["flip", "truncate", "delete", "swap"]
 WAYS: tuple[Way, ...] = ("flip", "truncate", "delete", "swap")
+OTHER_WAYS = ("tables", "keys")
+_PAGE_BYTES, _SLOT_BYTES = 4_096, 32
 
 
 def packs_of(home: Home, index: int) -> list[Path]:
@@ -30,7 +33,12 @@ def shards_of(home: Home, index: int) -> dict[bytes, bytes]:
 
 
 def damage_node(home: Home, index: int, way: str) -> int:
-    """All shards of one node, by the name of a way; how many there were. Raises `NotFound`."""
+    """One node, by the name of a way: how many shards, pages or keys are damaged. Raises `NotFound`."""
+    data = home.node(index) / "data"
+    if way == "tables" and data.exists():
+        return _each(data / "placements" / "data.mdb", _PAGE_BYTES, 2, lambda page: bytes(len(page)))
+    if way == "keys" and data.exists():
+        return _each(data / "mailbox" / "slots", _SLOT_BYTES, 1, lambda key: bytes([key[0] ^ 1]) + key[1:] if any(key) else key)
     chosen = next((one for one in WAYS if one == way), None)
     if chosen is None or not 0 <= index < len(home.network()["nodes"]):
         raise NotFound("node or way of damage", node=index, way=way)
@@ -61,6 +69,21 @@ def put_back(home: Home, index: int, shards: dict[bytes, bytes]) -> None:
     for path, record, _ in list(_shards(home, index)):
         if record.cid in shards:
             _write(path, record.offset, shards[record.cid])
+
+
+def _each(path: Path, size: int, first: int, changed: Callable[[bytes], bytes]) -> int:
+    """Every piece of a file from the first one on; how many became others."""
+    count = 0
+    with path.open("r+b") as file:
+        for number in range(first, path.stat().st_size // size):
+            file.seek(number * size)
+            before = file.read(size)
+            if (after := changed(before)) != before:
+                file.seek(number * size)
+                file.write(after)
+                count += 1
+        os.fsync(file.fileno())
+    return count
 
 
 def _shards(home: Home, index: int) -> Iterator[tuple[Path, PackRecord, bytes]]:
