@@ -8,6 +8,7 @@ import { encode } from "../src/codec/dagcbor.ts";
 import { decodeAs, encodeAs } from "../src/codec/shape.ts";
 import { PeerFault, Remote, Unavailable } from "../src/errors.ts";
 import { disperse, makeManifest, type Placed, readManifest } from "../src/hcefs/manifest.ts";
+import type { Pace } from "../src/net/asking.ts";
 import { Network } from "../src/net/network.ts";
 import { NodeClient } from "../src/net/node.ts";
 import { MapProofShape } from "../src/proofs/authmap.ts";
@@ -17,8 +18,12 @@ import { stateKey } from "../src/terms/states.ts";
 import { type Answer, CHAIN, Crowd, NOW_MS, refusal } from "./crowd.ts";
 import { readVectors } from "./vectors.ts";
 
-const join = (crowd: Crowd, urls = crowd.urls): Promise<Network> =>
-  Network.join(urls, { trust: genesisCid(crowd.genesis), fetch: crowd.fetch, now: () => NOW_MS });
+/** So long that no test reaches it, however busy the machine is. */
+const NEVER_MS = 600_000;
+const PATIENT: Pace = { nextMs: NEVER_MS, shortMs: NEVER_MS, slowMs: NEVER_MS, hedgeMs: NEVER_MS };
+
+const join = (crowd: Crowd, urls = crowd.urls, pace = PATIENT): Promise<Network> =>
+  Network.join(urls, { trust: genesisCid(crowd.genesis), fetch: crowd.fetch, now: () => NOW_MS, pace });
 
 /** Proven state out of the frozen maps: keys that are bytes like any others. */
 async function stateAnswer(
@@ -96,7 +101,7 @@ test("another network's nodes are left out, and a page with a pinned genesis joi
   );
   await assert.rejects(join(crowd, ["http://n3"]), { code: "node.wrong_network" });
   crowd.answer = async () => "hangs";
-  await assert.rejects(Network.join(["http://n0"], { fetch: crowd.fetch }), { code: "node.unreachable" });
+  await assert.rejects(Network.join(["http://n0"], { fetch: crowd.fetch, pace: { shortMs: 5 } }), { code: "node.unreachable" });
 });
 
 test("a refusal counts when so many nodes give it that one of them is honest", async () => {
@@ -113,13 +118,13 @@ test("a refusal counts when so many nodes give it that one of them is honest", a
 
 test("a node that hangs gets company, and is asked last from then on", async () => {
   const crowd = await Crowd.of(4);
-  const network = await join(crowd);
+  const network = await join(crowd, crowd.urls, { ...PATIENT, nextMs: 5 });
   crowd.answer = async (host, path) =>
     path.startsWith("/v1/final") ? (host === 0 ? "hangs" : crowd.headerBytes(3, [1, 2, 3])) : null;
   assert.equal(await network.head(), 3);
   crowd.asked.length = 0;
   await network.anyNode((node) => node.final());
-  assert.deepEqual(crowd.hostsAsked("/v1/final"), [1]);
+  assert.notEqual(crowd.hostsAsked("/v1/final")[0], 0);
 });
 
 test("the newest header is asked of so many that one of them is honest", async () => {
@@ -182,7 +187,7 @@ test("a ciphertext comes out of any k shards; what nodes forge is passed over", 
 
 test("whatever a node answers, the worst is a named error", async () => {
   const crowd = await Crowd.of(1);
-  const node = new NodeClient("http://n0/", { fetch: crowd.fetch, maxAnswerBytes: 1_000, timeoutMs: 50 });
+  const node = new NodeClient("http://n0/", { fetch: crowd.fetch, maxAnswerBytes: 1_000 });
   const answers: [Answer, string][] = [
     [async () => new Uint8Array(2_000), "node.bad_answer"],
     [async () => utf8("junk"), "node.bad_answer"],
@@ -194,7 +199,7 @@ test("whatever a node answers, the worst is a named error", async () => {
   ];
   for (const [answer, code] of answers) {
     crowd.answer = answer;
-    await assert.rejects(node.final(), { code });
+    await assert.rejects((code === "node.unreachable" ? node.with({ timeoutMs: 5 }) : node).final(), { code });
   }
   crowd.answer = async () => encodeAs(FinalHeaderShape, await crowd.header(1, [0]));
   assert.equal((await node.final()).header.height, 1);

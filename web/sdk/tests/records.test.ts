@@ -163,7 +163,8 @@ test("the owner opens the record without the keyholders, both locks checked", as
     record.headerBytes,
   );
   const root = await (await patient()).root();
-  const mine = await opening.ownerOpen(root, opened.ownerLock, record.ownerWrap, header, people.compartmentId);
+  const secret = await opening.openOwnerLock(root, opened, chain, people.compartmentId);
+  const mine = await opening.ownerOpen(secret, record.ownerWrap, header);
   assert.deepEqual([mine.dek.reveal(), mine.seedB.reveal()], [record.dek, record.seedB]);
   await opening.ownerChecksBothLocks(mine, record.ownerWrap, opened, header, record.envelope, state, keyholders.state);
   opening.checkCiphertext(header, found, record.ciphertext);
@@ -205,10 +206,11 @@ test("a swapped or changed piece is named", async () => {
     code: "record.wrong_key",
   });
   const root = await (await patient()).root();
-  await assert.rejects(opening.ownerOpen(root, opened.ownerLock, bent(record.ownerWrap), header, people.compartmentId), {
-    code: "record.owner_lock_broken",
-  });
-  const mine = await opening.ownerOpen(root, opened.ownerLock, record.ownerWrap, header, people.compartmentId);
+  const broken = { code: "record.owner_lock_broken" };
+  await assert.rejects(opening.openOwnerLock(root, opened, chain, recordId), broken);
+  const secret = await opening.openOwnerLock(root, opened, chain, people.compartmentId);
+  await assert.rejects(opening.ownerOpen(secret, bent(record.ownerWrap), header), broken);
+  const mine = await opening.ownerOpen(secret, record.ownerWrap, header);
   const other = { ...mine, seedB: new SecretBytes(record.dek.slice()) };
   const check = opening.ownerChecksBothLocks(other, record.ownerWrap, opened, header, record.envelope, state, keyholders.state);
   await assert.rejects(check, (error: Loose) => error.code === "record.locks_differ" && error.fields.lock === "B");

@@ -10,8 +10,19 @@ import type { NodeClient } from "./node.ts";
 
 export type Ask<T> = (node: NodeClient) => Promise<T>;
 
-/** How long a node may take before the next one is asked too. */
-const NEXT_MS = 2_000;
+/** How long nodes are waited for, ms. */
+export interface Pace {
+  /** A node may take so long before the next one is asked too. */
+  readonly nextMs: number;
+  /** For what needs no work: a genesis, an identity. */
+  readonly shortMs: number;
+  /** For the slow ones, when most have answered. */
+  readonly slowMs: number;
+  /** A holder of a shard that has not answered for so long gets company. */
+  readonly hedgeMs: number;
+}
+export const PACE: Pace = { nextMs: 2_000, shortMs: 2_000, slowMs: 5_000, hedgeMs: 1_000 };
+
 /** How much later than it was asked to a node may end a wait. */
 const SPARE_MS = 2_000;
 
@@ -55,13 +66,15 @@ interface Asked<T> {
 /** The nodes a client knows of a network of n. */
 export class Nodes {
   readonly #nodes: readonly NodeClient[];
+  readonly #pace: Pace;
   #order: readonly NodeClient[];
   /** So many nodes that one of them is honest. */
   readonly oneHonest: number;
   readonly quorum: number;
 
-  constructor(nodes: readonly NodeClient[], n: number) {
+  constructor(nodes: readonly NodeClient[], n: number, pace: Pace) {
     this.#nodes = nodes;
+    this.#pace = pace;
     this.#order = nodes;
     this.oneHonest = Math.min(n - quorum(n) + 1, nodes.length);
     this.quorum = quorum(nodes.length);
@@ -91,7 +104,7 @@ export class Nodes {
       while (found.length < wanted) {
         while (left.length > 0 && running.size < together) running.add(asked(left.shift()!, ask, stop.signal));
         if (running.size === 0) break;
-        const done = await firstDone(running, left.length > 0 ? NEXT_MS : null);
+        const done = await firstDone(running, left.length > 0 ? this.#pace.nextMs : null);
         if (done === null) {
           together = running.size + 1;
           continue;
@@ -108,21 +121,21 @@ export class Nodes {
       }
     } finally {
       stop.abort();
-      this.#askLast(new Set([...running].filter((one) => Date.now() - one.sinceMs >= NEXT_MS).map((one) => one.node)));
+      this.#askLast(new Set([...running].filter((one) => Date.now() - one.sinceMs >= this.#pace.nextMs).map((one) => one.node)));
     }
     if (found.length === 0) throw refusals.reason();
     return found;
   }
 
-  /** What each node answered, in node order, errors included. Once `enough` gave good answers the others get `slowMs` more. */
-  async every<T>(ask: Ask<T>, slowMs: number, enough = this.quorum): Promise<(T | HceError)[]> {
+  /** What each node answered, in node order, errors included. Once `enough` gave good answers the others get a little more time. */
+  async every<T>(ask: Ask<T>, enough = this.quorum): Promise<(T | HceError)[]> {
     const stop = new AbortController();
     const answers = new Map<NodeClient, T | HceError>();
     const running = new Set(this.#nodes.map((node) => asked(node, ask, stop.signal)));
     try {
       while (running.size > 0) {
         const good = [...answers.values()].filter((answer) => !(answer instanceof HceError)).length;
-        const done = await firstDone(running, good >= enough ? slowMs : null);
+        const done = await firstDone(running, good >= enough ? this.#pace.slowMs : null);
         if (done === null) break;
         running.delete(done.asked);
         answers.set(done.asked.node, done.answer);

@@ -11,19 +11,20 @@ import { identityMessage } from "../terms/mailbox.ts";
 import type { NodeClient } from "./node.ts";
 
 const NONCE_BYTES = 32;
-/** How long a node may take to show which one it is. */
-const IDENTITY_WAIT_MS = 2_000;
 
 /** The proven indexes of these addresses, asked when first needed and again while a proof is missing. */
 export class Identities {
   readonly #nodes: readonly NodeClient[];
   readonly #genesis: Genesis;
+  readonly #waitMs: number;
   readonly #proven = new Map<string, number>();
   readonly #asking = new Map<string, Promise<void>>();
 
-  constructor(nodes: readonly NodeClient[], genesis: Genesis) {
+  /** `waitMs`: how long a node may take to show which one it is. */
+  constructor(nodes: readonly NodeClient[], genesis: Genesis, waitMs: number) {
     this.#nodes = nodes;
     this.#genesis = genesis;
+    this.#waitMs = waitMs;
   }
 
   /** The index of one address; `node.unreachable` when it has not proven any. */
@@ -54,7 +55,7 @@ export class Identities {
   async #ask(node: NodeClient): Promise<void> {
     const nonce = systemRandom(NONCE_BYTES);
     try {
-      const { node: index, signature } = await node.with({ timeoutMs: IDENTITY_WAIT_MS }).identity(nonce);
+      const { node: index, signature } = await node.with({ timeoutMs: this.#waitMs }).identity(nonce);
       const { chain, nodes } = this.#genesis;
       const key = nodes[index]?.node.serviceKey;
       if (key !== undefined && verify(key, identityMessage(chain, nonce, index), signature)) this.#proven.set(node.url, index);

@@ -10,17 +10,13 @@ import { type Genesis, genesisCid, type HealthReceipt, MAX_STATE_KEYS } from "..
 import type { Kind, Payload } from "../terms/payloads.ts";
 import { HealthReader } from "../terms/states.ts";
 import { type Body, makeBody, type Role, signTx } from "../terms/transactions.ts";
-import { type Ask, Nodes, Refusals } from "./asking.ts";
+import { type Ask, Nodes, PACE, type Pace, Refusals } from "./asking.ts";
 import { Identities } from "./identities.ts";
 import { type Fetch, NodeClient } from "./node.ts";
 import { ShardFetcher } from "./shards.ts";
 
 /** How long a caller waits for one transaction to become final. */
 const FINAL_WAIT_MS = 20_000;
-/** How long a node may take for what needs no work. */
-const GENESIS_WAIT_MS = 2_000;
-/** How long the slow nodes are waited for when most have answered. */
-export const SLOW_MS = 5_000;
 /** Placement manifests remembered. */
 const MAX_MANIFESTS = 64;
 
@@ -30,6 +26,8 @@ export interface JoinOptions {
   /** Null for a chain that is known to have halted. */
   readonly maxHeaderAgeMs?: number | null;
   readonly fetch?: Fetch;
+  /** How long nodes are waited for. */
+  readonly pace?: Partial<Pace>;
   /** Unix milliseconds; the platform's clock unless handed in. */
   readonly now?: () => number;
 }
@@ -41,7 +39,7 @@ export class Network {
   readonly now: () => number;
   readonly #asking: Nodes;
   readonly #identities: Identities;
-  readonly #shards = new ShardFetcher((node, cids) => this.#askShards(node, cids));
+  readonly #shards: ShardFetcher;
   readonly #manifests = new Map<string, Promise<ReadonlyMap<string, Placed>>>();
 
   private constructor(nodes: readonly NodeClient[], genesis: Genesis, options: JoinOptions) {
@@ -50,8 +48,10 @@ export class Network {
     this.genesis = genesis;
     this.now = options.now ?? Date.now;
     this.light = new LightClient(genesis, this.now, maxHeaderAgeMs);
-    this.#asking = new Nodes(nodes, genesis.nodes.length);
-    this.#identities = new Identities(nodes, genesis);
+    const pace = { ...PACE, ...options.pace };
+    this.#asking = new Nodes(nodes, genesis.nodes.length, pace);
+    this.#identities = new Identities(nodes, genesis, pace.shortMs);
+    this.#shards = new ShardFetcher((node, cids) => this.#askShards(node, cids), pace.hedgeMs);
   }
 
   /**
@@ -60,7 +60,7 @@ export class Network {
    */
   static async join(urls: readonly string[], options: JoinOptions = {}): Promise<Network> {
     const nodes = urls.map((url) => new NodeClient(url, options.fetch === undefined ? {} : { fetch: options.fetch }));
-    const served = await Promise.all(nodes.map(genesisOf));
+    const served = await Promise.all(nodes.map((node) => genesisOf(node, options.pace?.shortMs ?? PACE.shortMs)));
     const { trust } = options;
     const trusted = served.filter((one): one is Genesis => !(one instanceof HceError));
     const genesis = trust instanceof Uint8Array ? trusted.find((one) => equal(genesisCid(one), trust)) : (trust ?? trusted[0]);
@@ -93,7 +93,7 @@ export class Network {
 
   /** What each node answered, in node order, errors included. */
   everyNode<T>(ask: Ask<T>, enough?: number): Promise<(T | HceError)[]> {
-    return this.#asking.every(ask, SLOW_MS, enough);
+    return this.#asking.every(ask, enough);
   }
 
   /** Height of the newest header that is proven final, by enough nodes' knowledge that one of them is honest. */
@@ -246,9 +246,9 @@ export function requireOne<T>(answers: readonly (T | HceError)[]): readonly T[] 
   return good;
 }
 
-async function genesisOf(node: NodeClient): Promise<Genesis | HceError> {
+async function genesisOf(node: NodeClient, waitMs: number): Promise<Genesis | HceError> {
   try {
-    return await node.with({ timeoutMs: GENESIS_WAIT_MS }).genesis();
+    return await node.with({ timeoutMs: waitMs }).genesis();
   } catch (error) {
     return known(error);
   }

@@ -2,7 +2,7 @@
 
 import { type Bytes, equal, toHex } from "../bytes.ts";
 import { encodeAs } from "../codec/shape.ts";
-import { HceError, known, Refused, Remote, Unavailable } from "../errors.ts";
+import { HceError, known, PeerFault, Refused, Remote, Unavailable } from "../errors.ts";
 import type { CompartmentKeys } from "../keys/compartments.ts";
 import { systemRandom } from "../keys/random.ts";
 import { verify } from "../keys/sign.ts";
@@ -21,6 +21,7 @@ import {
 import {
   deletionMessage,
   type InboxPost,
+  MAX_PAGE_ITEMS,
   type Ownership,
   type OwnReadReceipt,
   postMessage,
@@ -34,10 +35,11 @@ import type { AnchorReport } from "../vault/anchors.ts";
 import { audit, type AuditReport, type Log, readOwnReceipts, readReceipts } from "../vault/auditing.ts";
 import { makeCard, makeToken } from "../vault/cards.ts";
 import { checkRequest, type MadeGrant, makeGrant, requireSameGrant } from "../vault/granting.ts";
-import { type OpenedSession, ownerChecksBothLocks, ownerOpen } from "../vault/opening.ts";
+import { type OpenedSession, openOwnerLock, ownerChecksBothLocks, ownerOpen } from "../vault/opening.ts";
 import type { SecretBytes } from "../keys/secret.ts";
 import { checkReceipts, grantOnChain } from "./audits.ts";
 import { Mail } from "./mail.ts";
+import type { NodeClient } from "./node.ts";
 import { type Network, requireOne } from "./network.ts";
 import {
   type CheckedRecord,
@@ -146,17 +148,18 @@ export class Owner {
     const { checked, refused: failed } = await checkListed(this.#network, fetchHeld, listed, names);
     const refused = new Map<string, HceError>(failed);
     const deks = new Map<string, SecretBytes>();
+    const secrets = new Map<OpenedSession, SecretBytes>();
     for (const one of checked) {
       const name = toHex(one.listed.recordId);
       try {
-        deks.set(name, await this.#checkBothLocks(one));
+        deks.set(name, await this.#checkBothLocks(one, secrets));
       } catch (error) {
         refused.set(name, known(error));
       }
     }
     const { opened, refused: unopened } = await openAll(this.#network, checked, deks);
     for (const [name, error] of unopened) refused.set(name, error);
-    for (const dek of deks.values()) dek.wipe();
+    for (const secret of [...deks.values(), ...secrets.values()]) secret.wipe();
     return { opened, refused };
   }
 
@@ -183,14 +186,12 @@ export class Owner {
   /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, their signatures checked. */
   async erase(records: readonly Bytes[]): Promise<readonly SignedDeletion[]> {
     const own = await this.#ownFeed();
-    const answers = await this.#network.everyNode(async (node) => {
-      const signed = node.decoded(SignedDeletionShape, await own.act(node, "erase", 0, records));
-      const key = this.#network.serviceKeys[await this.#network.indexOf(node)]!;
-      if (!verify(key, deletionMessage(signed.receipt), signed.signature))
-        throw new Refused("mailbox.bad_signature", "deletion receipt");
-      return signed;
-    });
-    return requireOne(answers);
+    const receipts: SignedDeletion[] = [];
+    for (let start = 0; start < records.length; start += MAX_PAGE_ITEMS) {
+      const part = records.slice(start, start + MAX_PAGE_ITEMS);
+      receipts.push(...requireOne(await this.#network.everyNode((node) => this.#eraseAt(node, own, part))));
+    }
+    return receipts;
   }
 
   /** Tokens of that serial lead into quarantine from now on. */
@@ -313,6 +314,14 @@ export class Owner {
     return readOwnReceipts(items, this.#network.chain, await this.feedAddress(), this.#network.serviceKeys);
   }
 
+  async #eraseAt(node: NodeClient, own: Mail, records: readonly Bytes[]): Promise<SignedDeletion> {
+    const signed = node.decoded(SignedDeletionShape, await own.act(node, "erase", 0, records));
+    const key = this.#network.serviceKeys[await this.#network.indexOf(node)]!;
+    const real = verify(key, deletionMessage(signed.receipt), signed.signature);
+    if (!real) throw new PeerFault("node.bad_answer", "not this node's receipt", { url: node.url });
+    return signed;
+  }
+
   async #opened(): Promise<CompartmentState> {
     const state = await this.compartment();
     if (state === null) throw new Refused("compartment.unknown", "", { compartmentId: toHex(this.compartmentId) });
@@ -340,10 +349,16 @@ export class Owner {
   }
 
   /** The record's key from the owner's wrap, when a grantee would get the same one. */
-  async #checkBothLocks({ listed, header, held, state }: CheckedRecord): Promise<SecretBytes> {
+  async #checkBothLocks(
+    { listed, header, held, state }: CheckedRecord,
+    secrets: Map<OpenedSession, SecretBytes>,
+  ): Promise<SecretBytes> {
     const { session } = listed;
     if (held.ownerWrap === null) throw new Refused("not_found", "owner wrap", { recordId: toHex(listed.recordId) });
-    const mine = await ownerOpen(await this.keys.root(), session.ownerLock, held.ownerWrap, header, this.compartmentId);
+    const secret =
+      secrets.get(session) ?? (await openOwnerLock(await this.keys.root(), session, this.#network.chain, this.compartmentId));
+    secrets.set(session, secret);
+    const mine = await ownerOpen(secret, held.ownerWrap, header);
     const { keyholders } = this.#network.genesis;
     await ownerChecksBothLocks(mine, held.ownerWrap, session, header, held.envelope, state, keyholders);
     mine.seedB.wipe();

@@ -8,8 +8,6 @@ import { contentOf, isShard, type Placed } from "../hcefs/manifest.ts";
 const MAX_SHARDS_ASKED = 128;
 /** Questions that come within this time travel together. */
 const TOGETHER_MS = 5;
-/** A holder that has not answered for so long gets company: one more is asked. */
-const HEDGE_MS = 1_000;
 
 /** (node, shard names) -> what that node has of them, in order; the list may end early. */
 export type AskShards = (node: number, cids: readonly Bytes[]) => Promise<readonly (Bytes | null)[]>;
@@ -22,10 +20,13 @@ interface Wish {
 /** Collects questions to the same node into one request. */
 export class ShardFetcher {
   readonly #ask: AskShards;
+  readonly #hedgeMs: number;
   readonly #wishes = new Map<number, Wish[]>();
 
-  constructor(ask: AskShards) {
+  /** `hedgeMs`: a holder that has not answered for so long gets company. */
+  constructor(ask: AskShards, hedgeMs: number) {
     this.#ask = ask;
+    this.#hedgeMs = hedgeMs;
   }
 
   /** The ciphertext of a placed content, verified. `blob.unrecoverable`, `blob.miscoded`. */
@@ -50,7 +51,7 @@ export class ShardFetcher {
       if (running.size === 0) {
         throw new Unavailable("blob.unrecoverable", "", { cid: toHex(placed.ciphertext), needed: placed.k, good: good.size });
       }
-      const done = await within(Promise.race(running.values()), waiting.length > 0 ? HEDGE_MS : null);
+      const done = await within(Promise.race(running.values()), waiting.length > 0 ? this.#hedgeMs : null);
       if (done === null) {
         start();
         continue;

@@ -144,19 +144,25 @@ export function verifyAuthor(opening: Opening, recordId: Bytes, state: RecordSta
   return credential;
 }
 
-/** What the owner holds without asking keyholders. `record.owner_lock_broken`. */
-export async function ownerOpen(
+/** The owner secret of a session: one for all its records. `record.owner_lock_broken`. */
+export async function openOwnerLock(
   rootKey: OpeningKey,
-  ownerLock: Bytes,
-  ownerWrap: Bytes,
-  header: RecordHeader,
+  session: OpenedSession,
+  chain: Bytes,
   compartmentId: Bytes,
-): Promise<OwnerOpened> {
+): Promise<SecretBytes> {
+  try {
+    return new SecretBytes(await rootKey.open(ownerLockInfo(chain, compartmentId), session.ownerLock));
+  } catch (error) {
+    throw new Refused("record.owner_lock_broken", known(error).code);
+  }
+}
+
+/** What the owner holds without asking keyholders. `record.owner_lock_broken`. */
+export async function ownerOpen(ownerSecret: SecretBytes, ownerWrap: Bytes, header: RecordHeader): Promise<OwnerOpened> {
   let plain: Bytes;
   try {
-    const secret = new SecretBytes(await rootKey.open(ownerLockInfo(header.chain, compartmentId), ownerLock));
-    plain = await aeadOpen(await locks.ownerWrapKey(secret, header.recordId), ownerWrap, headerBytes(header));
-    secret.wipe();
+    plain = await aeadOpen(await locks.ownerWrapKey(ownerSecret, header.recordId), ownerWrap, headerBytes(header));
   } catch (error) {
     throw refused("record.owner_lock_broken", header.recordId, known(error).code);
   }
