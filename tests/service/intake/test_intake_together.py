@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -13,6 +14,7 @@ from hce.foundation.codec.dagcbor import encode
 from hce.foundation.types.errors import Malformed
 from hce.network.hcefs.manifest import disperse, make_manifest
 from hce.service.api import taking
+from hce.service.api.services import NodeServices
 from hce.service.api.taking import Taking
 from hce.service.api.workers import Busy
 from hce.service.intake.errors import UnadmittedFull
@@ -107,6 +109,10 @@ class Turns:
         return function(*arguments)
 
 
+def taking_with(node: Any, turns: Turns) -> Taking:
+    return Taking(cast(NodeServices, SimpleNamespace(intake=node.intake, worker=turns)))
+
+
 async def begun(turns: Awaitable[Any] | Any) -> Any:
     task = asyncio.ensure_future(turns)
     await asyncio.sleep(0)
@@ -115,7 +121,7 @@ async def begun(turns: Awaitable[Any] | Any) -> Any:
 
 async def test_what_comes_while_others_are_stored_is_stored_together(scene: Any, node: Any) -> None:
     turns = Turns()
-    taking_in = Taking(node.intake, turns)
+    taking_in = taking_with(node, turns)
     batches = [batch_of(scene, number) for number in range(5)]
     tasks = [await begun(taking_in.take(encode(batch))) for batch in batches]
     turns.go.set()
@@ -127,7 +133,7 @@ async def test_what_comes_while_others_are_stored_is_stored_together(scene: Any,
 async def test_a_batch_that_does_not_check_is_refused_before_it_waits(scene: Any, node: Any) -> None:
     turns = Turns()
     turns.go.set()
-    taking_in = Taking(node.intake, turns)
+    taking_in = taking_with(node, turns)
     with pytest.raises(Malformed):
         await taking_in.take(b"\x80")
     good = batch_of(scene, 1)
@@ -138,7 +144,7 @@ async def test_a_batch_that_does_not_check_is_refused_before_it_waits(scene: Any
 async def test_who_went_away_and_who_is_refused_hold_up_nobody(scene: Any, tmp_path: Path) -> None:
     with scene.node(tmp_path / "node", quotas=Quotas(feed=TWO_ITEMS)) as node:
         turns = Turns()
-        taking_in = Taking(node.intake, turns)
+        taking_in = taking_with(node, turns)
         tasks = [await begun(taking_in.take(encode(batch_of(scene, number)))) for number in range(3)]
         tasks[1].cancel()
         turns.go.set()
@@ -152,7 +158,7 @@ async def test_who_went_away_and_who_is_refused_hold_up_nobody(scene: Any, tmp_p
 async def test_the_line_is_bounded(scene: Any, node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taking, "MAX_WAITING", 2)
     turns = Turns()
-    taking_in = Taking(node.intake, turns)
+    taking_in = taking_with(node, turns)
     tasks = [await begun(taking_in.take(encode(batch_of(scene, number)))) for number in range(3)]
     with pytest.raises(Busy):
         await taking_in.take(encode(batch_of(scene, 4)))

@@ -36,7 +36,7 @@ class RecordsFace:
 
     def __init__(self, node: NodeServices) -> None:
         self._node = node
-        self._taking = Taking(node.intake, node.worker)
+        self._taking = Taking(node)
 
     async def intake(self, request: Request) -> Response:
         body = await read_body(request, MAX_INTAKE_BYTES)

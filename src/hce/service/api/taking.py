@@ -5,12 +5,11 @@ turn and are stored together. A flush costs the same for all of them, and one ba
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from hce.foundation.codec.dagcbor import decode_as
+from hce.service.api.services import NodeServices
 from hce.service.api.workers import Busy
-from hce.service.intake.service import Checked, Intake
+from hce.service.intake.service import Checked
 from hce.service.terms.intake import IntakeBatch
 from hce.service.terms.payloads import AvailabilityReceipt
 
@@ -25,9 +24,8 @@ _Turn = tuple[Checked, asyncio.Future[AvailabilityReceipt]]
 class Taking:
     """Used from the event loop; the work is done by the workers."""
 
-    def __init__(self, intake: Intake, worker: Callable[..., Awaitable[Any]]) -> None:
-        self._intake = intake
-        self._worker = worker
+    def __init__(self, node: NodeServices) -> None:
+        self._node = node
         self._waiting: list[_Turn] = []
         self._storing: asyncio.Task[None] | None = None
 
@@ -35,7 +33,7 @@ class Taking:
         """The receipt, once everything it stands for is durable. Raises as `Intake.accept`; `Busy` when too many wait."""
         if len(self._waiting) >= MAX_WAITING:
             raise Busy(max_waiting=MAX_WAITING)
-        checked = await self._worker(lambda: self._intake.check(decode_as(IntakeBatch, raw)))
+        checked = await self._node.worker(lambda: self._node.intake.check(decode_as(IntakeBatch, raw)))
         answer: asyncio.Future[AvailabilityReceipt] = asyncio.get_running_loop().create_future()
         self._waiting.append((checked, answer))
         if self._storing is None:
@@ -48,7 +46,7 @@ class Taking:
             while self._waiting:
                 turn, self._waiting = self._waiting[:MAX_TOGETHER], self._waiting[MAX_TOGETHER:]
                 try:
-                    receipts = await self._worker(self._intake.keep, [checked for checked, _ in turn])
+                    receipts = await self._node.worker(self._node.intake.keep, [checked for checked, _ in turn])
                 except Exception as error:
                     for _, answer in turn:
                         _settle(answer, error)
