@@ -17,7 +17,8 @@ try {
   );
   const built = tests.map((name) => join(out, name.replace(/\.ts$/, ".mjs")));
   const environment = { ...process.env, HCE_ROOT: join(sdk, "..", ".."), NODE_NO_WARNINGS: "1" };
-  process.exitCode = spawnSync(process.execPath, ["--test", "--test-reporter=tap", ...built], { stdio: "inherit", env: environment }).status ?? 1;
+  process.exitCode =
+    spawnSync(process.execPath, ["--test", "--test-reporter=tap", ...built], { stdio: "inherit", env: environment }).status ?? 1;
 } finally {
   rmSync(out, { recursive: true });
 }
