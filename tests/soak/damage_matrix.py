@@ -22,13 +22,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 from tests.soak.crash_checks import Found, check_signatures, witnessed
 from tests.soak.damage_files import FILE_WAYS
 from tests.soak.damage_rounds import DERIVED, Case, Rounds
-from tests.soak.damage_scene import NODES, damage_scene
+from tests.soak.damage_scene import NODES, NotWhole, damage_scene
 
 from hce.app.bench.figures import machine
 from hce.app.devnet.home import Home
+from hce.foundation.types.errors import HceError
 
 PATIENTS = 3
 RECORDS = 40
@@ -58,7 +60,10 @@ async def measure(folder: Path, cases: int, seed: int, tell: Callable[[str], Non
             number = 0
             while len(rounds.cases) < cases:
                 number += 1
-                await _round(rounds, chance, number, small, slow, cases)
+                try:
+                    await _round(rounds, chance, number, small, slow, cases)
+                except (NotWhole, HceError, TimeoutError, httpx.HTTPError) as error:
+                    rounds.failed(number, error)
                 tally = Counter(one.outcome for one in rounds.cases)
                 tell(f"{time.monotonic() - began_s:6.0f} s, round {number}: {len(rounds.cases)} cases {dict(tally)}")
             records, refused = len(scene.held), scene.refused_writes

@@ -6,6 +6,7 @@ Every round ends with the whole scene compared: what clients read and what lies 
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import random
 import shutil
@@ -30,7 +31,9 @@ from tests.soak.damage_files import (
 )
 from tests.soak.damage_scene import LIMIT_S, NODES, Held, NotWhole, Scene
 
+from hce.app.room import RESERVE_BYTES
 from hce.foundation.types.errors import HceError
+from hce.foundation.types.quorum import quorum
 
 Outcome = Literal["restored", "named", "lost", "wrong"]
 BEARABLE = 3
@@ -251,7 +254,7 @@ class Rounds:
         for node in nodes:
             _fill(scene.data(node), leave=0)
         await self._until_named(nodes)
-        named = [_said(scene.log_since(node, sizes[node]), "disk.full") for node in nodes]
+        named = [await self._is_named(node, scene.log_since(node, sizes[node])) for node in nodes]
         writing = asyncio.create_task(scene.write(self._chance.randrange(len(scene.patients)), 2))
         if len(nodes) <= 2:
             await writing
@@ -262,10 +265,17 @@ class Rounds:
         outcome: Outcome = "restored" if whole and all(named) else "lost"
         self._enter("disk", "full", len(nodes), phase, outcome, "disk.full" if all(named) else "not named")
 
+    async def _is_named(self, node: int, log: str) -> bool:
+        status = await self._scene.status(node) or {}
+        return "disk.full: this node has stopped voting" in log or status.get("free_bytes", RESERVE_BYTES) < RESERVE_BYTES
+
     async def _until_named(self, nodes: list[int]) -> None:
+        """A node that has to write stops by name; one that has not, as when too few are left for blocks, says how little room it has."""
         for _ in range(400):
             statuses = [await self._scene.status(node) or {} for node in nodes]
-            if all(status.get("code") == "disk.full" for status in statuses):
+            stopped = [status.get("code") == "disk.full" for status in statuses]
+            little = [status.get("free_bytes", RESERVE_BYTES) < RESERVE_BYTES for status in statuses]
+            if all(map(operator.or_, stopped, little)) and sum(stopped) >= min(len(nodes), NODES - quorum(NODES) + 1):
                 return
             await asyncio.sleep(0.3)
         raise NotWhole(f"a full disk is not named: {statuses}")
@@ -361,6 +371,10 @@ class Rounds:
         self._tell(f"  whole after {whole_s:.0f} s, opened after {time.monotonic() - began_s:.0f} s")
         return not bad and len(opened) == len(sample)
 
+    def failed(self, number: int, error: Exception) -> None:
+        """A round that did not end as rounds do."""
+        self._enter("any", f"round {number}", 0, "whole", "lost", f"{type(error).__name__} {error}"[:300])
+
     def _enter(self, part: str, way: str, nodes: int, phase: str, outcome: Outcome, said: str = "") -> None:
         self.cases.append(Case(part, way, nodes, phase, outcome, said))
         if outcome in ("lost", "wrong"):
@@ -399,10 +413,6 @@ def _named(log: str) -> str:
     """The last words of a process that ended; a traceback is no name."""
     lines = [line for line in log.splitlines() if line.strip()]
     return "TRACEBACK" if "Traceback" in log else " | ".join(lines[-2:])[-200:]
-
-
-def _said(log: str, code: str) -> bool:
-    return code in log
 
 
 def _fill(folder: Path, leave: int) -> None:

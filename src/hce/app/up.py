@@ -176,6 +176,6 @@ def _tell_ended(console: Console, name: str, failure: ProcessFailed, runs_again:
 async def _status(http: httpx.AsyncClient, url: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = (await http.get(url + "/v1/status")).json()
-        return found
+        return found if "height" in found else {}
     except (httpx.HTTPError, ValueError):
         return {}

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from hce.app.cli.options import DEFAULT_HOME, HomeOption, JsonOption, make_console
 from hce.app.devnet.genesis import home_at
+from hce.app.room import RESERVE_BYTES
 from hce.app.words import say
 
 ASK_S = 3.0
@@ -29,7 +30,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
         print(json.dumps(found))
     else:
         _print(make_console(), addresses, found, place.option)
-    if not all(found.values()):
+    if not _all_well(found):
         raise typer.Exit(1)
 
 
@@ -53,13 +54,20 @@ def _print(console: Console, addresses: dict[str, str], found: dict[str, dict[st
         answer = found[name]
         if answer is None:
             console.print(say("status.silent", name=name, url=url))
+        elif "code" in answer:
+            console.print(say("status.halted", name=name, url=url, reason=say(answer["code"]), code=answer["code"]), soft_wrap=True)
         elif "chain" in answer:
             age_s = f"{(now_ms - answer['time_ms']) / 1_000:.1f}"
             line = say("status.node", name=name, url=url, height=answer["height"], age=age_s)
             console.print(" | ".join([line, *notes_on(answer)]), soft_wrap=True)
         else:
             console.print(say("status.gateway", name=name, url=url, title=f"{answer['name']} {answer['name_zh']}"))
-    console.print(say("status.next_down" if not all(found.values()) else "status.next", home=home))
+    console.print(say("status.next" if _all_well(found) else "status.next_down", home=home))
+
+
+def _all_well(found: dict[str, dict[str, Any] | None]) -> bool:
+    """Everything answers, and nothing answers with a reason not to work."""
+    return all(answer is not None and "code" not in answer for answer in found.values())
 
 
 def notes_on(status: dict[str, Any]) -> list[str]:
@@ -75,6 +83,8 @@ def notes_on(status: dict[str, Any]) -> list[str]:
         notes.append(say("status.watching"))
     if damaged:
         notes.append(say("status.damaged", count=damaged))
+    if status["free_bytes"] < RESERVE_BYTES:
+        notes.append(say("status.little_room", mb=status["free_bytes"] >> 20))
     if status["awaited"]:
         notes.append(say("status.awaited", count=status["awaited"]))
     return notes
