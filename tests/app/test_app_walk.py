@@ -28,19 +28,19 @@ def left(data: Path) -> set[str]:
 
 
 def test_small_tables_are_walked_at_every_start(data: Path) -> None:
-    remove_damaged(data, alone=False, after_fault=False)
+    remove_damaged(data, chain=bytes(16), node=0, alone=False, after_fault=False)
     assert left(data) == {"ledger"}
 
 
 def test_large_tables_are_walked_after_a_fault_only(data: Path) -> None:
-    remove_damaged(data, alone=False, after_fault=False, walked_bytes=1_000)
+    remove_damaged(data, chain=bytes(16), node=0, alone=False, after_fault=False, walked_bytes=1_000)
     assert left(data) == {"placements", "ledger"}, "rows carry checksums: whoever reads this one is told"
-    remove_damaged(data, alone=False, after_fault=True, walked_bytes=1_000)
+    remove_damaged(data, chain=bytes(16), node=0, alone=False, after_fault=True, walked_bytes=1_000)
     assert left(data) == {"ledger"}
 
 
 def test_a_table_that_was_cut_is_never_opened(data: Path) -> None:
     path = data / "ledger" / DATA_FILE
     os.truncate(path, path.stat().st_size // 2)
-    remove_damaged(data, alone=False, after_fault=False, walked_bytes=1_000)
+    remove_damaged(data, chain=bytes(16), node=0, alone=False, after_fault=False, walked_bytes=1_000)
     assert left(data) == {"placements"}

@@ -3,7 +3,7 @@
     packs/index       from the packs                                 (`foundation/store/packs.py` does it)
     placements        from final blocks and the packs                (`network/hcefs/placements.py` does it)
     ledger            from the block log, executed again
-    mailbox           from the other nodes; logs of receipts, cards and void tokens of this node are lost
+    mailbox           from the other nodes; of its own logs of receipts, void tokens and cards what can still be read is kept
     revoked           not at all: revocations that were seen and are not final. The node releases nothing until they must be
 
 Before anything is opened a process of its own follows every page (`foundation/store/check.py`); what is damaged is removed and fills again.
@@ -25,7 +25,7 @@ from hce.foundation.store.check import damaged_stores, is_short
 from hce.foundation.store.errors import StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE
 from hce.service.mailbox.errors import SlotsCorrupt
-from hce.service.mailbox.service import forget_sealed
+from hce.service.mailbox.service import forget_sealed, rebuild_tables
 
 TABLES = ("packs/index", "placements", "ledger", "mailbox/tables", "revoked")
 """Folders of tables in a node's data."""
@@ -49,7 +49,9 @@ class Damageable(Protocol):
     def damaged(self) -> bool: ...
 
 
-def remove_damaged(data: Path, alone: bool, after_fault: bool, walked_bytes: int = WALKED_AT_START_BYTES) -> None:
+def remove_damaged(
+    data: Path, *, chain: bytes, node: int, alone: bool, after_fault: bool, walked_bytes: int = WALKED_AT_START_BYTES
+) -> None:
     """Removes tables that are damaged and can be had again, before they are opened. `StoreCorrupt` for those that cannot.
 
     `after_fault`: the process before this one was ended by what it read. Then everything is walked, however long it takes; else large
@@ -63,7 +65,7 @@ def remove_damaged(data: Path, alone: bool, after_fault: bool, walked_bytes: int
         if folder.parent.name == "mailbox":
             if alone:
                 raise StoreCorrupt("a lone node cannot get its mailbox again", folder=str(folder))
-            shutil.rmtree(folder.parent)
+            log.error("%d rows of it can still be read and are kept", rebuild_tables(folder.parent, chain, node))
         else:
             shutil.rmtree(folder)
 

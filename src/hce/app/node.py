@@ -12,7 +12,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -98,7 +98,7 @@ class RunningNode:
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
         alone, identity = len(genesis.nodes) == 1, genesis.chain + bytes([index])
         began_before = (data / "blocks.log").exists()
-        remove_damaged(data, alone, ended_by_fault(os.environ))
+        remove_damaged(data, chain=genesis.chain, node=index, alone=alone, after_fault=ended_by_fault(os.environ))
         open_ledger = partial(
             KeyValueStore.open, data / "ledger", tables=Ledger.tables(), identity=b"ledger" + identity, map_size=MAP_BYTES
         )
@@ -211,6 +211,7 @@ class RunningNode:
         )
         self._chain = genesis.chain
         self._data, self._key = data, consensus_key.public
+        stack.callback(self._pool.shutdown, cancel_futures=True)  # what a thread does ends before the files close
         self.watched = asyncio.Event()
         """Set when a node that lost its sign state has watched long enough: opened anew, it signs."""
 
@@ -288,7 +289,7 @@ class RunningNode:
 
     async def tend(self) -> None:
         """What a node does unasked, for as long as it runs. Raises what any part of it raises: a node without it is not whole."""
-        await asyncio.gather(self._take_in_transactions(), self._keep_house())
+        await _together(self._take_in_transactions(), self._keep_house())
 
     async def _take_in_transactions(self) -> None:
         if self.link is not None:
@@ -298,7 +299,7 @@ class RunningNode:
         """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""
         await self._work(self._arrivals.look, self._final_height)
         watching = watch_tables(self._data, self._stores, self._work)
-        await asyncio.gather(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep(), watching)
+        await _together(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep(), watching)
 
     def end_watch(self) -> Callable[[], None]:
         """What makes this node one that signs, to be called when it is closed."""
@@ -325,6 +326,17 @@ def make_link(home: Home, genesis: Genesis, index: int, link_seed: bytes, clock:
         clock=clock,
         chance=random.SystemRandom().random,
     )
+
+
+async def _together(*work: Coroutine[Any, Any, None]) -> None:
+    """Until one of them raises; then the others are over too: nothing goes on in files that are being closed."""
+    tasks = [asyncio.create_task(one) for one in work]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ the gateway's vault; each owns its own folder. Never: knows what the bytes mean,
 
     kv.py         LMDB tables: snapshots to read, one atomic batch to write
     check.py      whether the tables' files are whole, asked in a process of its own
+    salvage.py    the rows of damaged tables that can still be read
     journal.py    uncommitted changes of a block over both chains, with nested checkpoints
     mapnodes.py   the authenticated map of `foundation/proofs` kept in tables; `mapbucket.py` is one bucket of it
     packs.py      content-addressed blobs in large files

@@ -14,6 +14,7 @@
     anchors.py   leaves of release receipts by period, for the node's anchors on chain
     replica.py   what peers are told and what is taken over from them
     catchup.py   a node that was away asks its peers
+    rebuild.py   damaged tables, made anew from what can be read
     service.py   one mailbox: check, store, answer
     final.py     what the node's rooms see of the ledger
 

@@ -102,6 +102,13 @@ class Periods:
         return found
 
 
+def close_known(batch: WriteTxn) -> None:
+    """Nothing is entered into any period there are leaves of: some may be missing, and which are closed may be forgotten."""
+    last = max((key[:_NUMBER_BYTES] for key, _ in batch.scan(_LEAVES)), default=None)
+    if last is not None and int.from_bytes(last, "big") >= _first_open(batch):
+        batch.put(_CLOSED, _FIRST_OPEN, _number(int.from_bytes(last, "big") + 1))
+
+
 def _leaves(snapshot: ReadTxn, period: bytes) -> list[bytes]:
     return [leaf for _, leaf in snapshot.scan(_LEAVES, period)]
 

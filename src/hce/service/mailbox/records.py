@@ -151,6 +151,15 @@ def open_row(record_id: bytes, row: RecordRow, slots: SlotFile) -> Content | Non
         return None
 
 
+def count_again(batch: WriteTxn) -> None:
+    """Counts and bytes of all records, from their rows."""
+    streams.forget_counts(batch, "records")
+    streams.forget_counts(batch, "quarantined-records")
+    for _, raw in list(batch.scan(RECORDS)):
+        row = decode_as(RecordRow, raw)
+        streams.count(batch, "quarantined-records" if row.quarantined else "records", row.feed, 1, len(row.sealed))
+
+
 def rows_after(snapshot: ReadTxn, after: bytes, limit: int) -> dict[bytes, RecordRow]:
     """The next rows after a record id (empty at the start)."""
     start = after + b"\x00" if after else None

@@ -23,6 +23,7 @@ from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.mailbox.nonces import SeenNonces
 from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
+from hce.service.mailbox.rebuild import rebuild
 from hce.service.mailbox.records import Content, Delivered
 from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_post, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
@@ -411,6 +412,11 @@ def forget_sealed(path: Path, chain: bytes, node_index: int, map_size: int = DEF
     with KeyValueStore.open(path / "tables", tables=TABLES, identity=identity, map_size=map_size) as store, store.write() as batch:
         replica.look_again(batch)
         return records.forget_all(batch)
+
+
+def rebuild_tables(path: Path, chain: bytes, node_index: int, map_size: int = DEFAULT_MAP_BYTES) -> int:
+    """Tables of a closed mailbox that are damaged, made anew from what can be read of them; how many rows that is. See `rebuild.py`."""
+    return rebuild(path, TABLES, _identity(chain, node_index), map_size)
 
 
 def _identity(chain: bytes, node_index: int) -> bytes:

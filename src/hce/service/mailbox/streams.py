@@ -39,6 +39,8 @@ _PREFIX: dict[Kind, bytes] = {
     "tombstones": b"t",
     "erasures": b"e",
 }
+STREAMS: tuple[Kind, ...] = ("feed", "quarantine", "inbox", "log")
+"""Kinds that hold items; of the others only counts stand here."""
 _SEQ_BYTES = 8
 _TIME_BYTES = 8
 _NAME_BYTES = 32
@@ -196,6 +198,32 @@ def charge(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int, b
 
 def discharge(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int) -> None:
     _move(batch, kind, address, -items, -size)
+
+
+def count_again(batch: WriteTxn) -> None:
+    """Names, arrivals, counts and bytes of all items, from the items. Counts of what is no item stay as they are."""
+    for kind in STREAMS:
+        prefix = _PREFIX[kind]
+        items = list(batch.scan(ITEMS, prefix))
+        last_seq = max([_head(batch, kind, b"").last_seq, *(_seq_of(key) for key, _ in items)])
+        forget_counts(batch, kind)
+        _put_head(batch, kind, b"", Head(last_seq, 0, 0))
+        for key, raw in items:
+            address, item = key[1:-_SEQ_BYTES], decode_as(StoredItem, raw)
+            batch.put(NAMES, prefix + address + item.item_id, key[-_SEQ_BYTES:])
+            batch.put(ARRIVED, _arrival_key(kind, item.time_ms, address, item.item_id), b"")
+            _move(batch, kind, address, 1, _cost(item.data))
+
+
+def forget_counts(batch: WriteTxn, kind: Kind) -> None:
+    """As if nothing of this kind were here."""
+    for key, _ in list(batch.scan(HEADS, _PREFIX[kind])):
+        batch.delete(HEADS, key)
+
+
+def count(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int) -> None:
+    """Count what is here already, whatever the quota says."""
+    _move(batch, kind, address, items, size)
 
 
 def _move(batch: WriteTxn, kind: Kind, address: bytes, items: int, size: int) -> None:

@@ -24,6 +24,13 @@ def revoke(batch: WriteTxn, feed: bytes, serial: int, bounds: Bounds) -> None:
         batch.put(SERIALS, key, b"")
 
 
+def count_again(batch: WriteTxn) -> None:
+    """Counts and bytes of all serials, from their rows."""
+    streams.forget_counts(batch, "serials")
+    for key, _ in list(batch.scan(SERIALS)):
+        streams.count(batch, "serials", key[:-_SERIAL_BYTES], 1, len(key))
+
+
 def is_void(tables: Reader, final: FinalState, signed: SignedToken) -> bool:
     """Revoked, of another compartment's feed, or signed by a key that was rotated out.
 
