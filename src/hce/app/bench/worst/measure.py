@@ -110,7 +110,7 @@ class Table:
         self._home = home
         self._deals = deals
         self._network = network
-        self._tell = tell
+        self.tell = tell
         self._nodes = range(len(network.genesis.nodes))
 
     async def play(self, seed: int, rounds: int) -> list[Measured]:
@@ -146,7 +146,7 @@ class Table:
         last: Call = "commit" if wanted.valid else "process"
         done = False
         for _ in range(MAX_DEALS):
-            self._tell("bench.dealt", round=round + 1, name=wanted.name)
+            self.tell("bench.dealt", round=round + 1, name=wanted.name)
             put_deal(self._deals, deal)
             done = await self._all_noted(deal.name, last, everybody=wanted.valid)
             if done:
