@@ -59,6 +59,8 @@ class Keyholders:
     def __init__(self, root: Path, *, refuse: Collection[int] = (), hang: Collection[int] = (), lie: Collection[int] = ()) -> None:
         self.crowd = Crowd(root, self._answer)
         self._refuse, self._hang, self._lie = refuse, hang, lie
+        self.lie_about: Collection[bytes] | None = None
+        """Records a liar lies about; all of them when None."""
         genesis, home = self.crowd.genesis, Home(root)
         self.key = genesis.keyholders
         self._shares = [load_share(home.node(node) / "share.cbor", genesis.chain, self.key) for node in range(9)]
@@ -71,13 +73,14 @@ class Keyholders:
             await asyncio.Event().wait()
         if host in self._refuse:
             return refusal("release.grant_revoked")
-        share = KeyShare(host, self._shares[(host + (host in self._lie)) % 9].secret)
-        reply = ReleaseReply(host, self.key.key_id, 0, [self._part(share, one) for one in self.sealed])
+        reply = ReleaseReply(host, self.key.key_id, 0, [self._part(host, one) for one in self.sealed])
         return seal(KEY.public, release_info(self.crowd.genesis.chain, ENTRY, host), encode(reply))
 
-    def _part(self, share: KeyShare, one: Any) -> ReleasedPartial:
+    def _part(self, host: int, one: Any) -> ReleasedPartial:
         name, chain = one.header.record_id, self.crowd.genesis.chain
-        transcript = dleq_transcript(chain, self.key.key_id, 0, share.index, ENTRY, name, KEY.public)
+        lies = host in self._lie and (self.lie_about is None or name in self.lie_about)
+        share = KeyShare(host, self._shares[(host + lies) % 9].secret)
+        transcript = dleq_transcript(chain, self.key.key_id, 0, host, ENTRY, name, KEY.public)
         return ReleasedPartial(name, partial(share, one.held.envelope.capsule, transcript))
 
     async def open(self, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -139,6 +142,38 @@ async def test_a_part_that_is_not_its_nodes_own_brings_in_the_others_and_names_i
     assert (nodes.asked, result.lying_nodes, result.refused) == (9, (2,), {})
 
 
+async def test_a_liar_is_named_also_when_the_others_suffice_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Node 0 is slow at first, so 6 is asked in its place and lies; asked again, 0 to 5 are enough and nobody looks at 6."""
+    monkeypatch.setattr(room, "HEDGE_S", 0.05)
+    nodes = Keyholders(tmp_path, lie={6})
+    nodes.crowd._answer = slow_at_first(nodes, 0)
+    result = await nodes.open(monkeypatch)
+    assert (len(result.opened), result.lying_nodes, result.refused) == (RECORDS, (6,), {})
+
+
+async def test_what_was_released_is_kept_when_the_others_are_asked_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One part is wrong; the grant is revoked before the others are asked for that record."""
+    nodes = Keyholders(tmp_path, lie={2})
+    broken = nodes.sealed[0].header.record_id
+    nodes.lie_about = {broken}
+    nodes.crowd._answer = revoked_meanwhile(nodes)
+    result = await nodes.open(monkeypatch)
+    assert result.opened.keys() | result.refused.keys() == {one.header.record_id for one in nodes.sealed}
+    assert result.opened
+    assert broken in result.refused
+    assert result.lying_nodes == (2,)
+
+
+async def test_nobody_else_is_asked_for_a_record_whose_author_wrapped_another_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = Keyholders(tmp_path)
+    nodes.sealed[0].state.key_commitment = bytes(32)
+    result = await nodes.open(monkeypatch)
+    assert {name: error.code for name, error in result.refused.items()} == {nodes.sealed[0].header.record_id: "record.wrong_key"}
+    assert (nodes.asked, len(result.opened), result.lying_nodes) == (NEEDED, RECORDS - 1, ())
+
+
 async def test_too_few_honest_keyholders_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Keyholders(tmp_path, lie={0, 2, 3, 7})
     result = await nodes.open(monkeypatch)
@@ -158,6 +193,35 @@ async def test_too_few_who_answer_is_a_passing_reason(tmp_path: Path, monkeypatc
     nodes.crowd._answer = down(nodes, {0, 3})
     with pytest.raises(NotReleased):
         await nodes.open(monkeypatch)
+
+
+def slow_at_first(nodes: Keyholders, slow: int) -> Any:
+    asked = 0
+
+    async def answer(host: int, request: httpx.Request) -> httpx.Response | bytes | None:
+        nonlocal asked
+        if host == slow and request.url.path == "/v1/release":
+            asked += 1
+            if asked == 1:
+                await asyncio.Event().wait()
+        return await nodes._answer(host, request)
+
+    return answer
+
+
+def revoked_meanwhile(nodes: Keyholders) -> Any:
+    """As many as it takes release once; after that every node has seen a revocation."""
+    released = 0
+
+    async def answer(host: int, request: httpx.Request) -> httpx.Response | bytes | None:
+        nonlocal released
+        if request.url.path == "/v1/release":
+            released += 1
+            if released > NEEDED:
+                return refusal("release.grant_revoked")
+        return await nodes._answer(host, request)
+
+    return answer
 
 
 def down(nodes: Keyholders, gone: Collection[int]) -> Any:

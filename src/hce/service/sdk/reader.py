@@ -27,6 +27,7 @@ from hce.service.terms.grants import (
 from hce.service.terms.mailbox import HeldRecord
 from hce.service.terms.payloads import AccessOpen
 from hce.service.vault.compartments import feed_key_of, reading_key_of
+from hce.service.vault.errors import TooFewParts
 from hce.service.vault.granting import (
     Combined,
     LockedRecord,
@@ -125,7 +126,7 @@ class Reader:
         await self.network.transact("access.open", payload, self._payer, signers)
 
     async def open(self, prepared: PreparedAccess, listing: Listing) -> ReadResult:
-        """Asks as many keyholders as it takes, combines, opens; all of them when somebody's part was wrong or missing.
+        """Asks as many keyholders as it takes, combines, opens; all of them for records of which somebody's part was wrong or missing.
 
         Records that cannot be opened are named with their reason.
         """
@@ -134,15 +135,24 @@ class Reader:
         opened: dict[bytes, OpenedRecord] = {}
         lying: tuple[int, ...] = ()
         if checked:
-            request = self.release_request(prepared, checked)
-            combined = await self._combined(prepared, checked, await self.ask_keyholders(prepared, request))
-            if combined.failed and len(self.network.nodes) > self.network.genesis.keyholders.threshold:
-                combined = await self._combined(prepared, checked, await self._ask_all_keyholders(prepared, request))
+            combined = await self._released(prepared, checked)
             failed |= combined.failed
             lying = combined.lying
             opened, unopened = await open_all(self.network, checked, combined.deks)
             failed |= unopened
         return ReadResult((prepared.entry_id,), opened, failed, lying)
+
+    async def _released(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Combined:
+        """Whatever was combined stays, and who lied stays named, whatever a second round brings."""
+        request = self.release_request(prepared, checked)
+        first = await self._combined(prepared, checked, await self.ask_keyholders(prepared, request))
+        short = [one for one in checked if isinstance(first.failed.get(one.header.record_id), TooFewParts)]
+        if not short or len(self.network.nodes) <= self.network.genesis.keyholders.threshold:
+            return first
+        request = self.release_request(prepared, short)
+        second = await self._combined(prepared, short, await self._ask_all_keyholders(prepared, request))
+        failed = {name: error for name, error in {**first.failed, **second.failed}.items() if name not in second.deks}
+        return Combined({**first.deks, **second.deks}, failed, tuple(sorted({*first.lying, *second.lying})))
 
     def release_request(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> ReleaseRequest:
         """What every keyholder is shown of these records."""
