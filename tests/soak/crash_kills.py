@@ -312,6 +312,7 @@ def figures(nodes: int, seed: int, lasted_s: float, crash: Crash, load: Load, fo
             which: spread([getattr(one, which) for one in crash.recoveries], (50, 95))
             for which in ("own", "wall", "cpu", "from_kill")
         },
+        "recoveries": len(crash.recoveries),
         "over_5_s": {which: sum(getattr(one, which) > GOAL_MS for one in crash.recoveries) for which in ("own", "wall")},
         "standstill_ms": spread(crash.standstills_ms, (50, 95)),
         "promised": {
