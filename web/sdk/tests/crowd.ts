@@ -140,6 +140,11 @@ export class Crowd {
     return encodeAs(IdentityShape, { node: index, signature });
   }
 
+  /** A node's signature with the key it signs receipts with. */
+  sign(index: number, message: Bytes): Promise<Bytes> {
+    return this.#service[index]!.sign(message);
+  }
+
   hostsAsked(path: string): number[] {
     return [...new Set(this.asked.filter(([, asked]) => asked.startsWith(path)).map(([host]) => host))];
   }

@@ -8,12 +8,17 @@ import { encode } from "../src/codec/dagcbor.ts";
 import { decodeAs, encodeAs } from "../src/codec/shape.ts";
 import { PeerFault, Remote, Unavailable } from "../src/errors.ts";
 import { disperse, makeManifest, type Placed, readManifest } from "../src/hcefs/manifest.ts";
+import { CompartmentKeys } from "../src/keys/compartments.ts";
+import { Root } from "../src/keys/derive.ts";
+import { SecretBytes } from "../src/keys/secret.ts";
 import type { Pace } from "../src/net/asking.ts";
 import { Network } from "../src/net/network.ts";
 import { NodeClient } from "../src/net/node.ts";
+import { Owner } from "../src/net/owner.ts";
 import { MapProofShape } from "../src/proofs/authmap.ts";
 import { LightClient } from "../src/proofs/light.ts";
 import { FinalHeaderShape, genesisCid, StateProofShape } from "../src/terms/chain.ts";
+import { deletionMessage, SignedDeletionShape } from "../src/terms/mailbox.ts";
 import { stateKey } from "../src/terms/states.ts";
 import { type Answer, CHAIN, Crowd, NOW_MS, refusal } from "./crowd.ts";
 import { readVectors } from "./vectors.ts";
@@ -203,6 +208,25 @@ test("whatever a node answers, the worst is a named error", async () => {
   }
   crowd.answer = async () => encodeAs(FinalHeaderShape, await crowd.header(1, [0]));
   assert.equal((await node.final()).header.height, 1);
+});
+
+test("a receipt of an erasure counts when it names this feed and no other records", async () => {
+  const crowd = await Crowd.of(4);
+  const keys = await CompartmentKeys.open(await Root.fromSeed(new SecretBytes(new Uint8Array(64))));
+  const owner = new Owner(await join(crowd), keys);
+  const [asked, other] = [sha256(utf8("asked")), sha256(utf8("other"))];
+  const good = { chain: CHAIN, address: await owner.feedAddress(), records: [asked], node: 0, timeMs: NOW_MS };
+  const receipts = [good, { ...good, records: [other] }, { ...good, address: other }, { ...good, node: 2 }];
+  crowd.answer = async (host, path) => {
+    if (path !== "/v1/mailbox/act") return null;
+    const receipt = receipts[host]!;
+    return encodeAs(SignedDeletionShape, { receipt, signature: await crowd.sign(host, deletionMessage(receipt)) });
+  };
+  assert.deepEqual(
+    (await owner.erase([asked])).map(({ receipt }) => receipt),
+    [good],
+    "an honest node's receipt of another erasure, kept and shown again, is none of this one",
+  );
 });
 
 test("state keys are spelled as the chain spells them", () => {

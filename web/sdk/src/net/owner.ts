@@ -183,7 +183,7 @@ export class Owner {
     await (await this.#ownFeed()).actOn(item, "quarantine", "reject");
   }
 
-  /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, their signatures checked. */
+  /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, each signed, of this feed and these records. */
   async erase(records: readonly Bytes[]): Promise<readonly SignedDeletion[]> {
     const own = await this.#ownFeed();
     const receipts: SignedDeletion[] = [];
@@ -316,9 +316,14 @@ export class Owner {
 
   async #eraseAt(node: NodeClient, own: Mail, records: readonly Bytes[]): Promise<SignedDeletion> {
     const signed = node.decoded(SignedDeletionShape, await own.act(node, "erase", 0, records));
-    const key = this.#network.serviceKeys[await this.#network.indexOf(node)]!;
-    const real = verify(key, deletionMessage(signed.receipt), signed.signature);
-    if (!real) throw new PeerFault("node.bad_answer", "not this node's receipt", { url: node.url });
+    const { receipt, signature } = signed;
+    const asked = new Set(records.map(toHex));
+    const index = await this.#network.indexOf(node);
+    const ours = equal(receipt.chain, this.#network.chain) && equal(receipt.address, await this.feedAddress());
+    const fits = ours && receipt.node === index && receipt.records.every((record) => asked.has(toHex(record)));
+    if (!fits || !verify(this.#network.serviceKeys[index]!, deletionMessage(receipt), signature)) {
+      throw new PeerFault("node.bad_answer", "not this node's receipt of these records", { url: node.url });
+    }
     return signed;
   }
 
