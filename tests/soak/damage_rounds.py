@@ -356,11 +356,11 @@ class Rounds:
         scene, began_s = self._scene, time.monotonic()
         found = await asyncio.gather(*(scene.whole(node) for node in range(NODES)), return_exceptions=True)
         whole_s = time.monotonic() - began_s
-        bad = [one for one in found if one is not None]
-        for one in bad:
-            self._tell(f"  NOT WHOLE: {one}")
-            if "WRONG" in str(one) or not isinstance(one, NotWhole):
-                self._enter("any", "after the round", 0, "whole", "wrong" if "WRONG" in str(one) else "lost", str(one)[:200])
+        bad = [lack for lack in found if lack is not None]
+        for lack in bad:
+            self._tell(f"  NOT WHOLE: {lack}")
+            if "WRONG" in str(lack) or not isinstance(lack, NotWhole):
+                self._enter("any", "after the round", 0, "whole", "wrong" if "WRONG" in str(lack) else "lost", str(lack)[:200])
         sample = self._chance.sample(scene.held, min(SAMPLE, len(scene.held)))
         opened = await scene.read_patiently(sample)
         for one in sample:
@@ -402,7 +402,7 @@ OTHER_FILE = {
     "ledger": "mailbox tables",
     "block log": "envelope keys",
     "sign state": "kept block",
-    "kept block": "sign state",
+    "kept block": "pack index",
 }
 DERIVED = ("pack index", "placements", "mailbox tables", "envelope keys", "revocations", "ledger", "kept block")
 """Parts that any number of nodes may lose."""
