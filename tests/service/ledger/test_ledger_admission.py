@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,15 +11,19 @@ from tests.service.ledger.chain import ALICE, CHAIN, EIP155, PARAMS, UNTIL, Chai
 
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.store.kv import MAX_READERS
+from hce.foundation.types.blocks import LedgerBlock
 from hce.foundation.types.errors import HceError
 from hce.service.contracts.health import steps_of
 from hce.service.ledger.admission import Admission
-from hce.service.ledger.errors import PayerCannotPay, TxExpired, TxReplayed
+from hce.service.ledger.errors import BlockFull, PayerCannotPay, TxExpired, TxReplayed
 from hce.service.ledger.ledger import CHECKED_TOGETHER
 from hce.service.terms.certification import OrganisationNotCertified
+from hce.service.terms.genesis import Params
 from hce.service.terms.transactions import BadTransactionSignature, SignedHealthTx, parse
 
 SHOP = b"\x77" * 20
+NO_HEADER: Any = None
+"""Nothing reads it here."""
 FEE = steps_of(parse(enrol("ann", "clinic", UNTIL), CHAIN), PARAMS) * PARAMS.step_price_ahce
 
 
@@ -111,3 +116,15 @@ def test_a_flood_is_checked_without_the_garbage_collector_freeing_snapshots(chai
     finally:
         gc.enable()
     assert len(chain.ledger.pool) == MAX_READERS + 1
+
+
+def test_lists_beyond_the_bounds_are_refused_before_their_signatures_are_checked() -> None:
+    params = Params(block_steps=10_000, gas_limit=100_000)
+    grants = [unsigned(open_grant(f"g{number}", "clinic", UNTIL)) for number in range(100)]
+    strangers = [pay(ALICE, SHOP, 1, 0)[:-1] + b"\x00" for _ in range(5)]
+    for health, value, what in ((grants, [], "steps"), ([], strangers * 20, "steps"), ([], strangers, "gas")):
+        with pytest.raises(BlockFull) as refusal:
+            Admission(CHAIN, EIP155).lists(LedgerBlock(NO_HEADER, health, value), params)
+        assert refusal.value.fields["what"] == what
+    with pytest.raises(BadTransactionSignature):
+        Admission(CHAIN, EIP155).lists(LedgerBlock(NO_HEADER, grants[:1], []), params)

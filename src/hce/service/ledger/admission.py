@@ -11,8 +11,12 @@ from collections import OrderedDict
 from threading import Lock
 from typing import TypeAlias
 
-from hce.service.contracts.health import check_stateless
-from hce.service.contracts.value.transactions import ValueTx, decode_value_tx
+from hce.foundation.types.blocks import LedgerBlock
+from hce.service.contracts.health import check_stateless, steps_of
+from hce.service.contracts.value.execute import TRANSFER_STEPS
+from hce.service.contracts.value.transactions import TX_GAS, ValueTx, decode_value_tx
+from hce.service.ledger.errors import BlockFull
+from hce.service.terms.genesis import Params
 from hce.service.terms.transactions import HealthTx, parse
 
 AnyTx: TypeAlias = HealthTx | ValueTx
@@ -66,6 +70,25 @@ class Admission:
         self._remember(tx)
         return tx
 
+    def lists(self, block: LedgerBlock, params: Params) -> tuple[list[HealthTx], list[ValueTx]]:
+        """Both lists of a block, every transaction checked. Raises `Refused`.
+
+        `BlockFull` before the first signature is looked at: a proposer's list that breaks the bounds is full of strangers' signatures,
+        and would else cost every node seconds. Execution counts again, exactly.
+        """
+        health_txs: list[HealthTx] = []
+        steps = 0
+        for raw in block.health_txs:
+            health_txs.append(self.read_health(raw))
+            steps += steps_of(health_txs[-1], params)
+            _require_within("steps", steps, params.block_steps)
+        count = len(block.value_txs)
+        _require_within("steps", steps + count * TRANSFER_STEPS, params.block_steps)
+        _require_within("gas", count * TX_GAS, params.gas_limit)
+        for tx in health_txs:
+            self.require_signed(tx)
+        return health_txs, [self.value(raw) for raw in block.value_txs]
+
     def _remember(self, tx: AnyTx) -> None:
         with self._lock:
             if tx.raw in self._remembered:
@@ -74,3 +97,8 @@ class Admission:
             self._bytes += len(tx.raw)
             while self._bytes > self._max_bytes:
                 self._bytes -= len(self._remembered.popitem(last=False)[1].raw)
+
+
+def _require_within(what: str, used: int, bound: int) -> None:
+    if used > bound:
+        raise BlockFull(what=what, used=used, bound=bound)

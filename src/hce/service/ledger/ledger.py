@@ -299,8 +299,7 @@ class Ledger:
         known = self._outcomes.get(key)
         if known is not None:
             return known
-        health_txs = [self._admission.health(raw) for raw in block.health_txs]
-        value_txs = [self._admission.value(raw) for raw in block.value_txs]
+        health_txs, value_txs = self._admission.lists(block, self._genesis.params)
         with final_view(self._store) as view:
             env = self._env(view, context)
             executed = execute(Journal(view.get), env, view.seen, health_txs, value_txs)
