@@ -217,9 +217,9 @@ class RunningNode:
 
     def _open_revoked(self, folder: Path, identity: bytes, stack: ExitStack, began_before: bool) -> RevokedSet:
         """A list that is lost is not known to be empty: nothing is released until whatever stood in it must be final."""
-        revoked: RevokedSet = stack.enter_context(_closing(open_anew(folder, partial(RevokedSet.open, folder, identity=identity))))
-        if began_before and revoked.is_new:
-            revoked.lost(self._clock.now_ms())
+        lost_ms = self._clock.now_ms() if began_before else None
+        open_revoked = partial(RevokedSet.open, folder, lost_ms=lost_ms, identity=identity)
+        revoked: RevokedSet = stack.enter_context(_closing(open_anew(folder, open_revoked)))
         self._revoked = revoked
         self._unsure = None if revoked.lost_ms is None else Watch(revoked.lost_ms)
         return revoked

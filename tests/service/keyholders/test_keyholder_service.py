@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.sign import SigningKey, verify
 from hce.foundation.crypto.threshold import DealtKey, combine, encapsulate, verify_partial
+from hce.foundation.store.kv import commit_durably
 from hce.service.keyholders import errors
 from hce.service.keyholders.keyshare import load_share, write_share
 from hce.service.keyholders.revoked import RevokedSet
@@ -187,17 +189,42 @@ def test_a_seen_revocation_survives_the_process(tmp_path: Path) -> None:
 
 
 def test_a_list_of_revocations_that_was_lost_says_so_until_it_is_known_again(tmp_path: Path) -> None:
-    first = RevokedSet.open(tmp_path / "revoked")
-    assert first.is_new
-    first.lost(1_700_000_000_000)
+    first = RevokedSet.open(tmp_path / "revoked", lost_ms=1_700_000_000_000)
     first.close()
-    second = RevokedSet.open(tmp_path / "revoked")
-    assert (second.is_new, second.lost_ms) == (False, 1_700_000_000_000)
+    second = RevokedSet.open(tmp_path / "revoked", lost_ms=1_800_000_000_000)
+    assert second.lost_ms == 1_700_000_000_000
     second.known_again()
     second.close()
-    third = RevokedSet.open(tmp_path / "revoked")
-    assert (third.is_new, third.lost_ms) == (False, None)
+    third = RevokedSet.open(tmp_path / "revoked", lost_ms=1_800_000_000_000)
+    assert third.lost_ms is None
     third.close()
+
+
+def test_a_new_nodes_list_of_revocations_is_whole_from_the_start(tmp_path: Path) -> None:
+    first = RevokedSet.open(tmp_path / "revoked")
+    assert first.lost_ms is None
+    first.close()
+    second = RevokedSet.open(tmp_path / "revoked", lost_ms=1_700_000_000_000)
+    assert second.lost_ms is None
+    second.close()
+
+
+@pytest.mark.parametrize("commits", range(4))
+def test_a_kill_while_a_lost_list_begins_anew_makes_no_list_that_seems_whole(commits: int, tmp_path: Path) -> None:
+    left = commits
+
+    def dies(transaction: Any) -> None:
+        nonlocal left
+        if left == 0:
+            raise OSError("killed")
+        left -= 1
+        commit_durably(transaction)
+
+    with suppress(OSError):
+        RevokedSet.open(tmp_path / "revoked", lost_ms=1_700_000_000_000, commit=dies).close()
+    again = RevokedSet.open(tmp_path / "revoked", lost_ms=1_800_000_000_000)
+    assert again.lost_ms is not None
+    again.close()
 
 
 def test_a_revocation_the_disk_did_not_take_is_not_reported_as_kept(tmp_path: Path) -> None:

@@ -23,22 +23,30 @@ MAP_BYTES = 16 << 20
 class RevokedSet:
     """Grant ids, in memory and on disk. One writer; any thread may ask."""
 
-    def __init__(self, store: KeyValueStore) -> None:
+    def __init__(self, store: KeyValueStore, lost_ms: int | None = None) -> None:
         self._store = store
         with store.read() as snapshot:
-            self._ids = {key for key, _ in snapshot.scan(_TABLE)}
-            lost_ms = snapshot.get(_MARKS, _LOST)
-            self.is_new = snapshot.get(_MARKS, _BEGUN) is None
-            """Whether nobody has opened it before: of a node that ran before, the one before it is lost."""
-        self.lost_ms = None if lost_ms is None else int.from_bytes(lost_ms, "big")
-        """Since when what stood in the one before is unknown; None: it holds everything."""
-        if self.is_new:
-            with store.write() as batch:
+            begun = snapshot.get(_MARKS, _BEGUN) is not None
+        if not begun:
+            with store.write() as batch:  # one commit: a kill leaves no list that is begun and does not know that one was lost
                 batch.put(_MARKS, _BEGUN, b"")
+                if lost_ms is not None:
+                    batch.put(_MARKS, _LOST, lost_ms.to_bytes(8, "big"))
+        with store.read() as snapshot:
+            self._ids = {key for key, _ in snapshot.scan(_TABLE)}
+            raw = snapshot.get(_MARKS, _LOST)
+        self.lost_ms = None if raw is None else int.from_bytes(raw, "big")
+        """Until when what this node had seen revoked is unknown; None: this list holds everything."""
 
     @classmethod
-    def open(cls, path: Path, *, identity: bytes = b"revoked", commit: Commit = commit_durably) -> Self:
-        return cls(KeyValueStore.open(path, tables=(_TABLE, _MARKS), identity=identity, map_size=MAP_BYTES, commit=commit))
+    def open(cls, path: Path, *, lost_ms: int | None = None, identity: bytes = b"revoked", commit: Commit = commit_durably) -> Self:
+        """`lost_ms`: now, for a node that ran before. A list that nobody has opened before then takes the place of one that is lost."""
+        store = KeyValueStore.open(path, tables=(_TABLE, _MARKS), identity=identity, map_size=MAP_BYTES, commit=commit)
+        try:
+            return cls(store, lost_ms)
+        except BaseException:
+            store.close()
+            raise
 
     @property
     def damaged(self) -> bool:
@@ -62,12 +70,6 @@ class RevokedSet:
             for grant_id in sorted(named):
                 if batch.get(_TABLE, grant_id) is None:
                     batch.put(_TABLE, grant_id, b"")
-
-    def lost(self, now_ms: int) -> None:
-        """What this node had seen revoked until now is unknown; durable on return."""
-        self.lost_ms = now_ms
-        with self._store.write() as batch:
-            batch.put(_MARKS, _LOST, now_ms.to_bytes(8, "big"))
 
     def known_again(self) -> None:
         """Whatever was unknown is on chain."""
