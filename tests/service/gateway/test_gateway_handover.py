@@ -175,6 +175,15 @@ async def test_two_people_of_one_name_are_both_left_out(client: GatewayClient, t
     assert (await handed_over(client, tmp_path)).refused == {"fhir.patient_conflict": 3}
 
 
+async def test_a_second_patient_of_one_name_who_cannot_be_read_may_be_somebody_else(client: GatewayClient, tmp_path: Path) -> None:
+    """Two systems' exports in one folder: without the check the first of that name would get the other's results."""
+    broken = {**patient("eli"), "birthDate": "9 September 1999", "name": [{"family": "Another"}]}
+    for number, resource in enumerate([patient("eli"), broken, result("theirs", "eli")]):
+        (tmp_path / f"{number}.json").write_bytes(json.dumps(resource).encode())
+    outcome = await handed_over(client, tmp_path)
+    assert (outcome.resources, outcome.refused) == (0, {"fhir.patient_conflict": 3})
+
+
 async def test_a_file_that_changes_meanwhile_is_named(client: GatewayClient, tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_bytes(json.dumps(patient("fay")).encode())

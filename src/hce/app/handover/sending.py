@@ -136,9 +136,10 @@ def _note(sent: Sent, event: dict[str, Any], part: Sequence[Found], places: dict
 
 
 def _require_one_person(files: Files, group: Group) -> None:
+    """A Patient that cannot be read may be anybody: what hangs on that name may be theirs."""
     patients = [json.loads(files.content(one)) for one in group.patients]
-    if different_people([patient for patient in patients if default_gate().fault_of(patient) is None]):
-        raise PatientConflict("Patients of one name differ in who they are; import their files one after another")
+    if any(default_gate().fault_of(patient) for patient in patients) or different_people(patients):
+        raise PatientConflict("Patients of one name are not surely one person; import their files one after another")
 
 
 def bundle_of(files: Files, part: Sequence[Found]) -> bytes:
