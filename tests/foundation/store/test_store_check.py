@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,3 +119,42 @@ def test_a_file_that_ends_before_its_last_page_is_short_and_a_longer_one_is_not(
     (longer,) = copies(whole, ["longer"])
     write_at(longer, size, bytes(5_000))
     assert not is_short(longer)
+
+
+@pytest.mark.parametrize(
+    "ending", ["exit 1", "kill -KILL $$", "kill -INT $$", "kill -TERM $$"], ids=["absent", "killed", "asked", "ended"]
+)
+def test_a_check_that_did_not_come_to_a_verdict_calls_nothing_damaged(
+    whole: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", program(whole.parent / "program", ending))
+    assert damaged_stores([whole, *copies(whole, ["other"])]) == []
+
+
+def test_a_check_that_is_ended_by_what_it_reads_calls_that_damaged(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for fault in (signal.SIGSEGV, signal.SIGBUS):
+        monkeypatch.setattr(sys, "executable", program(whole.parent / "program", f"kill -{fault.name[3:]} $$"))
+        assert damaged_stores([whole]) == [whole]
+
+
+def program(path: Path, line: str) -> str:
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(0o700)
+    return str(path)
+
+
+def test_want_of_memory_or_descriptors_is_not_called_damage(whole: Path) -> None:
+    for limit in ("resource.RLIMIT_AS, (1 << 30, 1 << 30)", "resource.RLIMIT_NOFILE, (8, 8)"):
+        asked = (
+            "import pathlib, resource, lmdb\n"
+            "from hce.foundation.store.kv import KeyValueStore\n"
+            "taken = [open('/dev/null') for _ in range(4)]\n"
+            f"resource.setrlimit({limit})\n"
+            "try:\n"
+            f"    KeyValueStore.open(pathlib.Path({str(whole)!r}), tables={TABLES!r}, map_size=1 << 36)\n"
+            "except (lmdb.Error, OSError):\n"
+            "    print('named by the machine')\n"
+        )
+        said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+        assert said.stdout == "named by the machine\n", said.stderr
+    KeyValueStore.open(whole, tables=TABLES).close()

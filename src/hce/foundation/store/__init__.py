@@ -5,6 +5,7 @@ Out: bytes that were checked on the way back, or a named error from `errors.py`.
 the gateway's vault; each owns its own folder. Never: knows what the bytes mean, opens a folder twice, repairs damage in silence.
 
     kv.py         LMDB tables: snapshots to read, one atomic batch to write
+    blame.py      whether an error of LMDB is the files' fault or the machine's
     check.py      whether the tables' files are whole, asked in a process of its own
     salvage.py    the rows of damaged tables that can still be read
     journal.py    uncommitted changes of a block over both chains, with nested checkpoints

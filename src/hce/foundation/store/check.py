@@ -2,7 +2,8 @@
 
 LMDB believes its file. A page number that points beyond the end of it, or into the middle of something else, ends the process that
 follows it (SIGBUS, SIGSEGV) instead of raising. So a child follows every page of every table first: what ends the child, hangs it or
-makes it complain is damaged, and the node that asked still runs to say so.
+makes it complain is damaged, and the node that asked still runs to say so. A child that could not start, was stopped by somebody or
+found no memory has no verdict, and what it did not look at is not called damaged: its owner would remove it.
 
 Looked at: every row is reached in order, is as many as the table says, carries its checksum, and is found again by its key. Not seen:
 a whole store that is older than it should be (its owner compares heights with others), and pages nobody can reach.
@@ -11,6 +12,8 @@ Cost: about 2 us a row, and the start of one Python process.
 
 from __future__ import annotations
 
+import logging
+import signal
 import struct
 import subprocess
 import sys
@@ -20,16 +23,23 @@ from typing import Any
 
 import lmdb
 
+from hce.foundation.store.blame import machine_refuses
 from hce.foundation.store.errors import StoreCorrupt
 from hce.foundation.store.kv import DATA_FILE, DEFAULT_MAX_MAP_BYTES, value_of
 
 PATIENCE_S = 900.0
 """A child that has not finished by then follows pages in a circle: a hundred million rows take less."""
 MAX_PAGE_BYTES = 1 << 16
+FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+"""What ends a process that follows damage through a memory map. A kill from outside is none of them."""
 _META = struct.Struct("=40xI92xQQ")
 """The header of a data file, up to its transaction number (`MDB_meta` of lmdb 0.9 behind a page header of 16 bytes)."""
 _PAGE_BYTES, _LAST_PAGE, _TRANSACTION = range(3)
 _WHOLE = b"whole"
+_DAMAGED = 65
+"""What the child ends with when it names damage."""
+
+log = logging.getLogger("hce.store")
 
 
 def damaged_stores(folders: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
@@ -37,9 +47,12 @@ def damaged_stores(folders: Sequence[Path], patience_s: float = PATIENCE_S) -> l
     waiting = [folder for folder in folders if (folder / DATA_FILE).exists()]
     damaged = []
     while waiting:
-        whole = _whole_of_first(waiting, patience_s)
+        whole, is_verdict = _whole_of_first(waiting, patience_s)
         if whole < len(waiting):
-            damaged.append(waiting[whole])
+            if is_verdict:
+                damaged.append(waiting[whole])
+            else:
+                log.error("the tables in %s could not be looked at", waiting[whole])
         waiting = waiting[whole + 1 :]
     return damaged
 
@@ -64,14 +77,15 @@ def is_short(folder: Path) -> bool:
     return size < (last_page + 1) * page_bytes
 
 
-def _whole_of_first(folders: Sequence[Path], patience_s: float) -> int:
-    """How many of the first are whole, in a row."""
+def _whole_of_first(folders: Sequence[Path], patience_s: float) -> tuple[int, bool]:
+    """How many of the first are whole, in a row, and whether the child says, or shows by its end, that the next is not."""
     command = [sys.executable, "-m", __name__, *map(str, folders)]
     try:
-        said = subprocess.run(command, capture_output=True, timeout=patience_s, check=False).stdout
+        child = subprocess.run(command, capture_output=True, timeout=patience_s, check=False)
+        said, is_verdict = child.stdout, child.returncode == _DAMAGED or -child.returncode in FAULTS
     except subprocess.TimeoutExpired as error:
-        said = error.stdout or b""
-    return said.split().count(_WHOLE)
+        said, is_verdict = error.stdout or b"", True
+    return said.split().count(_WHOLE), is_verdict
 
 
 def follow_all(folder: Path) -> None:
@@ -104,7 +118,8 @@ def main(folders: Sequence[str]) -> None:
         try:
             follow_all(Path(folder))
         except (StoreCorrupt, lmdb.Error, UnicodeDecodeError) as error:
-            sys.exit(str(error))
+            print(error, file=sys.stderr)
+            sys.exit(1 if machine_refuses(DEFAULT_MAX_MAP_BYTES) else _DAMAGED)
         print(_WHOLE.decode(), flush=True)
 
 

@@ -28,6 +28,7 @@ from typing import Any, Protocol, Self
 
 import lmdb
 
+from hce.foundation.store.blame import damage_named, open_damage_named
 from hce.foundation.store.disk import PRIVATE_FILE, make_directory, sync_directory, take_ownership
 from hce.foundation.store.errors import (
     DiskFull,
@@ -190,16 +191,16 @@ class KeyValueStore:
         try:
             environment = _open_environment(path, map_size, len(tables) + 1)
             try:
-                with _damage_named(path.name):
+                with damage_named(path.name):
                     _check_format(environment, path.name, identity)
                     handles = {table: environment.open_db(table.encode()) for table in tables}
+                sync_directory(path)
             except BaseException:
                 environment.close()
                 raise
         except BaseException:
             os.close(owner)
             raise
-        sync_directory(path)
         return cls(path.name, environment, owner, handles, max_map_size, commit)
 
     def close(self) -> None:
@@ -221,7 +222,7 @@ class KeyValueStore:
         with self._gate:
             self._open_readers += 1
         try:
-            with _damage_named(self._name), self._environment.begin() as transaction:
+            with damage_named(self._name), self._environment.begin() as transaction:
                 yield ReadTxn(transaction, self._handles)
         except StoreCorrupt:
             self.damaged = True
@@ -267,7 +268,7 @@ class KeyValueStore:
         """Write the batch; False when the map is too small for it."""
         transaction = self._environment.begin(write=True)
         try:
-            with _damage_named(self._name):
+            with damage_named(self._name):
                 for table, changed in changes.items():
                     _put_sorted(transaction, table, self._handles[table], changed)
                 self._commit(transaction)
@@ -352,17 +353,6 @@ def _put_sorted(transaction: Any, table: str, handle: Any, changed: dict[bytes, 
             transaction.put(key, row_of(table, key, value), db=handle)
 
 
-@contextmanager
-def _damage_named(folder: str) -> Iterator[None]:
-    """What LMDB says of damaged files, under our name for it."""
-    try:
-        yield
-    except (lmdb.MapFullError, lmdb.DiskError, lmdb.ReadersFullError, lmdb.LockError):
-        raise
-    except (lmdb.Error, UnicodeDecodeError) as error:
-        raise StoreCorrupt("LMDB cannot use its files", folder=folder) from error
-
-
 def _lock_folder(path: Path) -> int:
     descriptor = os.open(path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
     try:
@@ -374,7 +364,7 @@ def _lock_folder(path: Path) -> int:
 
 
 def _open_environment(path: Path, map_size: int, max_tables: int) -> Any:
-    with _damage_named(path.name):
+    with open_damage_named(path.name, map_size):
         environment = lmdb.open(str(path), map_size=map_size, max_dbs=max_tables, max_readers=MAX_READERS, mode=PRIVATE_FILE)
     environment.reader_check()  # slots of a killed process would pin old pages for ever
     return environment

@@ -1,10 +1,12 @@
 """The rows of a damaged key-value store that can still be read, asked of a process of its own.
 
-As with `check.py`, a damaged page may end whoever follows it. So a child reads one table in order and hands over each row whose checksum
-fits; where it ends before the last row, another reads from the other end. What neither reaches is lost. A row that comes is the one that
-was written: it may come twice, and it may be one that a later change had replaced, if the damage hit the page that names the newest change.
+As with `check.py`, a damaged page may end whoever follows it. So a child reads table by table in order and hands over each row whose
+checksum fits; where it cannot go on it reads from the other end, and where it is ended another child does. What neither reaches is lost.
+A row that comes is one that was written: it may come twice, and it may be one that a later change replaced, if the damage hit the page
+that names the newest change.
 
     row on the child's standard output = key length u16 | value length u32 | key | value
+    with a key length of 0 there is neither: the second number says which table begins
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import lmdb
 
@@ -22,56 +24,87 @@ from hce.foundation.store.errors import StoreCorrupt
 from hce.foundation.store.kv import DEFAULT_MAX_MAP_BYTES, value_of
 
 _LENGTHS = struct.Struct(">HI")
-_FORWARD, _BACKWARD = "forward", "backward"
+_BOTH, _BACKWARD = "both", "backward"
+
+Row = tuple[str, bytes, bytes]
+"""Table, key, value."""
 
 
-def readable_rows(folder: Path, table: str) -> Iterator[tuple[bytes, bytes]]:
-    """(key, value) of one table, in no order that holds. Nobody may write to the store meanwhile."""
-    if not (yield from _told(folder, table, _FORWARD)):
-        yield from _told(folder, table, _BACKWARD)
+def readable_rows(folder: Path, tables: Sequence[str]) -> Iterator[Row]:
+    """Rows of these tables, in no order that holds. Nobody may write to the store meanwhile."""
+    left, directions = list(tables), _BOTH
+    while left:
+        ended_in = yield from _told(folder, left, directions)
+        if ended_in is None:
+            return
+        # The table that ended the child is read once from its other end, then the others as before.
+        read_twice = directions == _BACKWARD and ended_in == 0
+        left, directions = (left[1:], _BOTH) if read_twice else (left[ended_in:], _BACKWARD)
 
 
-def _told(folder: Path, table: str, direction: str) -> Generator[tuple[bytes, bytes], None, bool]:
-    """What a child reads; returns whether it came to the end."""
-    command = [sys.executable, "-m", __name__, str(folder), table, direction]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+def _told(folder: Path, tables: Sequence[str], first: str) -> Generator[Row, None, int | None]:
+    """What a child reads; the number of the table that ended it, None when it came to the end."""
+    number = 0
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__, str(folder), first, *tables], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as child:
         assert child.stdout is not None
         while len(lengths := child.stdout.read(_LENGTHS.size)) == _LENGTHS.size:
             key_bytes, value_bytes = _LENGTHS.unpack(lengths)
+            if key_bytes == 0:
+                number = value_bytes
+                continue
             key, value = child.stdout.read(key_bytes), child.stdout.read(value_bytes)
             if len(value) < value_bytes:
                 break  # the child ended in the middle
-            yield key, value
-    return child.returncode == 0
+            yield tables[number], key, value
+    return None if child.returncode == 0 else number
 
 
-def hand_over(folder: Path, table: str, direction: str, out: BinaryIO) -> None:
-    """What the child does. Raises, or ends the process, where the store is damaged; rows that are damaged themselves are passed over."""
+def hand_over(folder: Path, first: str, tables: Sequence[str], out: BinaryIO) -> None:
+    """What the child does, `first` being how the first table is read. A damaged page may end it."""
     with lmdb.open(str(folder), readonly=True, create=False, max_dbs=1_000, map_size=DEFAULT_MAX_MAP_BYTES) as environment:
-        handle = environment.open_db(table.encode(), create=False)
-        with environment.begin() as transaction:
-            cursor = transaction.cursor(db=handle)
-            before: bytes | None = None
-            for key, row in cursor.iternext() if direction == _FORWARD else cursor.iterprev():
-                if before is not None and (key <= before if direction == _FORWARD else key >= before):
-                    raise StoreCorrupt("rows out of order", table=table)
-                before = key
-                try:
-                    value = value_of(table, key, row)
-                except StoreCorrupt:
-                    continue
-                out.write(_LENGTHS.pack(len(key), len(value)) + key + value)
+        for number, table in enumerate(tables):
+            out.write(_LENGTHS.pack(0, number))
+            out.flush()
+            try:
+                handle = environment.open_db(table.encode(), create=False)
+            except lmdb.Error:
+                continue
+            with environment.begin() as transaction:
+                forward = first == _BOTH or number > 0
+                if not forward or not _whole(transaction, table, handle, True, out):
+                    _whole(transaction, table, handle, False, out)
+
+
+def _whole(transaction: Any, table: str, handle: Any, forward: bool, out: BinaryIO) -> bool:
+    """Hands over the rows of a table in one direction; whether it came to the end. Rows that are damaged themselves are passed over."""
+    before: bytes | None = None
+    try:
+        cursor = transaction.cursor(db=handle)
+        for key, row in cursor.iternext() if forward else cursor.iterprev():
+            if before is not None and (key <= before if forward else key >= before):
+                return False
+            before = key
+            try:
+                value = value_of(table, key, row)
+            except StoreCorrupt:
+                continue
+            out.write(_LENGTHS.pack(len(key), len(value)) + key + value)
+    except lmdb.Error:
+        return False
+    finally:
+        out.flush()
+    return True
 
 
 def main(arguments: Sequence[str]) -> None:
-    folder, table, direction = arguments
+    """A store that cannot be opened at all has no rows to give."""
+    folder, first, *tables = arguments
     try:
-        hand_over(Path(folder), table, direction, sys.stdout.buffer)
-        complete = True
-    except (StoreCorrupt, lmdb.Error):
-        complete = False
-    sys.stdout.buffer.flush()
-    sys.exit(0 if complete else 1)
+        hand_over(Path(folder), first, tables, sys.stdout.buffer)
+    except lmdb.Error:
+        return
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from hce.foundation.codec.dagcbor import decode_as
-from hce.foundation.store.kv import DEFAULT_MAP_BYTES, IDENTITY_KEY, META, KeyValueStore, WriteTxn
-from hce.foundation.store.salvage import readable_rows
+from hce.foundation.store.kv import DEFAULT_MAP_BYTES, IDENTITY_KEY, META, KeyValueStore
+from hce.foundation.store.salvage import Row, readable_rows
 from hce.service.mailbox import anchors, records, replica, streams, tokens
 
 DERIVED = (streams.NAMES, streams.ARRIVED, replica.MARKS)
@@ -29,11 +28,10 @@ def rebuild(folder: Path, tables: tuple[str, ...], identity: bytes, map_size: in
     """Puts new tables in the place of `folder/tables`, which nobody has open; how many rows were taken over."""
     damaged, fresh = folder / "tables", folder / "tables.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    taken, own = 0, (IDENTITY_KEY, identity) in readable_rows(damaged, META)
+    own = (META, IDENTITY_KEY, identity) in readable_rows(damaged, [META])
     with KeyValueStore.open(fresh, tables=tables, identity=identity, map_size=map_size) as store:
-        for table in tables:
-            if own and table not in DERIVED:
-                taken += _take_over(store, table, readable_rows(damaged, table))
+        rows = readable_rows(damaged, [table for table in tables if table not in DERIVED]) if own else iter(())
+        taken = _take_over(store, rows)
         with store.write() as batch:
             streams.count_again(batch)
             records.count_again(batch)
@@ -44,18 +42,12 @@ def rebuild(folder: Path, tables: tuple[str, ...], identity: bytes, map_size: in
     return taken
 
 
-def _take_over(store: KeyValueStore, table: str, rows: Iterator[tuple[bytes, bytes]]) -> int:
+def _take_over(store: KeyValueStore, rows: Iterator[Row]) -> int:
+    """Rows are believed by their checksum."""
     count = 0
     while some := list(islice(rows, ROWS_AT_ONCE)):
         with store.write() as batch:
-            for key, value in some:
-                _put_once(batch, table, key, value)
+            for table, key, value in some:
+                batch.put(table, key, value)
         count += len(some)
     return count
-
-
-def _put_once(batch: WriteTxn, table: str, key: bytes, value: bytes) -> None:
-    """A stored item must be one that can be read; other rows are believed by their checksum."""
-    if table == streams.ITEMS:
-        decode_as(streams.StoredItem, value)
-    batch.put(table, key, value)
