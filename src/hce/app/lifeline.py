@@ -9,13 +9,13 @@ import sys
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from hce.foundation.store.check import FAULTS
+
 SUPERVISED = "HCE_SUPERVISED"
 """Environment variable a supervisor sets for its children."""
 
 ENDED_BY = "HCE_ENDED_BY"
 """Environment variable: the signal that ended the process before this one, 0 when none did."""
-FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
-"""What ends a process that follows damage through a memory map. A kill from outside is none of them."""
 
 
 def ended_by_fault(environ: Mapping[str, str]) -> bool:
