@@ -11,6 +11,7 @@ from hce.foundation.codec.cid import cid_of_dag_cbor, cid_of_raw
 from hce.foundation.codec.dagcbor import decode, encode
 from hce.foundation.store.errors import BlobNotFound
 from hce.foundation.types.errors import Unavailable
+from hce.network.hcefs import fs as room
 from hce.network.hcefs.errors import BlobMiscoded, BlobUnrecoverable, PlacementInvalid
 from hce.network.hcefs.fs import each_of
 from hce.network.hcefs.gather import content_of, gather
@@ -36,6 +37,18 @@ async def test_every_node_gives_every_ciphertext_and_serves_its_own_shards(n: in
                 name, true = nodes.shard(placed, member.node)
                 assert await member.fs.shards([name]) == [true]
         assert await member.fs.blob(cid_of_dag_cbor(nodes.manifest)) == nodes.manifest
+
+
+async def test_an_answer_ends_early_also_when_its_shards_had_to_be_repaired(network: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = network(4)
+    nodes.write(count=6)
+    reader = nodes.members[0]
+    names = [nodes.shard(placed, 0)[0] for placed in nodes.placed]
+    for name in names:
+        reader.packs.delete(name)
+    monkeypatch.setattr(room, "MAX_ANSWER_BYTES", 2 * 350)
+    answer = await reader.fs.shards(names)
+    assert answer == [nodes.shard(placed, 0)[1] for placed in nodes.placed[:3]]
 
 
 async def test_content_without_damage_is_read_from_its_own_shards_alone(network: Any) -> None:

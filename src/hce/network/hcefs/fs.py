@@ -97,8 +97,14 @@ class HceFs:
 
     async def shards(self, cids: list[bytes]) -> list[bytes | None]:
         """Own shards as `shard`, None for those that cannot be given; ends early when they are MAX_ANSWER_BYTES together."""
-        found = await self._own_many(cids)
-        return [await self._lost_or_none(cid) if shard is None else shard for cid, shard in zip(cids, found, strict=False)]
+        answer: list[bytes | None] = []
+        size = 0
+        for cid, shard in zip(cids, await self._own_many(cids), strict=False):
+            answer.append(await self._lost_or_none(cid) if shard is None else shard)
+            size += len(answer[-1] or b"")
+            if size > MAX_ANSWER_BYTES:
+                break
+        return answer
 
     async def _lost_or_none(self, cid: bytes) -> bytes | None:
         try:
