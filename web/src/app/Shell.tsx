@@ -1,0 +1,67 @@
+// The shell: header with its two switches, the first screen, and the patient's part when somebody wants it.
+
+import { lazy, Suspense, useEffect, useState } from "react";
+import mark from "../design/mark.svg";
+import { Switch } from "../design/Switch.tsx";
+import { needWords, PATIENT, useWords } from "../words/words.ts";
+import { Fallen } from "./Fallen.tsx";
+import { prefer, usePreferences } from "./preferences.ts";
+import { usePlace } from "./route.ts";
+import { Welcome } from "./Welcome.tsx";
+import { hasAccountHere } from "./here.ts";
+
+const Patient = lazy(async () => {
+  const [part] = await Promise.all([import("../patient/Patient.tsx"), needWords(PATIENT)]);
+  return part;
+});
+
+export function Shell() {
+  const say = useWords();
+  const [place] = usePlace();
+  const [here, setHere] = useState<boolean | null>(null);
+  useEffect(() => {
+    void hasAccountHere().then(setHere);
+  }, []);
+  useEffect(() => {
+    document.title = say("brand.title");
+  });
+  const wanted = place !== "" || here === true;
+  return (
+    <Fallen>
+      <div id="frame" className="frame">
+        <Top />
+        {wanted ? (
+          <Suspense fallback={<main className="page waiting">{say("wait.opening")}</main>}>
+            <Patient />
+          </Suspense>
+        ) : here === null ? (
+          <main className="page" />
+        ) : (
+          <Welcome />
+        )}
+      </div>
+    </Fallen>
+  );
+}
+
+function Top() {
+  const say = useWords();
+  const { language, elder } = usePreferences();
+  const other = language === "en" ? "zh-CN" : "en";
+  return (
+    <header className="top">
+      <a className="brand" href="#/">
+        <img src={mark} alt="" />
+        {say("brand.name")}
+      </a>
+      <div className="row">
+        <Switch isSelected={elder} onChange={(on) => prefer({ elder: on })}>
+          {say("top.elder")}
+        </Switch>
+        <button type="button" className="button quiet" lang={other} onClick={() => prefer({ language: other })}>
+          {other === "en" ? "English" : "中文"}
+        </button>
+      </div>
+    </header>
+  );
+}

@@ -1,0 +1,270 @@
+// From opened records to what a person sees: one entry for each resource, in words that somebody wrote. Codes are never shown.
+//
+// A title is what the author wrote, else the word for its kind: nothing is ever called "Unknown".
+
+import { type OpenedRecord, toHex } from "../../sdk/src/index.ts";
+import { at, isObject, type Json, numberAt, textAt, wordsAt } from "./json.ts";
+import { type Measure, measuresOf } from "./measures.ts";
+
+/** What people look for; the words for each are `kind.*`. */
+export type EntryKind =
+  | "lab"
+  | "vital"
+  | "finding"
+  | "report"
+  | "condition"
+  | "allergy"
+  | "medicine"
+  | "vaccine"
+  | "procedure"
+  | "visit"
+  | "imaging"
+  | "document"
+  | "plan"
+  | "bill"
+  | "person"
+  | "other";
+
+/** A line beside the title: `key` names its words, `fact.*`. */
+export interface Fact {
+  readonly key: string;
+  readonly text: string;
+}
+
+export interface Attachment {
+  readonly name: string;
+  readonly mediaType: string;
+  readonly content: Uint8Array<ArrayBuffer>;
+}
+
+export interface Entry {
+  /** Of record and item: tells two entries apart. */
+  readonly id: string;
+  readonly recordId: string;
+  readonly kind: EntryKind;
+  /** "" where nobody wrote one: the kind's word stands for it. */
+  readonly title: string;
+  /** YYYY-MM-DD. */
+  readonly date: string;
+  readonly author: string;
+  readonly orgId: string;
+  readonly facts: readonly Fact[];
+  readonly measures: readonly Measure[];
+  /** Ids of resources a report gathers. */
+  readonly results: readonly string[];
+  readonly resourceId: string;
+  readonly attachments: readonly Attachment[];
+  /** Ended, entered in error, not done: said beside the title; the words are `status.*`. */
+  readonly status: string;
+}
+
+const FHIR_JSON = "application/fhir+json";
+const KINDS: Readonly<Record<string, EntryKind>> = {
+  DiagnosticReport: "report",
+  Condition: "condition",
+  AllergyIntolerance: "allergy",
+  MedicationRequest: "medicine",
+  MedicationStatement: "medicine",
+  MedicationAdministration: "medicine",
+  MedicationDispense: "medicine",
+  Medication: "medicine",
+  Immunization: "vaccine",
+  Procedure: "procedure",
+  Encounter: "visit",
+  ImagingStudy: "imaging",
+  DocumentReference: "document",
+  Composition: "document",
+  CarePlan: "plan",
+  CareTeam: "plan",
+  Goal: "plan",
+  ServiceRequest: "plan",
+  Claim: "bill",
+  ExplanationOfBenefit: "bill",
+  Patient: "person",
+};
+const TITLES = [
+  "code",
+  "vaccineCode",
+  "medicationCodeableConcept",
+  "medicationReference",
+  "description",
+  "title",
+  "type",
+  "procedureCode",
+  "item.productOrService",
+  "serviceType",
+  "category",
+  "class",
+  "series.bodySite",
+];
+/** Statuses worth a word; all others mean that nothing is special. */
+const STATUSES = new Set([
+  "entered-in-error",
+  "not-done",
+  "stopped",
+  "cancelled",
+  "resolved",
+  "inactive",
+  "remission",
+  "preliminary",
+]);
+/** Types that only serve the others. */
+const SILENT = new Set(["Provenance"]);
+
+/** Everything in the records, newest first. */
+export function entriesOf(records: readonly OpenedRecord[]): readonly Entry[] {
+  const named = medicinesOf(records);
+  const entries = records.flatMap((record) => record.manifest.items.flatMap((item) => entryOf(record, item, named)));
+  const later = (a: Entry, b: Entry): number => b.date.localeCompare(a.date) || a.kind.localeCompare(b.kind);
+  return entries.sort((a, b) => later(a, b) || a.id.localeCompare(b.id));
+}
+
+type Item = OpenedRecord["manifest"]["items"][number];
+
+function entryOf(record: OpenedRecord, item: Item, medicines: ReadonlyMap<string, string>): readonly Entry[] {
+  const resource = item.mediaType === FHIR_JSON ? resourceOf(item) : null;
+  const type = textAt(resource, "resourceType");
+  if (SILENT.has(type) || (type === "Medication" && medicines.size > 0)) return [];
+  const common = {
+    id: `${toHex(record.recordId)} ${item.name}`,
+    recordId: toHex(record.recordId),
+    author: record.author.body.name,
+    orgId: toHex(record.author.body.orgId),
+  };
+  if (resource === null) {
+    const attachments = [{ name: item.name, mediaType: item.mediaType, content: item.content }];
+    const bare = { facts: [], measures: [], results: [], resourceId: "", status: "" };
+    return [{ ...common, ...bare, kind: "document", title: item.name, date: record.date, attachments }];
+  }
+  const title = titleOf(resource, medicines);
+  const kind = kindOf(resource, type);
+  return [
+    {
+      ...common,
+      kind,
+      title,
+      date: record.date,
+      facts: factsOf(resource, kind),
+      measures: type === "Observation" ? measuresOf(resource, title) : [],
+      results: at(resource, "result.reference").flatMap((one) => (typeof one === "string" ? [idIn(one)] : [])),
+      resourceId: textAt(resource, "id"),
+      attachments: attachmentsOf(resource, title),
+      status: statusOf(resource),
+    },
+  ];
+}
+
+function resourceOf(item: Item): Json | null {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(item.content));
+    return isObject(value) ? value : null;
+  } catch {
+    return null; // what is no JSON is shown as the file it is
+  }
+}
+
+function kindOf(resource: Json, type: string): EntryKind {
+  if (type !== "Observation") return KINDS[type] ?? "other";
+  const categories = at(resource, "category.coding.code");
+  if (categories.includes("laboratory")) return "lab";
+  return categories.includes("vital-signs") ? "vital" : "finding";
+}
+
+function titleOf(resource: Json, medicines: ReadonlyMap<string, string>): string {
+  if (textAt(resource, "resourceType") === "Patient") return personName(resource);
+  const referred = medicines.get(idIn(textAt(resource, "medicationReference.reference")));
+  return referred ?? wordsAt(resource, ...TITLES);
+}
+
+function personName(resource: Json): string {
+  const [name] = at(resource, "name");
+  return textAt(name, "text") || [...at(name, "given"), ...at(name, "family")].filter((part) => typeof part === "string").join(" ");
+}
+
+/** id -> words of medicines that prescriptions only refer to. */
+function medicinesOf(records: readonly OpenedRecord[]): ReadonlyMap<string, string> {
+  const named = new Map<string, string>();
+  for (const item of records.flatMap(({ manifest }) => manifest.items)) {
+    const resource = item.mediaType === FHIR_JSON ? resourceOf(item) : null;
+    if (resource !== null && resource["resourceType"] === "Medication")
+      named.set(textAt(resource, "id"), wordsAt(resource, "code"));
+  }
+  return named;
+}
+
+function factsOf(resource: Json, kind: EntryKind): readonly Fact[] {
+  const facts: (readonly [string, string])[] = [
+    [
+      "dosage",
+      at(resource, "dosageInstruction")
+        .map((one) => textAt(one, "text"))
+        .filter(Boolean)
+        .join("; "),
+    ],
+    ["reason", wordsAt(resource, "reasonCode", "reasonReference")],
+    [
+      "reaction",
+      at(resource, "reaction.manifestation")
+        .map((one) => wordsAt(one, "text", "coding.display"))
+        .filter(Boolean)
+        .join(", "),
+    ],
+    ["severity", kind === "condition" ? wordsAt(resource, "severity") : ""],
+    ["conclusion", textAt(resource, "conclusion")],
+    ["note", textAt(resource, "note.text")],
+    ["place", wordsAt(resource, "bodySite")],
+    ["lot", textAt(resource, "lotNumber")],
+    [
+      "activity",
+      at(resource, "activity.detail")
+        .map((one) => textAt(one, "description"))
+        .filter(Boolean)
+        .join("; "),
+    ],
+    ["coverage", textAt(resource, "insurance.coverage.display")],
+    ["sum", sumOf(resource)],
+    ["born", kind === "person" ? textAt(resource, "birthDate") : ""],
+    ["address", kind === "person" ? addressOf(resource) : ""],
+  ];
+  return facts.filter(([, text]) => text !== "").map(([key, text]) => ({ key, text }));
+}
+
+function sumOf(resource: Json): string {
+  const [total] = at(resource, "total").filter((one) => numberAt(one, "value") !== null);
+  return total === undefined ? "" : `${numberAt(total, "value")} ${textAt(total, "currency")}`.trim();
+}
+
+function addressOf(resource: Json): string {
+  const [address] = at(resource, "address");
+  const lines = [...at(address, "line"), ...at(address, "city"), ...at(address, "country")];
+  return textAt(address, "text") || lines.filter((part) => typeof part === "string").join(", ");
+}
+
+function statusOf(resource: Json): string {
+  const verification = textAt(resource, "verificationStatus.coding.code");
+  const found = [verification, textAt(resource, "clinicalStatus.coding.code"), textAt(resource, "status")];
+  return found.find((one) => STATUSES.has(one)) ?? "";
+}
+
+function attachmentsOf(resource: Json, title: string): readonly Attachment[] {
+  const found = [...at(resource, "content.attachment"), ...at(resource, "presentedForm")];
+  return found.flatMap((one) => {
+    const content = bytesOf(textAt(one, "data"));
+    const mediaType = textAt(one, "contentType") || "application/octet-stream";
+    return content === null ? [] : [{ name: textAt(one, "title") || title || "document", mediaType, content }];
+  });
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> | null {
+  if (base64 === "") return null;
+  try {
+    return Uint8Array.from(atob(base64.replace(/\s+/gu, "")), (character) => character.charCodeAt(0));
+  } catch {
+    return null;
+  }
+}
+
+/** "urn:uuid:X", "Observation/X" and "https://…/Observation/X" all name X. */
+function idIn(reference: string): string {
+  return /[^/:]*$/u.exec(reference)?.[0] ?? "";
+}

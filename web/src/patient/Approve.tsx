@@ -1,0 +1,227 @@
+// A request for access: read from a code, turned into a grant, shown as the sentence its bytes say, and only then given.
+
+import { type FormEvent, useEffect, useState } from "react";
+import { Button } from "react-aria-components/Button";
+import { ToggleButton } from "react-aria-components/ToggleButton";
+import { ToggleButtonGroup } from "react-aria-components/ToggleButtonGroup";
+import { type AccessRequest, explain, grantMessage, type MadeGrant, sentence, toHex } from "../../sdk/src/index.ts";
+import { goTo, linkTo } from "../app/route.ts";
+import { usePreferences } from "../app/preferences.ts";
+import { entriesOf } from "../fhir/entries.ts";
+import { within } from "../fhir/glance.ts";
+import { today } from "../words/dates.ts";
+import { useWords } from "../words/words.ts";
+import { readRequest } from "./codes.ts";
+import { Preview } from "./Preview.tsx";
+import { canScan, Scan } from "./Scan.tsx";
+import type { Session, Who } from "./session.ts";
+import { Problem, Told, Waiting } from "./Told.tsx";
+import { useAct, useAsync } from "./useAsync.ts";
+
+const DAY_MS = 24 * 3_600_000;
+/** How long a grant may last, in days; the words are `lasts.*`. */
+const LASTS = [1, 7, 30, 365];
+/** How far back it reaches, in years; 0 is all that was asked for. The words are `reach.*`. */
+const REACHES = [0, 1, 5];
+
+interface ApproveProps {
+  readonly session: Session;
+  readonly code: string;
+}
+
+export function Approve({ session, code }: ApproveProps) {
+  const say = useWords();
+  const [request, setRequest] = useState<AccessRequest | null>(null);
+  const [given, setGiven] = useState(false);
+  const { error, act } = useAct();
+  const take = (text: string): void => act(async () => setRequest(readRequest(text)));
+  useEffect(() => {
+    if (code === "") return;
+    take(code);
+    goTo("approve", "", true);
+  }, [code]);
+  if (given) return <Given />;
+  return (
+    <div className="stack wide">
+      <h1>{say("approve.title")}</h1>
+      {error !== null && <Problem error={error} />}
+      {request === null ? (
+        <TakeCode take={take} />
+      ) : (
+        <Asked request={request} session={session} drop={() => setRequest(null)} done={() => setGiven(true)} />
+      )}
+    </div>
+  );
+}
+
+function TakeCode({ take }: { readonly take: (text: string) => void }) {
+  const say = useWords();
+  const [scanning, setScanning] = useState(false);
+  const submit = (event: FormEvent<HTMLFormElement>): void => {
+    event.preventDefault();
+    take(new FormData(event.currentTarget).get("code") as string);
+  };
+  return (
+    <div className="stack">
+      <p>{say("approve.text")}</p>
+      {canScan() &&
+        (scanning ? (
+          <Scan found={take} />
+        ) : (
+          <Button className="button main full" onPress={() => setScanning(true)}>
+            {say("approve.scan")}
+          </Button>
+        ))}
+      <form className="stack" onSubmit={submit}>
+        <div className="field">
+          <label htmlFor="code">{say("approve.code")}</label>
+          <textarea id="code" name="code" spellCheck={false} autoComplete="off" required />
+        </div>
+        <Button type="submit" className="button full">
+          {say("approve.read")}
+        </Button>
+      </form>
+    </div>
+  );
+}
+
+interface AskedProps {
+  readonly request: AccessRequest;
+  readonly session: Session;
+  readonly drop: () => void;
+  readonly done: () => void;
+}
+
+function Asked({ request, session, drop, done }: AskedProps) {
+  const say = useWords();
+  const [days, setDays] = useState(7);
+  const [years, setYears] = useState(0);
+  const reach = (nowMs: number): string => {
+    if (years === 0) return request.dateFrom;
+    const since = today(nowMs - years * 365 * DAY_MS);
+    return since > request.dateFrom ? since : request.dateFrom;
+  };
+  const [asked, again] = useAsync(async () => {
+    const dateFrom = reach(session.network.now());
+    const made = await session.owner.prepareGrant(request, {
+      lastsMs: days * DAY_MS,
+      dateFrom,
+      dateTo: request.dateTo,
+      mode: request.mode,
+    });
+    const [who, { opened }] = await Promise.all([session.whoAre([request.grantee]), session.records()]);
+    return { made, who, entries: within(entriesOf(opened), dateFrom, request.dateTo) };
+  }, [request, days, years]);
+  return (
+    <div className="stack wide">
+      <Choice name="lasts" values={LASTS} chosen={days} choose={setDays} />
+      <Choice name="reach" values={REACHES} chosen={years} choose={setYears} />
+      <Told asked={asked} wait={say("approve.wait")} again={again}>
+        {({ made, who, entries }) => (
+          <>
+            <Sentence made={made} who={who} />
+            <Preview entries={entries} />
+            <Give made={made} request={request} session={session} done={done} />
+          </>
+        )}
+      </Told>
+      <Button className="button full" onPress={drop}>
+        {say("approve.refuse")}
+      </Button>
+    </div>
+  );
+}
+
+interface ChoiceProps {
+  readonly name: string;
+  readonly values: readonly number[];
+  readonly chosen: number;
+  readonly choose: (value: number) => void;
+}
+
+function Choice({ name, values, chosen, choose }: ChoiceProps) {
+  const say = useWords();
+  return (
+    <div className="stack tight">
+      <h2 id={name}>{say(`${name}.title`)}</h2>
+      <ToggleButtonGroup
+        className="choices"
+        aria-labelledby={name}
+        selectionMode="single"
+        disallowEmptySelection
+        selectedKeys={[String(chosen)]}
+        onSelectionChange={(keys) => choose(Number([...keys][0]))}
+      >
+        {values.map((value) => (
+          <ToggleButton key={value} id={String(value)} className="choice">
+            {say(`${name}.${value}`)}
+          </ToggleButton>
+        ))}
+      </ToggleButtonGroup>
+    </div>
+  );
+}
+
+/** Said from the bytes that are signed, by the SDK: nothing on this screen words it. */
+function Sentence({ made, who }: { readonly made: MadeGrant; readonly who: ReadonlyMap<string, Who> }) {
+  const say = useWords();
+  const { language } = usePreferences();
+  const { person = "", organisation = "" } = who.get(toHex(made.body.grantee)) ?? {};
+  const nameOf = (): string | null => person || organisation || null;
+  return (
+    <section className="card stack">
+      <div>
+        <h2 className="who">{person || organisation}</h2>
+        {person && <p>{organisation}</p>}
+      </div>
+      <p className="soft small">{say("approve.signed")}</p>
+      <p className="sentence" data-testid="sentence">
+        {sentence(explain(grantMessage(made.body)), language, nameOf)}
+      </p>
+      <p className="soft small">{say("approve.honest")}</p>
+    </section>
+  );
+}
+
+interface GiveProps {
+  readonly made: MadeGrant;
+  readonly request: AccessRequest;
+  readonly session: Session;
+  readonly done: () => void;
+}
+
+function Give({ made, request, session, done }: GiveProps) {
+  const say = useWords();
+  const { busy, error, act } = useAct();
+  const give = (): void =>
+    act(async () => {
+      await session.remember({ grantId: made.grantId, body: made.body });
+      await session.owner.leave(made, request);
+      await session.owner.waitGranted(made);
+      done();
+    });
+  if (busy) return <Waiting>{say("approve.giving")}</Waiting>;
+  return (
+    <>
+      {error !== null && <Problem error={error} />}
+      <Button className="button main full" onPress={give}>
+        {say("approve.give")}
+      </Button>
+    </>
+  );
+}
+
+function Given() {
+  const say = useWords();
+  return (
+    <div className="stack wide">
+      <h1>{say("given.title")}</h1>
+      <p className="notice good" role="status">
+        {say("given.text")}
+      </p>
+      <a className="button main full" href={linkTo("can")}>
+        {say("given.see")}
+      </a>
+    </div>
+  );
+}

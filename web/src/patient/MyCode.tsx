@@ -1,0 +1,96 @@
+// The code a clinic needs to write into this record: which feed, and that this organisation may. It opens nothing.
+
+import { useState } from "react";
+import { Button } from "react-aria-components/Button";
+import { encode as qrOf } from "uqr";
+import { fromHex } from "../../sdk/src/index.ts";
+import { useWords } from "../words/words.ts";
+import { helloCode } from "./codes.ts";
+import { gatewaysOf } from "./portal.ts";
+import type { Session } from "./session.ts";
+import { Told } from "./Told.tsx";
+import { useAsync } from "./useAsync.ts";
+
+export function MyCode({ session }: { readonly session: Session }) {
+  const say = useWords();
+  const [chosen, setChosen] = useState<string | null>(null);
+  const [asked, again] = useAsync(async () => {
+    const found = await gatewaysOf(session.portal);
+    const who = await session.whoAre(found.map((one) => fromHex(one.org_id)));
+    return found
+      .map((one) => ({ id: one.org_id, name: who.get(one.org_id)?.organisation ?? "" }))
+      .filter(({ name }) => name !== "");
+  }, [session]);
+  return (
+    <div className="stack wide">
+      <h1>{say("code.title")}</h1>
+      <Told asked={asked} wait={say("wait.network")} again={again}>
+        {(organisations) => {
+          const organisation = organisations.find(({ id }) => id === chosen);
+          return organisation !== undefined ? (
+            <Code session={session} {...organisation} back={() => setChosen(null)} />
+          ) : (
+            <div className="stack">
+              <p>{say("code.who")}</p>
+              {organisations.map(({ id, name }) => (
+                <Button key={id} className="button full" onPress={() => setChosen(id)}>
+                  {name}
+                </Button>
+              ))}
+            </div>
+          );
+        }}
+      </Told>
+    </div>
+  );
+}
+
+interface CodeProps {
+  readonly session: Session;
+  readonly id: string;
+  readonly name: string;
+  readonly back: () => void;
+}
+
+function Code({ session, id, name, back }: CodeProps) {
+  const say = useWords();
+  const [copied, setCopied] = useState(false);
+  const [asked, again] = useAsync(async () => helloCode(await session.token(id)), [session, id]);
+  const copy = async (code: string): Promise<void> => {
+    await navigator.clipboard.writeText(code);
+    setCopied(true);
+  };
+  return (
+    <Told asked={asked} wait={say("wait.opening")} again={again}>
+      {(code) => (
+        <div className="stack">
+          <p>{say("code.show", { name })}</p>
+          <Qr text={code} label={say("code.picture", { name })} />
+          <Button className="button main full" onPress={() => void copy(code)}>
+            {copied ? say("wrong.copied") : say("code.copy")}
+          </Button>
+          <details>
+            <summary>{say("code.text")}</summary>
+            <p className="code" data-testid="code">
+              {code}
+            </p>
+          </details>
+          <p className="soft small">{say("code.means", { name })}</p>
+          <Button className="button full" onPress={back}>
+            {say("code.other")}
+          </Button>
+        </div>
+      )}
+    </Told>
+  );
+}
+
+function Qr({ text, label }: { readonly text: string; readonly label: string }) {
+  const { data, size } = qrOf(text, { ecc: "L", border: 0 });
+  const path = data.flatMap((row, y) => row.flatMap((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : []))).join("");
+  return (
+    <svg className="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={label} shapeRendering="crispEdges">
+      <path d={path} fill="currentColor" />
+    </svg>
+  );
+}

@@ -1,0 +1,128 @@
+// The patient's part: from "is there an account on this device?" to the five places. Loaded when somebody goes past the first screen.
+
+import "./patient.css";
+import { useEffect, useRef, useState } from "react";
+import type { Network } from "../../sdk/src/index.ts";
+import { goTo, usePlace } from "../app/route.ts";
+import { useWords } from "../words/words.ts";
+import { Approve } from "./Approve.tsx";
+import { Begin } from "./begin/Begin.tsx";
+import { Recover } from "./begin/Recover.tsx";
+import { Unlock } from "./begin/Unlock.tsx";
+import { type Kept, keptFor } from "./device.ts";
+import { Keys } from "./Keys.tsx";
+import { MyCode } from "./MyCode.tsx";
+import { Places } from "./Places.tsx";
+import { joinNetwork, type Portal, readPortal } from "./portal.ts";
+import { MyRecord } from "./record/MyRecord.tsx";
+import type { Session } from "./session.ts";
+import { Told } from "./Told.tsx";
+import { useAsync } from "./useAsync.ts";
+import { WhoCanLook } from "./WhoCanLook.tsx";
+import { WhoLooked } from "./WhoLooked.tsx";
+
+/** Without a touch or a key for so long, the account locks itself. */
+const IDLE_LOCK_MS = 15 * 60_000;
+
+export interface Entrance {
+  readonly portal: Portal;
+  readonly network: Network;
+}
+
+export default function Patient() {
+  const say = useWords();
+  const [asked, again] = useAsync(async () => {
+    const portal = await readPortal();
+    return { portal, network: await joinNetwork(portal), kept: await keptFor(portal.genesis) };
+  }, []);
+  if (asked.is !== "here")
+    return (
+      <main className="page">
+        <Told asked={asked} wait={say("wait.network")} again={again}>
+          {() => null}
+        </Told>
+      </main>
+    );
+  return <Door entrance={asked.value} kept={asked.value.kept} again={again} />;
+}
+
+interface DoorProps {
+  readonly entrance: Entrance;
+  readonly kept: Kept | null;
+  readonly again: () => void;
+}
+
+function Door({ entrance, kept, again }: DoorProps) {
+  const [session, setSession] = useState<Session | null>(null);
+  const [place] = usePlace();
+  const enter = (opened: Session): void => {
+    setSession(opened);
+    if (place !== "approve") goTo("record", "", true);
+  };
+  const leave = (): void => {
+    setSession(null);
+    goTo("record", "", true);
+    again();
+  };
+  useIdleLock(session !== null, leave);
+  if (session !== null) return <Inside session={session} leave={leave} />;
+  return (
+    <main className="page appears" key={place}>
+      {place === "recover" ? (
+        <Recover entrance={entrance} enter={enter} />
+      ) : kept !== null ? (
+        <Unlock entrance={entrance} kept={kept} enter={enter} />
+      ) : (
+        <Begin entrance={entrance} enter={enter} />
+      )}
+    </main>
+  );
+}
+
+function Inside({ session, leave }: { readonly session: Session; readonly leave: () => void }) {
+  const [place, rest] = usePlace();
+  const main = useRef<HTMLElement>(null);
+  useEffect(() => {
+    main.current?.focus();
+    scrollTo(0, 0);
+  }, [place]);
+  return (
+    <>
+      <main className="page appears" key={place} ref={main} tabIndex={-1}>
+        {place === "looked" ? (
+          <WhoLooked session={session} />
+        ) : place === "can" ? (
+          <WhoCanLook session={session} />
+        ) : place === "approve" ? (
+          <Approve session={session} code={rest} />
+        ) : place === "keys" ? (
+          <Keys session={session} leave={leave} />
+        ) : place === "code" ? (
+          <MyCode session={session} />
+        ) : (
+          <MyRecord session={session} />
+        )}
+      </main>
+      <Places place={place} />
+    </>
+  );
+}
+
+function useIdleLock(unlocked: boolean, leave: () => void): void {
+  const locking = useRef(leave);
+  locking.current = leave;
+  useEffect(() => {
+    if (!unlocked) return;
+    let timer = setTimeout(() => locking.current(), IDLE_LOCK_MS);
+    const touched = (): void => {
+      clearTimeout(timer);
+      timer = setTimeout(() => locking.current(), IDLE_LOCK_MS);
+    };
+    const signs = ["pointerdown", "keydown"] as const;
+    for (const sign of signs) addEventListener(sign, touched);
+    return () => {
+      clearTimeout(timer);
+      for (const sign of signs) removeEventListener(sign, touched);
+    };
+  }, [unlocked]);
+}

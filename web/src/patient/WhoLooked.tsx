@@ -1,0 +1,143 @@
+// Who looked: the person first, then when, what and why. That the list is complete is one press away, in words.
+
+import type { AuditReport, Read } from "../../sdk/src/index.ts";
+import { toHex } from "../../sdk/src/index.ts";
+import { usePreferences } from "../app/preferences.ts";
+import { entriesOf, type Entry } from "../fhir/entries.ts";
+import { dayWords, momentWords } from "../words/dates.ts";
+import { useErrorWords, useWords } from "../words/words.ts";
+import type { Session, Who } from "./session.ts";
+import { Told } from "./Told.tsx";
+import { useAsync } from "./useAsync.ts";
+
+interface Looked {
+  readonly report: AuditReport;
+  readonly who: ReadonlyMap<string, Who>;
+  readonly entries: readonly Entry[];
+}
+
+async function look(session: Session): Promise<Looked> {
+  const report = await session.owner.audit(await session.grants());
+  const who = await session.whoAre(report.reads.map(({ credentialId }) => credentialId));
+  const { opened } = await session.records();
+  return { report, who, entries: entriesOf(opened) };
+}
+
+export function WhoLooked({ session }: { readonly session: Session }) {
+  const say = useWords();
+  const [asked, again] = useAsync(() => look(session), [session]);
+  return (
+    <div className="stack wide">
+      <h1>{say("looked.title")}</h1>
+      <Told asked={asked} wait={say("looked.wait")} again={again}>
+        {(looked) => <Log {...looked} />}
+      </Told>
+    </div>
+  );
+}
+
+function Log({ report, who, entries }: Looked) {
+  const say = useWords();
+  return (
+    <>
+      <Complete report={report} />
+      {report.reads.length === 0 ? (
+        <p className="card">{say("looked.nobody")}</p>
+      ) : (
+        <ul className="stack">
+          {[...report.reads].reverse().map((read) => (
+            <li key={toHex(read.entryId)}>
+              <ReadCard read={read} who={who.get(toHex(read.credentialId))} entries={entries} />
+            </li>
+          ))}
+        </ul>
+      )}
+      <OwnReads report={report} />
+    </>
+  );
+}
+
+interface ReadCardProps {
+  readonly read: Read;
+  readonly who: Who | undefined;
+  readonly entries: readonly Entry[];
+}
+
+function ReadCard({ read, who, entries }: ReadCardProps) {
+  const say = useWords();
+  const { language } = usePreferences();
+  const opened = new Set(read.records.map(toHex));
+  const seen = entries.filter(({ recordId }) => opened.has(recordId));
+  return (
+    <article className="card stack tight">
+      <h2 className="who">{who?.person || read.name || say("who.unnamed", { id: toHex(read.credentialId).slice(0, 8) })}</h2>
+      <p>{who?.organisation}</p>
+      <p>
+        {momentWords(read.timeMs, language)}
+        {say("join")}
+        {say(`purpose.${read.purpose}`)}
+      </p>
+      <details>
+        <summary>{say("looked.what", { count: seen.length || read.records.length })}</summary>
+        <ul className="stack tight">
+          {seen.map((entry) => (
+            <li key={entry.id}>
+              <span className="soft small">{dayWords(entry.date, language)}</span> {entry.title || say(`kind.${entry.kind}`)}
+            </li>
+          ))}
+        </ul>
+      </details>
+    </article>
+  );
+}
+
+function Complete({ report }: { readonly report: AuditReport }) {
+  const say = useWords();
+  const fields = { count: report.entriesOnChain, opened: report.entriesOpened };
+  return (
+    <section className={report.complete ? "notice good" : "notice warn"}>
+      <p className="strong">{say(report.complete ? "proof.complete" : "proof.open")}</p>
+      <details>
+        <summary>{say("proof.how")}</summary>
+        <div className="stack tight">
+          <p>{say("proof.chain", fields)}</p>
+          <p>{say("proof.receipts", fields)}</p>
+          <p>{say("proof.limit")}</p>
+          {report.findings.map((finding, i) => (
+            <FindingTold key={i} code={finding.code} />
+          ))}
+        </div>
+      </details>
+    </section>
+  );
+}
+
+function FindingTold({ code }: { readonly code: string }) {
+  const words = useErrorWords(code);
+  return (
+    <p>
+      {words ?? code} <span className="small">({code})</span>
+    </p>
+  );
+}
+
+/** Reading one's own record leaves notes too; they are many and dull, so they stay folded. */
+function OwnReads({ report }: { readonly report: AuditReport }) {
+  const say = useWords();
+  const { language } = usePreferences();
+  const days = [...new Set(report.ownReads.map(({ day }) => day))].reverse();
+  if (days.length === 0) return null;
+  return (
+    <details>
+      <summary>{say("own.title", { count: days.length })}</summary>
+      <div className="stack tight">
+        <p className="soft">{say("own.text")}</p>
+        <ul>
+          {days.map((day) => (
+            <li key={day}>{dayWords(day, language)}</li>
+          ))}
+        </ul>
+      </div>
+    </details>
+  );
+}
