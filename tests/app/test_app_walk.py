@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hce.app import node
+from hce.app.devnet.home import Home
+from hce.app.lifeline import ENDED_BY
 from hce.app.mending import remove_damaged
+from hce.foundation.store.errors import StoreCorrupt
 from hce.foundation.store.kv import DATA_FILE, KeyValueStore
 
 
@@ -44,3 +50,20 @@ def test_a_table_that_was_cut_is_never_opened(data: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
     remove_damaged(data, chain=bytes(16), node=0, alone=False, after_fault=False, walked_bytes=1_000)
     assert left(data) == {"placements"}
+
+
+@pytest.mark.parametrize("ended_by", [0, signal.SIGBUS])
+async def test_a_life_that_follows_one_in_which_damage_was_met_walks_large_tables_too(
+    monkeypatch: pytest.MonkeyPatch, ended_by: int
+) -> None:
+    walked: list[bool] = []
+
+    async def live(stopping: Any, home: Any, index: int, port: int, make_ledger: Any, after_fault: bool) -> None:
+        walked.append(after_fault)
+        if len(walked) < 3:
+            raise StoreCorrupt("met while in use")
+
+    monkeypatch.setattr(node, "_run_until", live)
+    monkeypatch.setenv(ENDED_BY, str(int(ended_by)))
+    await node.run_node(Home(Path("unused")), 0, 0)
+    assert walked == [bool(ended_by), True, True]

@@ -7,7 +7,8 @@
     revoked           not at all: revocations that were seen and are not final. The node releases nothing until they must be
 
 Before anything is opened a process of its own follows every page (`foundation/store/check.py`); what is damaged is removed and fills again.
-Large tables are walked then only when they ended the process before (the supervisor says so) or their file is too short.
+Large tables are walked then only when damage ended the life before, of the process (the supervisor says so) or within it, or when their
+file is too short.
 While the node runs the same is done now and then, and whatever met damage is noticed at once: the node ends this life and begins
 another, in which the tables are made anew. A lone node has nobody to get its mailbox from and stops by name instead.
 """
@@ -54,8 +55,9 @@ def remove_damaged(
 ) -> None:
     """Removes tables that are damaged and can be had again, before they are opened. `StoreCorrupt` for those that cannot.
 
-    `after_fault`: the process before this one was ended by what it read. Then everything is walked, however long it takes; else large
-    tables wait for the walk while the node runs, so that a kill does not keep a node away for the time its history takes to read.
+    `after_fault`: the process or the life before this one was ended by what it read. Then everything is walked, however long it takes;
+    else large tables wait for the walk while the node runs, so that a kill does not keep a node away for the time its history takes to
+    read.
     """
     folders = [data / part for part in TABLES]
     if not after_fault and sum(map(_data_bytes, folders)) > walked_bytes:

@@ -25,7 +25,7 @@ from hce.app.gossip import feed_pool
 from hce.app.lifeline import ended_by_fault
 from hce.app.mending import Damageable, open_anew, open_mailbox, remove_damaged, watch_tables
 from hce.app.rejoin import Watch, end_watch, sign_state_of
-from hce.app.room import free_bytes, require_room, wait_for_room
+from hce.app.room import disk_bytes, free_bytes, require_room, wait_for_room
 from hce.app.serving import serving
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import is_full
@@ -88,7 +88,10 @@ log = logging.getLogger("hce.node")
 class RunningNode:
     """An open node: files, keys and services. `close` after the runtime has stopped."""
 
-    def __init__(self, home: Home, index: int, stack: ExitStack, make_ledger: MakeLedger = Ledger) -> None:
+    def __init__(
+        self, home: Home, index: int, stack: ExitStack, make_ledger: MakeLedger = Ledger, *, after_fault: bool = False
+    ) -> None:
+        """`after_fault`: damage ended the life before this one."""
         genesis, keys = home.genesis(), home.node_keys(index)
         data, clock, began_s = home.node(index) / "data", SystemClock(), time.monotonic()
         self._clock = clock
@@ -98,7 +101,7 @@ class RunningNode:
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
         alone, identity = len(genesis.nodes) == 1, genesis.chain + bytes([index])
         began_before = (data / "blocks.log").exists()
-        remove_damaged(data, chain=genesis.chain, node=index, alone=alone, after_fault=ended_by_fault(os.environ))
+        remove_damaged(data, chain=genesis.chain, node=index, alone=alone, after_fault=after_fault)
         open_ledger = partial(
             KeyValueStore.open, data / "ledger", tables=Ledger.tables(), identity=b"ledger" + identity, map_size=MAP_BYTES
         )
@@ -353,13 +356,15 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
     mended_s: list[float] = []
+    after_fault = ended_by_fault(os.environ)
     while not stopping.is_set():
         try:
-            end_watch_now = await _run_until(stopping, home, index, port, make_ledger)
+            end_watch_now = await _run_until(stopping, home, index, port, make_ledger, after_fault)
         except StoreCorrupt as error:
             mended_s = [*(at_s for at_s in mended_s if time.monotonic() - at_s < MENDED_WITHIN_S), time.monotonic()]
             if len(mended_s) > MAX_MENDED:
                 raise
+            after_fault = True
             log.error("%s: this node closes its files and makes damaged tables anew", error)
         except (DiskFull, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
@@ -373,11 +378,11 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
 
 
 async def _run_until(
-    stopping: asyncio.Event, home: Home, index: int, port: int, make_ledger: MakeLedger
+    stopping: asyncio.Event, home: Home, index: int, port: int, make_ledger: MakeLedger, after_fault: bool
 ) -> Callable[[], None] | None:
     """One life of the node; what to do before the next when it ended because its watch did."""
     with ExitStack() as stack:
-        node = RunningNode(home, index, stack, make_ledger)
+        node = RunningNode(home, index, stack, make_ledger, after_fault=after_fault)
         async with node.linked(), serving(node.api, port):
             consensus = asyncio.create_task(node.runtime.run())
             tending = asyncio.create_task(node.tend())
@@ -391,14 +396,3 @@ async def _run_until(
                 await tending
             log.info("stopped at height %d", node.ledger.height)
         return node.end_watch() if node.watched.is_set() and not stopping.is_set() else None
-
-
-def disk_bytes(data: Path) -> dict[str, int]:
-    """Bytes on disk by part of a node's data folder, whatever the process holds open."""
-    found: dict[str, int] = {}
-    for part in sorted(data.iterdir()):
-        found[part.name] = 0
-        for file in [part] if part.is_file() else part.rglob("*"):
-            with suppress(FileNotFoundError):  # a file that was being replaced
-                found[part.name] += file.stat().st_size if file.is_file() else 0
-    return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -35,6 +36,17 @@ log = logging.getLogger("hce.node")
 def free_bytes(data: Path) -> int:
     """Room on the disk of this folder."""
     return shutil.disk_usage(data).free
+
+
+def disk_bytes(data: Path) -> dict[str, int]:
+    """Bytes on disk by part of a node's data folder, whatever the process holds open."""
+    found: dict[str, int] = {}
+    for part in sorted(data.iterdir()):
+        found[part.name] = 0
+        for file in [part] if part.is_file() else part.rglob("*"):
+            with suppress(FileNotFoundError):  # a file that was being replaced
+                found[part.name] += file.stat().st_size if file.is_file() else 0
+    return found
 
 
 def require_room(data: Path, size: int) -> None:
