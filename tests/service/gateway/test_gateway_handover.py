@@ -184,6 +184,21 @@ async def test_a_second_patient_of_one_name_who_cannot_be_read_may_be_somebody_e
     assert (outcome.resources, outcome.refused) == (0, {"fhir.patient_conflict": 3})
 
 
+@pytest.mark.parametrize("named_by", [0, 1])
+async def test_what_only_one_version_of_a_resource_names_is_counted_once(
+    named_by: int, client: GatewayClient, tmp_path: Path
+) -> None:
+    """The versions are sent one after another; beside the one that does not name it a medicine is nobody's."""
+    subject = {"reference": "Patient/ivy"}
+    order = {"resourceType": "MedicationRequest", "id": "r", "status": "active", "intent": "order", "subject": subject}
+    medicines = [{"medicationReference": {"reference": "Medication/m"}}, {"medicationCodeableConcept": {"text": "x"}}]
+    versions = [{**order, **medicines[number ^ named_by]} for number in range(2)]
+    for number, resource in enumerate([patient("ivy"), *versions, {"resourceType": "Medication", "id": "m"}]):
+        (tmp_path / f"{number}.json").write_bytes(json.dumps(resource).encode())
+    outcome = await handed_over(client, tmp_path)
+    assert (outcome.resources, outcome.already, outcome.refused) == (4, 0, {})
+
+
 async def test_a_file_that_changes_meanwhile_is_named(client: GatewayClient, tmp_path: Path) -> None:
     path = tmp_path / "f.json"
     path.write_bytes(json.dumps(patient("fay")).encode())

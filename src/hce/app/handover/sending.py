@@ -51,7 +51,9 @@ class Sent(Struct):
     resources: int = 0
     amended: int = 0
     refused: dict[int, Passed] = {}
-    """By place in `Group.found`."""
+    """By place in `Group.found`: what every part so far that holds it was told."""
+    taken: set[int] = set()
+    """Places of what a part brought in, or found there already."""
     before: tuple[int, int] = (0, 0)
     """Records and resources before the present attempt."""
     failure: HceError | None = None
@@ -108,11 +110,13 @@ async def _send_group(
         amended = sent.amended
         while True:
             try:
+                problems: set[int] = set()
                 async for event in client.import_bundle(bundle, **options):
-                    _note(sent, event, part, places, amended)
+                    _note(sent, event, part, places, amended, problems)
                     if event["event"] == "progress":
                         moved_s = time.monotonic()
                     tell()
+                _settle(sent, {places[one.place] for one in part} - problems)
                 break
             except HceError as error:
                 if error.status < 500 or time.monotonic() - moved_s >= PATIENCE_S:
@@ -120,7 +124,16 @@ async def _send_group(
                 await asyncio.sleep(PAUSE_S)
 
 
-def _note(sent: Sent, event: dict[str, Any], part: Sequence[Found], places: dict[Place, int], amended: int) -> None:
+def _settle(sent: Sent, taken: set[int]) -> None:
+    """A part is through. Several parts hold a resource that others are found by, and what one refuses another may take."""
+    sent.taken |= taken
+    for place in taken & sent.refused.keys():
+        del sent.refused[place]
+
+
+def _note(
+    sent: Sent, event: dict[str, Any], part: Sequence[Found], places: dict[Place, int], amended: int, problems: set[int]
+) -> None:
     """One event of one attempt. What became final unseen before an attempt broke off is found already there by the next."""
     if event["event"] == "planned":
         sent.label, sent.custodial, sent.known = event["label"] or sent.label, event["custodial"], True
@@ -129,7 +142,9 @@ def _note(sent: Sent, event: dict[str, Any], part: Sequence[Found], places: dict
     elif event["event"] == "problem":
         found = part[event["index"]]
         problem = Passed(found.place.file, found.entry, found.type, found.id, event["code"], event["detail"])
-        sent.refused[places[found.place]] = problem
+        problems.add(places[found.place])
+        if places[found.place] not in sent.taken:
+            sent.refused[places[found.place]] = problem
     elif event["event"] == "progress":
         sent.records = sent.before[0] + event["records_done"]
         sent.resources = sent.before[1] + event["resources_done"]
