@@ -34,7 +34,9 @@ def path(people: Any, tmp_path: Path) -> Path:
         box.act(people.act("revoke-token", number=77))
         for number in range(40):
             entered = ReceiptLeaf(3, bytes([number]) * 32)
-            box.append_log(log_address(*people.log_place), people.compartment_id, bytes([number]) * 32, b"receipt %d" % number * 20, entered)
+            box.append_log(
+                log_address(*people.log_place), people.compartment_id, bytes([number]) * 32, b"receipt %d" % number * 20, entered
+            )
         box.put_card(people.card())
         box.replica.expect(200, {})
     return path
@@ -53,7 +55,7 @@ def test_of_a_whole_mailbox_everything_is_kept_but_what_says_that_nothing_is_mis
     rebuild_tables(path, people.chain, 0, MAP_BYTES)
     after = content(path)
     before[replica.MARKS] = {}
-    before["anchor-closed"] = {b"first-open": (4).to_bytes(8, "big")}  # a period with leaves is closed: some may be missing
+    before["anchor-closed"] = {b"first-open": (3).to_bytes(8, "big")}  # no earlier one gets a receipt any more
     assert after == before
 
 
@@ -91,3 +93,33 @@ def test_a_file_that_is_none_gives_an_empty_mailbox(people: Any, path: Path) -> 
     with people.open(path) as box:
         assert isinstance(box, Mailbox)
         assert not any(box.items().values())
+
+
+def test_lists_of_receipts_have_no_gaps_and_an_anchored_one_with_a_gap_proves_nothing(people: Any, path: Path) -> None:
+    identity = _identity(people.chain, 0)
+    with people.open(path) as box:
+        box.periods.close_before(4)
+        box.periods.settled(3)
+        for number in range(5):
+            box.append_log(
+                log_address(*people.log_place),
+                people.compartment_id,
+                bytes([99, number]) * 16,
+                b"x",
+                ReceiptLeaf(4, bytes([99, number]) * 16),
+            )
+    with KeyValueStore.open(path / "tables", tables=TABLES, identity=identity) as store, store.write() as batch:
+        for period, lost in ((3, 7), (4, 2)):
+            batch.delete("anchor-leaves", period.to_bytes(8, "big") + lost.to_bytes(8, "big"))
+        batch.delete("anchor-due", (4).to_bytes(8, "big"))
+    rebuild_tables(path, people.chain, 0, MAP_BYTES)
+    with people.open(path) as box:
+        assert box.periods.proofs([bytes([8]) * 32]) == [None]
+        late = ReceiptLeaf(4, b"late" * 8)
+        assert box.append_log(log_address(*people.log_place), people.compartment_id, b"late" * 8, b"x", late)
+        box.periods.close_before(5)
+        assert box.periods.due(9) == [4]
+        assert box.periods.listed(4)[0] == 5
+        (proof,) = box.periods.proofs([b"late" * 8])
+        assert proof is not None
+        assert proof.period == 4

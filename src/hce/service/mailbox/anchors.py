@@ -102,11 +102,34 @@ class Periods:
         return found
 
 
-def close_known(batch: WriteTxn) -> None:
-    """Nothing is entered into any period there are leaves of: some may be missing, and which are closed may be forgotten."""
-    last = max((key[:_NUMBER_BYTES] for key, _ in batch.scan(_LEAVES)), default=None)
-    if last is not None and int.from_bytes(last, "big") >= _first_open(batch):
-        batch.put(_CLOSED, _FIRST_OPEN, _number(int.from_bytes(last, "big") + 1))
+def order_again(batch: WriteTxn) -> None:
+    """After some rows were lost: lists that are not anchored yet are without gaps, and count what is there.
+
+    Of an anchored list no leaf may be missing, or what stands behind it proves nothing: then this node knows none of them any more.
+    The last period with leaves is taken to be open. If it was closed, the height of the next final block closes it again.
+    """
+    by_period: dict[bytes, list[tuple[bytes, bytes]]] = defaultdict(list)
+    for place, leaf in list(batch.scan(_LEAVES)):
+        by_period[place[:_NUMBER_BYTES]].append((place, leaf))
+    for leaf, _ in list(batch.scan(_PLACES)):
+        batch.delete(_PLACES, leaf)
+    if not by_period:
+        return
+    first_open = max(_first_open(batch), int.from_bytes(max(by_period), "big"))
+    if first_open:
+        batch.put(_CLOSED, _FIRST_OPEN, _number(first_open))
+    for period, listed in by_period.items():
+        ordered = [(period + _number(ordinal), leaf) for ordinal, (_, leaf) in enumerate(listed)]
+        if batch.get(_DUE, period) is not None or int.from_bytes(period, "big") >= first_open:
+            for place, _ in listed:
+                batch.delete(_LEAVES, place)
+            for place, leaf in ordered:
+                batch.put(_LEAVES, place, leaf)
+            batch.put(_DUE, period, _number(len(ordered)))
+        elif listed != ordered:
+            continue
+        for place, leaf in ordered:
+            batch.put(_PLACES, leaf, place)
 
 
 def _leaves(snapshot: ReadTxn, period: bytes) -> list[bytes]:

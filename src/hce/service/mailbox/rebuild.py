@@ -36,7 +36,7 @@ def rebuild(folder: Path, tables: tuple[str, ...], identity: bytes, map_size: in
             streams.count_again(batch)
             records.count_again(batch)
             tokens.count_again(batch)
-            anchors.close_known(batch)
+            anchors.order_again(batch)
     shutil.rmtree(damaged)
     fresh.rename(damaged)
     return taken
