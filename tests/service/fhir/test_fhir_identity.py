@@ -113,6 +113,15 @@ def test_a_policy_holder_may_be_another_person_but_not_the_insured(bundle: Make,
     assert [(problem.index, problem.code) for problem in plan.problems] == [(2, "fhir.wrong_patient")]
 
 
+@pytest.mark.parametrize(("number", "codes"), [("A-1", []), ("A-2", ["fhir.wrong_patient"])])
+def test_a_borrowed_resource_may_name_its_patient_by_an_identifier_alone(
+    number: str, codes: list[str], bundle: Make, patient: Make, resource_entry: Make
+) -> None:
+    device = {"resourceType": "Device", "id": "d", "patient": {"identifier": {"system": SYSTEM, "value": number}}}
+    plan = plan_import(bundle(patient(), resource_entry(device)), today="2020-01-01")
+    assert [problem.code for problem in plan.problems] == codes
+
+
 def test_a_borrowed_resource_that_leads_to_another_patient_is_refused(bundle: Make, patient: Make, resource_entry: Make) -> None:
     provenance = {
         "resourceType": "Provenance",

@@ -151,6 +151,15 @@ def test_a_large_group_is_cut_into_parts_that_each_have_their_patient() -> None:
     assert len(result.groups[0].found) == 8
 
 
+def test_a_device_that_names_its_patient_by_an_identifier_alone_is_that_persons() -> None:
+    device = {"resourceType": "Device", "id": "d", "patient": {"identifier": {"system": "urn:s", "value": "p1"}}}
+    used = about("o", "Patient/p2", device={"reference": "Device/d"})
+    assert ids(sorted_out(patient(), patient("p2"), used, device)) == {
+        "Patient/p1": [["Patient/p1", "Device/d"]],
+        "Patient/p2": [["Patient/p2", "Observation/o"]],
+    }
+
+
 def test_patients_of_one_name_must_surely_be_one_person() -> None:
     ada = {**patient(), "name": [{"family": "Example", "given": ["Ada"]}], "birthDate": "1980-01-01"}
     assert not different_people([ada, {**ada, "telecom": [{"value": "1"}]}])

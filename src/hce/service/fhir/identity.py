@@ -108,6 +108,10 @@ def whose(entry: Entry, identity: PatientIdentity) -> Problem | None:
 
 def names_patient(entry: Entry, identity: PatientIdentity) -> bool:
     """Does a borrowed resource itself name the patient?"""
+    rule = RULES[entry.type]
+    owners = values_at(entry.resource, rule.patient) if rule.patient else []
+    if any(_is_patient(reference, entry, identity) for reference in owners):
+        return True
     return any(_leads_to(literal, entry, identity) for literal in references_in(entry.resource))
 
 

@@ -136,7 +136,7 @@ def _place_borrowed(
     targets = {index: _targets(one, by_name) for index, one in enumerate(found) if index in placed or index in loose}
     lost: dict[int, Passed] = {}
     for index, one in loose.items():
-        named = people.among(one.refers)
+        named = people.among((*one.about, *one.refers))
         if len(named) == 1:
             placed[index] = named
         elif named or _names_a_stranger(one):
