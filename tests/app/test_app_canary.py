@@ -25,6 +25,7 @@ import pytest
 from tests.service.running import DAY_MS, ManualClock, certified
 
 from hce.app.devnet import run
+from hce.app.devnet.damage import damage_shards
 from hce.app.devnet.home import Home
 from hce.app.gateway import read_settings
 from hce.app.lifeline import SUPERVISED
@@ -226,6 +227,8 @@ async def play(recorded: Recorded, folder: Path) -> dict[str, Any]:
                 (patient,) = index.patients()
                 owner = Owner(network, practice.clock, keyring.custodial_keys(bytes.fromhex(patient.custodial_id or "")))
                 assert len((await owner.read_own()).opened) == 3
+                assert damage_shards(recorded.other, 0, "flip"), "node 0 has to ask node 1 for whole ones"
+                assert len((await owner.read_own()).opened) == 3
                 doctor = (await http.get("/v1/staff")).json()[0]
                 wish = {"credential_id": doctor["credential_id"], "purpose": "treatment"}
                 wish |= {"date_from": "1900-01-01", "date_to": "2100-12-31"}
@@ -273,7 +276,7 @@ def test_no_spelling_of_a_canary_is_in_the_decrypted_traffic(story: tuple[Record
     recorded, read = story
     link, *https = (bytes(one.heard) for one in recorded.recorders)
     assert read["grant_id"] in link, "the link was heard in the clear"
-    assert b"hcefs.blobs" in link or b"mailbox.names" in link
+    assert b"hcefs.blobs" in link
     assert b"POST /v1/intake" in https[0] + https[1]
     assert b"POST /v1/release" in https[0] + https[1]
     for heard in (link, *https):

@@ -281,13 +281,13 @@ def _peer_room(method: str) -> Callable[[Path], Any]:
         async def at_once(function: Any, *arguments: Any) -> Any:
             return function(*arguments)
 
-        async def blob(cid: bytes) -> bytes | None:
-            return b"x" * 100 if cid[-1] & 1 else None
+        async def blobs(cids: list[bytes]) -> list[bytes | None]:
+            return [b"x" * 100 if cid[-1] & 1 else None for cid in cids]
 
         ear = _Ear()
         with _box(folder) as (_, box), asyncio.Runner() as runner:
             catchup.serve(box.replica, ear, at_once)
-            peers.serve(ear, blob)
+            peers.serve(ear, blobs)
             yield lambda raw: runner.run(ear.handlers[method](1, raw))
 
     return room
