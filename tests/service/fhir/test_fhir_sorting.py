@@ -6,6 +6,8 @@ import io
 import json
 from typing import Any
 
+import pytest
+
 from hce.service.fhir.bundle import BundleBounds
 from hce.service.fhir.scan import Found, scan
 from hce.service.fhir.sorting import ORGANISATION, Sorted, different_people, sort_out
@@ -128,6 +130,20 @@ def test_versions_are_ordered_by_their_last_update_where_all_have_one() -> None:
     assert [part[1].place.file for part in parts] == [2, 1]
     parts = sorted_out(patient(), newer, about("a")).groups[0].parts
     assert [part[1].place.file for part in parts] == [1, 2], "else in the order handed over"
+
+
+@pytest.mark.parametrize(
+    ("newer", "older"),
+    [
+        ("2024-10-27T02:10:00+01:00", "2024-10-27T02:50:00+02:00"),
+        ("2024-01-01T05:00:00Z", "2024-01-01T10:00:00+08:00"),
+        ("2024-01-01T00:00:00.500Z", "2024-01-01T00:00:00Z"),
+    ],
+)
+def test_versions_are_ordered_by_the_moment_and_not_by_its_spelling(newer: str, older: str) -> None:
+    versions = [about("a", meta={"lastUpdated": stamp}) for stamp in (newer, older)]
+    parts = sorted_out(patient(), *versions).groups[0].parts
+    assert [part[1].place.file for part in parts] == [2, 1]
 
 
 def test_two_servers_may_use_the_same_id() -> None:

@@ -14,6 +14,7 @@ left out by its bytes).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -207,10 +208,23 @@ def _versions(members: Sequence[Found]) -> tuple[list[list[Found]], int]:
             repeated += 1
         else:
             chain.append(one)
-    for chain in chains.values():
-        if all(one.updated for one in chain):
-            chain.sort(key=lambda one: one.updated)
-    return list(chains.values()), repeated
+    return [_oldest_first(chain) for chain in chains.values()], repeated
+
+
+def _oldest_first(chain: list[Found]) -> list[Found]:
+    """By the moment, not by its text: the same moment has another text in another time zone."""
+    moments = [(_moment(one.updated), one) for one in chain]
+    dated = [(moment, one) for moment, one in moments if moment is not None]
+    return [one for _, one in sorted(dated, key=lambda pair: pair[0])] if len(dated) == len(chain) else chain
+
+
+def _moment(stamp: str) -> datetime | None:
+    """Of a FHIR instant; None for what is none."""
+    try:
+        moment = datetime.fromisoformat(stamp)
+    except ValueError:
+        return None
+    return None if moment.tzinfo is None else moment
 
 
 def _sent_name(one: Found) -> Key:
