@@ -1,10 +1,11 @@
-"""Which tables a starting node walks: all small ones; large ones when they ended the process before, or cannot be whole."""
+"""What one life of a node leaves to the next: which tables are walked, and a sign state that turned out to be an old copy."""
 
 from __future__ import annotations
 
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hce.app.lifeline import ENDED_BY
 from hce.app.mending import remove_damaged
 from hce.foundation.store.errors import StoreCorrupt
 from hce.foundation.store.kv import DATA_FILE, KeyValueStore
+from hce.network.runtime.errors import SignStateCorrupt
 
 
 @pytest.fixture
@@ -67,3 +69,25 @@ async def test_a_life_that_follows_one_in_which_damage_was_met_walks_large_table
     monkeypatch.setenv(ENDED_BY, str(int(ended_by)))
     await node.run_node(Home(Path("unused")), 0, 0)
     assert walked == [bool(ended_by), True, True]
+
+
+async def test_a_node_whose_sign_state_turns_out_to_be_an_old_copy_begins_anew_and_a_lone_one_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lives: list[int] = []
+
+    async def live(*_: Any) -> None:
+        lives.append(1)
+        if len(lives) == 1:
+            raise SignStateCorrupt("older than what this node has signed")
+
+    monkeypatch.setattr(node, "_run_until", live)
+    await node.run_node(home_of(4), 0, 0)
+    assert len(lives) == 2
+    lives.clear()
+    with pytest.raises(SignStateCorrupt):
+        await node.run_node(home_of(1), 0, 0)
+
+
+def home_of(nodes: int) -> Any:
+    return SimpleNamespace(genesis=lambda: SimpleNamespace(nodes=[None] * nodes))

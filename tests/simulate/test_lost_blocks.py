@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 from tests.simulate.network import SimulatedNetwork, Weather
+from tests.simulate.world import CounterApp
 
-from hce.network.runtime.errors import BlocksMissing
+from hce.foundation.types.blocks import LedgerBlock, LedgerHeader
+from hce.network.consensus.application import BlockContext
+from hce.network.runtime.errors import BlocksMissing, SignStateCorrupt
 
 
 def cut(network: SimulatedNetwork, place: int, count: int) -> None:
@@ -49,6 +54,40 @@ def test_logs_that_lose_blocks_again_and_again_under_bad_weather_never_sign_twic
             network.time.run_until(lambda: False, network.rng.randint(1, 400))
         network.run_to(max(endpoint.height for endpoint in network.honest) + 1, 240_000)
     network.check_agreement()
+
+
+def test_a_machine_that_is_set_back_as_a_whole_signs_no_height_that_it_signed_before() -> None:
+    network = SimulatedNetwork(seed=3, n=4)
+    network.boot()
+    network.run_to(5, 60_000)
+    setback = network.honest[1]
+    setback.crash()
+    copy = deepcopy(setback.disk)
+    setback.boot()
+    network.run_to(25, 120_000)
+    setback.crash()
+    setback.disk, reached, signed = copy, setback.height, dict(setback.signed)
+    setback.boot()
+    with pytest.raises(SignStateCorrupt):
+        network.run_to(reached + 5, 60_000)
+    repeated = [place for place in setback.signed if setback.signed[place] != signed.get(place) and place[-2] >= reached]
+    assert repeated == []
+
+
+def test_a_node_that_executes_the_next_block_is_not_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = SimulatedNetwork(seed=1, n=4)
+    network.boot()
+    told: list[bool] = []
+    finalize = CounterApp.finalize
+
+    def finalize_and_ask(app: CounterApp, context: BlockContext, block: LedgerBlock) -> LedgerHeader:
+        told.extend(endpoint.driver.syncing for endpoint in network.honest if endpoint.disk.app is app._disk)
+        return finalize(app, context, block)
+
+    monkeypatch.setattr(CounterApp, "finalize", finalize_and_ask)
+    network.run_to(4, 60_000)
+    assert len(told) >= 16
+    assert not any(told)
 
 
 def test_a_lone_node_that_lost_blocks_names_what_is_missing() -> None:

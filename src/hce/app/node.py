@@ -42,7 +42,7 @@ from hce.network.link.certificates import require_keys
 from hce.network.link.link import Link
 from hce.network.link.peers import PeerStatus
 from hce.network.runtime.blocklog import BlockLog, StoredBlock
-from hce.network.runtime.errors import BlockNotHere
+from hce.network.runtime.errors import BlockNotHere, SignStateCorrupt
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
 from hce.network.runtime.salvage import open_records
@@ -366,6 +366,10 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
                 raise
             after_fault = True
             log.error("%s: this node closes its files and makes damaged tables anew", error)
+        except SignStateCorrupt as error:
+            if len(home.genesis().nodes) == 1:
+                raise
+            log.error("%s: this node opens its files anew and watches before it signs again", error)
         except (DiskFull, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
                 raise

@@ -71,7 +71,7 @@ from hce.network.runtime.early import EarlyMessages
 from hce.network.runtime.errors import SignRefused
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
-from hce.network.runtime.recovery import kept_blocks, load_tip, require_own_sign_state, require_source
+from hce.network.runtime.recovery import kept_blocks, load_tip, require_known, require_own_sign_state, require_source
 from hce.network.runtime.sieve import Sieve
 from hce.network.runtime.signer import Signer
 from hce.network.runtime.signstate import SignState
@@ -140,8 +140,8 @@ class Driver:
 
     @property
     def syncing(self) -> bool:
-        """A peer proved a height final that this node does not have, or the log and the application are not at one height yet."""
-        return self._catch_up.syncing or self._app.height != self._blocklog.height
+        """A peer proved a height final that this node does not have, or the application is not at the last final block's."""
+        return self._catch_up.syncing or self._app.height != self._tip.header.height
 
     def replay_next(self) -> bool:
         """Executes the next block that is in the log and not in the application; False when there is none."""
@@ -362,6 +362,7 @@ class Driver:
         """The log first: what is there is final, whatever happens next."""
         block = self._blocks[effect.block_id]
         self._blocklog.append(block, effect.commit)
+        require_known(self._signstate, block.header.height, effect.commit, self._me)
         self._execute(block)
         self._tip = tip_of(block, effect.commit, self._slots_per_turn, self._tip.base)
         self._enter_next_height()

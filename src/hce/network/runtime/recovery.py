@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hce.foundation.types.blocks import Block, Node
+from hce.foundation.types.blocks import Block, Commit, Node
 from hce.foundation.types.scalars import ChainId, Cid, Height, NodeIndex
 from hce.network.consensus.blockrules import Tip, nodes_cid, tip_of
-from hce.network.consensus.events import Recovered, SignStep
+from hce.network.consensus.events import Recovered
 from hce.network.consensus.turns import base
 from hce.network.runtime.blocklog import BlockLog
-from hce.network.runtime.errors import BlocksMissing, ChainMismatch, SignStateCorrupt
+from hce.network.runtime.errors import BlocksMissing, ChainMismatch
 from hce.network.runtime.signstate import SignState
 
 COMMITS_ASKED = 8
@@ -30,17 +30,18 @@ def load_tip(blocklog: BlockLog, chain: ChainId, nodes: Sequence[Node], slots_pe
 
 
 def require_own_sign_state(signstate: SignState | None, blocklog: BlockLog, me: NodeIndex | None) -> None:
-    """A sign state that does not know of a precommit of its key in the newest commits is new or an old copy. `SignStateCorrupt`."""
-    if signstate is None:
-        return
-    last = signstate.last
-    done = (0, 0, 0) if last is None else (last.height, last.round, last.step)
+    """`require_known` of the newest commits."""
     for height in range(max(blocklog.base_height + 1, blocklog.height - COMMITS_ASKED + 1), blocklog.height + 1):
-        commit = blocklog.read(height).commit
-        if commit is None or all(signed.index != me for signed in commit.signatures):
-            continue
-        if (height, commit.round, int(SignStep.PRECOMMIT)) > done:
-            raise SignStateCorrupt("older than what this node has signed", height=height, round=commit.round, last=done)
+        require_known(signstate, height, blocklog.read(height).commit, me)
+
+
+def require_known(signstate: SignState | None, height: Height, commit: Commit | None, me: NodeIndex | None) -> None:
+    """A precommit of this node in the commit of a height is one that its sign state knows of. `SignStateCorrupt`.
+
+    A machine that was set back as a whole, log and tables with it, learns so from the first blocks it fetches.
+    """
+    if signstate is not None and commit is not None and any(signed.index == me for signed in commit.signatures):
+        signstate.require_known(height, commit.round)
 
 
 def require_source(blocklog: BlockLog, executed: Height, nodes: int) -> None:

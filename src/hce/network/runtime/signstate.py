@@ -101,6 +101,12 @@ class SignState:
     def last(self) -> SignRecord | None:
         return self._newest if self._newest.sequence else None
 
+    def require_known(self, height: Height, round: Round) -> None:
+        """This key has precommitted there. `SignStateCorrupt`: then this is new or an old copy, or the key signs elsewhere too."""
+        done = (0, 0, 0) if self.last is None else (self.last.height, self.last.round, self.last.step)
+        if (height, round, int(SignStep.PRECOMMIT)) > done:
+            raise SignStateCorrupt("older than what this node has signed", height=height, round=round, last=done)
+
     def store(
         self, height: Height, round: Round, step: SignStep, block_id: Cid | None, lock: Lock, votes: tuple[Vote, ...]
     ) -> None:
