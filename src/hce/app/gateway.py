@@ -54,6 +54,8 @@ class GatewaySettings(Struct, frozen=True, forbid_unknown_fields=True):
     kind: OrganisationKind
     powers: list[Power]
     staff: list[StaffMember]
+    welcomes_per_hour: int = 0
+    """Accounts it pays for in an hour, for people who are not its patients yet."""
 
 
 def settings_path(folder: Path) -> Path:
@@ -94,7 +96,8 @@ async def run_gateway(home: Home, name: str, port: int) -> None:
                 practice = Practice(network, keyring, index, outbox, SystemClock())
                 await when_reachable(lambda: practice.certify_staff(settings.staff), REACH_S)
                 await when_reachable(lambda: settle(practice), REACH_S)
-                app = make_app(practice, SecretBytes(bearer_token(folder).encode()), lambda: _public(settings))
+                token = SecretBytes(bearer_token(folder).encode())
+                app = make_app(practice, token, lambda: _public(settings), home.portal, settings.welcomes_per_hour)
                 async with serving(app, port):
                     stopping = asyncio.Event()
                     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -156,4 +159,5 @@ async def _collect(practice: Practice) -> None:
 
 
 def _public(settings: GatewaySettings) -> dict[str, Any]:
-    return {"name": settings.name, "name_zh": settings.name_zh, "kind": settings.kind}
+    welcomes = settings.welcomes_per_hour > 0
+    return {"name": settings.name, "name_zh": settings.name_zh, "kind": settings.kind, "welcomes": welcomes}

@@ -24,6 +24,7 @@ from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
 from hce.app.gateway_client import GatewayClient
 from hce.app.liveview import view
+from hce.app.portal.bundle import bundle_hash, read_bundle
 from hce.app.preflight import Finding, judge, port_fix, read_machine
 from hce.app.supervisor import ProcessFailed, Supervisor
 from hce.app.words import explain_with_fields, say
@@ -114,6 +115,7 @@ async def _serve(
 ) -> None:
     async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor, partial(damage_node, home)):
         if not stopping.is_set():
+            await supervisor.start(run.portal_plan(home))
             await _seed_people(home, tell)
         _print_addresses(home, console)
         await _show(home, supervisor, console, stopping)
@@ -143,6 +145,8 @@ def _print_addresses(home: Home, console: Console) -> None:
         settings = ORGANISATIONS.get(name)
         table.add_row(f"{settings.name} {settings.name_zh}" if settings else name, url)
     console.print(table)
+    console.print(say("up.portal", url=home.portal))
+    console.print(say("portal.hash", hash=bundle_hash(read_bundle())))
     console.print(say("up.ready"))
     console.print(say("up.next", home=home.option))
 

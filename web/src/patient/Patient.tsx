@@ -1,5 +1,6 @@
 // The patient's part: from "is there an account on this device?" to the five places. Loaded when somebody goes past the first screen.
 
+import "../design/more-parts.css";
 import "./patient.css";
 import { useEffect, useRef, useState } from "react";
 import type { Network } from "../../sdk/src/index.ts";

@@ -24,6 +24,8 @@ COMMANDS = {
     "restore": "backup",
     "bench": "bench",
     "gateway": "gateway",
+    "portal": "portal",
+    "verify-portal": "verify_portal",
 }
 """Command -> its module in this package."""
 

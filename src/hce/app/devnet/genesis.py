@@ -42,11 +42,18 @@ Random = Callable[[int], bytes]
 
 
 def make_network(
-    home: Home, node_urls: list[str], links: list[str], gateways: dict[str, str], params: Params, now_ms: int, random: Random
+    home: Home,
+    node_urls: list[str],
+    links: list[str],
+    gateways: dict[str, str],
+    params: Params,
+    now_ms: int,
+    random: Random,
+    portal: str = "",
 ) -> Genesis:
     """Writes the whole folder of a new network; refuses nothing, so callers check `home.exists` first.
 
-    `links` are "host:port" in node order, empty for one node.
+    `links` are "host:port" in node order, empty for one node. `portal`: its origin, "" for the usual one.
     """
     chain = random(16)
     keys = [NodeKeys(random(32), random(32), random(32), random(32)) for _ in node_urls]
@@ -71,7 +78,7 @@ def make_network(
         write_share(home.node(index) / "share.cbor", dealt.shares[index], genesis.chain, dealt.key_id, 0)
     write_private(home.root / "operators.cbor", wallet)
     replace_file(home.genesis_path, encode(genesis), PUBLIC_FILE)
-    described = {"nodes": node_urls, "links": links, "gateways": gateways}
+    described = {"nodes": node_urls, "links": links, "gateways": gateways, **({"portal": portal} if portal else {})}
     replace_file(home.network_path, json.dumps(described, indent=2).encode(), PUBLIC_FILE)
     return genesis
 

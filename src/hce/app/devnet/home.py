@@ -1,7 +1,7 @@
 """Where a network's files lie, and the two small formats that describe them.
 
 HOME/genesis.cbor                   what everybody trusts
-HOME/network.json                   addresses of nodes and gateways
+HOME/network.json                   addresses of nodes, gateways and the portal
 HOME/nodes/0/keys.cbor  share.cbor  0600: the node's four keys, its share of lock B's key
 HOME/nodes/0/data/                  chain, mailbox, blobs
 HOME/gateways/riverside/            keyring, index, gateway.json, token (0600)
@@ -28,6 +28,8 @@ from hce.service.terms.genesis import Genesis
 
 DEFAULT_FOLDER = "run"
 """Where a network lies when nobody says otherwise."""
+PORTAL_PORT_OFFSET = 80
+"""The portal listens this far above the nodes."""
 
 
 class HomeMissing(Refused):
@@ -98,7 +100,7 @@ class Home:
         return decode_as(Genesis, self.genesis_path.read_bytes())
 
     def network(self) -> dict[str, Any]:
-        """{"nodes": [url, ...], "links": ["host:port", ...], "gateways": {name: url}}; a lone node has no links."""
+        """{"nodes": [url, ...], "links": ["host:port", ...], "gateways": {name: url}, "portal": url}; a lone node has no links."""
         if not self.network_path.exists():
             raise HomeMissing(path=str(self.root))
         try:
@@ -106,6 +108,16 @@ class Home:
             return {"nodes": [str(url) for url in found["nodes"]], "gateways": dict(found["gateways"]), **found}
         except (ValueError, KeyError, TypeError) as error:
             raise HomeBroken(path=str(self.network_path)) from error
+
+    @property
+    def portal(self) -> str:
+        """Origin of the portal: by name, because browsers give passkeys and cryptography to `localhost` and not to 127.0.0.1.
+
+        A network that was made before there was a portal has it at the usual distance from its first node.
+        """
+        described = self.network()
+        first = urlsplit(described["nodes"][0]).port or 0
+        return str(described.get("portal") or f"http://localhost:{first + PORTAL_PORT_OFFSET}")
 
     def link_addresses(self) -> list[tuple[str, int]]:
         """(host, port) of each node's link, in node order."""

@@ -14,6 +14,7 @@ from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.quorum import two_thirds
 from hce.service.gateway.practice import StaffMember
+from hce.service.gateway.welcome import WELCOMES_PER_HOUR
 from hce.service.keyring.keyring import Keyring
 from hce.service.sdk.network import Network
 from hce.service.terms.payloads import OrganisationCertificate, OrganisationVote, org_id, tank_address
@@ -36,6 +37,7 @@ ORGANISATIONS: dict[str, GatewaySettings] = {
             StaffMember("Dr. Lin Mei 林梅", ["emergency", "read", "write"]),
             StaffMember("Dr. Omar Haddad 哈达德", ["read", "write"]),
         ],
+        welcomes_per_hour=WELCOMES_PER_HOUR,
     ),
     "oldtown": GatewaySettings(
         name="Old Town Clinic",

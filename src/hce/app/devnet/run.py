@@ -9,7 +9,7 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from hce.app.devnet.genesis import make_network
-from hce.app.devnet.home import Home
+from hce.app.devnet.home import PORTAL_PORT_OFFSET, Home
 from hce.app.devnet.making import make_whole
 from hce.app.devnet.people import ORGANISATIONS, certify, make_gateways
 from hce.app.supervisor import ProcessFailed, ProcessPlan, Supervisor
@@ -40,11 +40,12 @@ MAX_NODES = 9
 
 
 def ports_of(nodes: int, port_base: int) -> list[int]:
-    """Every port a network with this base listens on: nodes, gateways, links."""
+    """Every port a network with this base listens on: nodes, gateways, links, portal."""
     return [
         *(port_base + index for index in range(nodes)),
         *(port_base + GATEWAY_PORT_OFFSET + place for place in range(len(ORGANISATIONS))),
         *(port_base + LINK_PORT_OFFSET + index for index in range(_links(nodes))),
+        port_base + PORTAL_PORT_OFFSET,
     ]
 
 
@@ -54,8 +55,8 @@ def _links(nodes: int) -> int:
 
 
 def process_count(nodes: int) -> int:
-    """Nodes and gateways."""
-    return nodes + len(ORGANISATIONS)
+    """Nodes, gateways and the portal."""
+    return nodes + len(ORGANISATIONS) + 1
 
 
 def port_count(nodes: int) -> int:
@@ -70,10 +71,11 @@ def create(home: Home, ports: list[int], nodes: int, params: Params) -> bool:
     node_urls = [f"http://127.0.0.1:{port}" for port in ports[:nodes]]
     first_link = nodes + len(ORGANISATIONS)
     gateways = {name: f"http://127.0.0.1:{port}" for name, port in zip(ORGANISATIONS, ports[nodes:first_link], strict=True)}
-    links = [f"127.0.0.1:{port}" for _, port in zip(range(_links(nodes)), ports[first_link:], strict=True)]
+    links = [f"127.0.0.1:{port}" for _, port in zip(range(_links(nodes)), ports[first_link:-1], strict=True)]
+    portal = f"http://localhost:{ports[-1]}"
 
     def make(place: Home) -> None:
-        make_network(place, node_urls, links, gateways, params, int(time.time() * 1_000), os.urandom)
+        make_network(place, node_urls, links, gateways, params, int(time.time() * 1_000), os.urandom, portal)
         make_gateways(place)
 
     return make_whole(home, make)
@@ -98,7 +100,12 @@ def ports_in(home: Home) -> list[int]:
     """Ports the network in this folder listens on."""
     nodes, gateways = plans(home)
     links = [port for _, port in home.link_addresses()]
-    return [int(_port(plan.url)) for plan in nodes + gateways] + links
+    return [int(_port(plan.url)) for plan in [*nodes, *gateways, portal_plan(home)]] + links
+
+
+def portal_plan(home: Home) -> ProcessPlan:
+    """The portal of the network in this folder."""
+    return ProcessPlan("portal", ["portal", "--home", str(home.root), "--port", _port(home.portal)], home.portal)
 
 
 async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:

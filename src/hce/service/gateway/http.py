@@ -1,6 +1,7 @@
 """The gateway's HTTP face for its own staff and software. Loopback and a bearer token; JSON, ids in hex, contents in base64.
 
-Every path but /v1/status needs the token. An import answers with one JSON line for each event, so that a caller sees progress.
+Every path but /v1/status and /v1/welcome needs the token. An import answers with one JSON line for each event, so that a caller sees
+progress.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from msgspec import Meta, Struct
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
@@ -29,6 +31,7 @@ from hce.service.gateway import granted
 from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
 from hce.service.gateway.practice import OWN_ACCOUNT, Practice, absolute_names, identity_of
+from hce.service.gateway.welcome import Welcome
 from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body
 from hce.service.metering import CountRequests, answer, counted_route
 from hce.service.sdk.reader import ReadResult
@@ -58,9 +61,10 @@ class OpenCompartment(Struct, frozen=True, forbid_unknown_fields=True):
 class Enrol(Struct, frozen=True, forbid_unknown_fields=True):
     patient: dict[str, Any]
     """FHIR Patient resource."""
-    card: HexBytes
-    """DAG-CBOR of a SignedCard."""
     token: HexBytes
+    """DAG-CBOR of a SignedToken."""
+    card: HexBytes = ""
+    """DAG-CBOR of a SignedCard; without it the one the person published."""
 
 
 class AskAccess(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,10 +81,19 @@ class ReadRecords(Struct, frozen=True, forbid_unknown_fields=True):
     """All that are granted when empty."""
 
 
-def make_app(practice: Practice, token: SecretBytes, staff_of: Callable[[], dict[str, Any]]) -> Starlette:
-    """The ASGI app of one gateway. `staff_of` gives the public part of its settings for /v1/status."""
+def make_app(
+    practice: Practice,
+    token: SecretBytes,
+    staff_of: Callable[[], dict[str, Any]],
+    portal: str | None = None,
+    welcomes_per_hour: int = 0,
+) -> Starlette:
+    """The ASGI app of one gateway. `staff_of` gives the public part of its settings for /v1/status.
+
+    `portal`: the one origin whose pages may ask. There are no cookies: what needs the token needs it from a page too.
+    """
     meters = GatewayMeters()
-    face = _Face(practice, staff_of, meters)
+    face = _Face(practice, staff_of, meters, Welcome(practice, welcomes_per_hour))
     guarded: list[tuple[str, str, Handler]] = [
         ("/v1/staff", "GET", face.staff),
         ("/v1/compartments", "POST", face.open_compartment),
@@ -95,10 +108,17 @@ def make_app(practice: Practice, token: SecretBytes, staff_of: Callable[[], dict
     ]
     routes = [counted_route(method, path, _guard(handler, token)) for path, method, handler in guarded]
     return Starlette(
-        routes=[counted_route("GET", "/v1/status", face.status), *routes],
-        middleware=[Middleware(CountRequests, requests=meters.requests)],
+        routes=[counted_route("GET", "/v1/status", face.status), counted_route("POST", "/v1/welcome", face.welcome), *routes],
+        middleware=[Middleware(CountRequests, requests=meters.requests), *_pages_of(portal)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
+
+
+def _pages_of(portal: str | None) -> list[Middleware]:
+    if portal is None:
+        return []
+    headers = ["authorization", "content-type"]
+    return [Middleware(CORSMiddleware, allow_origins=[portal], allow_methods=["GET", "POST"], allow_headers=headers)]
 
 
 def _guard(handler: Handler, token: SecretBytes) -> Handler:
@@ -116,10 +136,11 @@ def _guard(handler: Handler, token: SecretBytes) -> Handler:
 class _Face:
     """One method for each path."""
 
-    def __init__(self, practice: Practice, staff_of: Callable[[], dict[str, Any]], meters: GatewayMeters) -> None:
+    def __init__(self, practice: Practice, staff_of: Callable[[], dict[str, Any]], meters: GatewayMeters, welcome: Welcome) -> None:
         self._practice = practice
         self._settings = staff_of
         self._meters = meters
+        self._welcome = welcome
 
     async def status(self, request: Request) -> Response:
         practice = self._practice
@@ -138,6 +159,11 @@ class _Face:
             powers = state.body.powers if state is not None and state.revoked_height is None else []
             listed.append({"name": person.name, "credential_id": (person.credential_id or b"").hex(), "powers": powers})
         return JSONResponse(listed)
+
+    async def welcome(self, request: Request) -> Response:
+        asked = await _body(request, OpenCompartment)
+        name = await self._welcome.open(bytes.fromhex(asked.owner_digest), bytes.fromhex(asked.recovery_digest))
+        return JSONResponse({"compartment_id": name.hex()})
 
     async def open_compartment(self, request: Request) -> Response:
         asked = await _body(request, OpenCompartment)
@@ -166,7 +192,7 @@ class _Face:
         if fault is not None:
             raise Malformed(f"{fault.path or '/'}: {fault.reason}")
         entry = Entry(0, "Patient", str(asked.patient.get("id", "")), "", b"", asked.patient)
-        card = decode_as(SignedCard, bytes.fromhex(asked.card))
+        card = decode_as(SignedCard, bytes.fromhex(asked.card)) if asked.card else None
         token = decode_as(SignedToken, bytes.fromhex(asked.token))
         patient = await self._practice.enrol(identify(entry), card, token)
         return JSONResponse({"patient_id": patient.patient_id})

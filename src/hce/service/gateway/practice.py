@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -17,16 +17,16 @@ from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import NotFound, Refused
 from hce.service.fhir.bundle import REST
 from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person, the_same_entry
+from hce.service.gateway.cards import feed_of, published_card
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
 from hce.service.keyring.keyring import Clinician, CustodialAccount, Keyring
 from hce.service.sdk.errors import Failed, Remote
-from hce.service.sdk.mail import SLOW_S
 from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
 from hce.service.terms import payloads
 from hce.service.terms.certification import CredentialNotCertified, require_credential, require_organisation
-from hce.service.terms.grants import CLOCK_SKEW_MS, ContactCard, SignedCard, SignedToken, feed_address
+from hce.service.terms.grants import CLOCK_SKEW_MS, ContactCard, SignedCard, SignedToken
 from hce.service.terms.payloads import CompartmentOpen, CredentialBody, OrganisationCertificate, Power
 from hce.service.terms.states import CredentialState, key_compartment, key_credential, key_organisation
 from hce.service.vault.compartments import verify_card, verify_token
@@ -199,10 +199,19 @@ class Practice:
                     raise
         return name
 
-    async def enrol(self, identity: PatientIdentity, card: SignedCard, token: SignedToken) -> Patient:
-        """Takes a person with own keys into the index: card and token are checked against the final chain."""
+    async def enrol(self, identity: PatientIdentity, card: SignedCard | None, token: SignedToken) -> Patient:
+        """Takes a person with own keys into the index: card and token are checked against the final chain.
+
+        Without a card, the one they published for the token's feed. Raises `CardInvalid`, `TokenInvalid`, `CompartmentUnknown`.
+        """
         now_ms = self.clock.now_ms()
-        owner_digest = await self._owner_digest(card.card.compartment_id)
+        compartment = token.token.compartment_id if card is None else card.card.compartment_id
+        owner_digest = await self._owner_digest(compartment)
+        if card is None:
+            feed = (compartment, token.owner_key, token.feed_read_key)
+            card = await published_card(self.network, self.clock, feed, owner_digest)
+        if card is None:
+            raise CardInvalid("none is published", compartment_id=compartment.hex())
         checked = verify_card(card, self.network.chain, now_ms, owner_digest)
         verify_token(token, self.network.chain, self.org_id, checked, now_ms)
         return self._remember(identity, None, card, token)
@@ -301,23 +310,11 @@ class Practice:
             signed = await self._custodial_owner(bytes.fromhex(patient.custodial_id)).card()
             return verify_card(signed, self.network.chain, self.clock.now_ms(), owner_digest)
         last = decode_as(SignedCard, patient.card)
-        published = await self._published_card(last.card, owner_digest)
+        published = await published_card(self.network, self.clock, feed_of(last), owner_digest)
         if published is not None and published.card.issued_ms > last.card.issued_ms:
             last = published
             self.index.put_patient(msgspec.structs.replace(patient, card=encode(last)))
         return verify_card(last, self.network.chain, self.clock.now_ms(), owner_digest)
-
-    async def _published_card(self, last: ContactCard, owner_digest: bytes) -> SignedCard | None:
-        """The newest card that any node has for the feed this organisation writes to; None when no node has a valid one."""
-        place = feed_address(last.feed_read_key, last.owner_key)
-        answers = await self.network.every_node(lambda node: node.card(place), SLOW_S)
-        valid: list[SignedCard] = []
-        for signed in answers:
-            if isinstance(signed, SignedCard) and _same_feed(signed.card, last):
-                with suppress(CardInvalid):
-                    verify_card(signed, self.network.chain, self.clock.now_ms(), owner_digest)
-                    valid.append(signed)
-        return max(valid, key=lambda signed: signed.card.issued_ms, default=None)
 
     async def _owner_digest(self, compartment: bytes) -> bytes:
         state = (await self.network.reader(key_compartment(compartment))).compartment(compartment)
@@ -387,10 +384,6 @@ def _is_due(state: CredentialState, now_ms: int, could_expire_ms: int) -> bool:
     """Whether a credential should be issued anew: it is revoked, or ends soon and a new one would end later."""
     ends_soon = state.body.expires_at_ms - now_ms < RENEW_BEFORE_MS
     return state.revoked_height is not None or (ends_soon and state.body.expires_at_ms < could_expire_ms)
-
-
-def _same_feed(a: ContactCard, b: ContactCard) -> bool:
-    return (a.compartment_id, a.owner_key, a.feed_read_key) == (b.compartment_id, b.owner_key, b.feed_read_key)
 
 
 def _may_be_one(a: PatientIdentity, b: PatientIdentity) -> bool:

@@ -1,0 +1,131 @@
+"""HTTP of the portal: the bundle's files, the network's description, and headers that leave a page no way to talk to strangers.
+
+The policy (CSP) allows script and style from this origin alone, questions to this network's nodes and gateways alone, no frame
+around or inside, no form, no plug-in. Trusted Types are required and no policy may be made: a string never becomes script or markup.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import signal
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from hce.app.devnet.home import Home
+from hce.app.portal.bundle import INDEX, bundle_hash, read_bundle
+from hce.app.serving import serving
+from hce.foundation.types.errors import Refused
+from hce.service.http import EXCEPTION_HANDLERS, NoSuchPath
+from hce.service.terms.genesis import genesis_cid
+
+FOR_EVER = "public, max-age=31536000, immutable"
+"""For files whose name holds the hash of their content."""
+ALWAYS_FRESH = "no-cache"
+HASHED = "assets/"
+LOOPBACK = frozenset({"127.0.0.1", "[::1]"})
+"""Other spellings of this machine, sent on to the name that passkeys work under."""
+
+
+class WrongHost(Refused):
+    """The page was asked for under another name than its own."""
+
+    code = "portal.wrong_host"
+    status = 421
+
+
+def policy(origins: list[str]) -> str:
+    """Content-Security-Policy for a page that may ask these origins and its own."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            " ".join(("connect-src 'self'", *origins)),
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    )
+
+
+def headers_of(origins: list[str]) -> dict[str, str]:
+    """Of every answer."""
+    return {
+        "content-security-policy": policy(origins),
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-embedder-policy": "require-corp",
+        "cross-origin-resource-policy": "same-origin",
+        "permissions-policy": "camera=(self), microphone=(), geolocation=(), payment=(), usb=()",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+    }
+
+
+class _Headers:
+    """ASGI middleware: these headers on every answer, refusals included."""
+
+    def __init__(self, app: ASGIApp, headers: dict[str, str]) -> None:
+        self._app = app
+        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *self._headers]
+            await send(message)
+
+        await self._app(scope, receive, with_headers)
+
+
+def make_portal(bundle: dict[str, bytes], origin: str, genesis: str, nodes: list[str], gateways: list[str]) -> Starlette:
+    """The ASGI app. `genesis`: CID in hex; what the page trusts about the network follows from it."""
+    described = msgspec.json.encode({"genesis": genesis, "nodes": nodes, "gateways": gateways})
+    here = urlsplit(origin)
+
+    async def network(request: Request) -> Response:
+        return Response(described, media_type="application/json", headers={"cache-control": "no-store"})
+
+    async def status(request: Request) -> Response:
+        return JSONResponse({"bundle": bundle_hash(bundle), "files": sorted(bundle)}, headers={"cache-control": "no-store"})
+
+    async def file(request: Request) -> Response:
+        asked = urlsplit("//" + request.headers.get("host", ""))
+        if asked.netloc != here.netloc:
+            if asked.netloc.removesuffix(f":{here.port}") in LOOPBACK:
+                return RedirectResponse(origin + request.url.path)
+            raise WrongHost
+        path = request.path_params["path"] or INDEX
+        if path not in bundle:
+            raise NoSuchPath
+        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        kept = FOR_EVER if path.startswith(HASHED) else ALWAYS_FRESH
+        return Response(bundle[path], media_type=kind, headers={"cache-control": kept})
+
+    return Starlette(
+        routes=[Route("/network.json", network), Route("/v1/status", status), Route("/{path:path}", file)],
+        middleware=[Middleware(_Headers, headers=headers_of([*nodes, *gateways]))],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+
+
+async def run_portal(home: Home, port: int) -> None:
+    """Serves until SIGTERM or SIGINT. Raises `PortalNotBuilt`, `PortTaken`."""
+    described = home.network()
+    gateways = list(described["gateways"].values())
+    app = make_portal(read_bundle(), home.portal, genesis_cid(home.genesis()).hex(), described["nodes"], gateways)
+    async with serving(app, port):
+        stopping = asyncio.Event()
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
+        await stopping.wait()
