@@ -75,6 +75,7 @@ WORKERS = 2
 MAP_BYTES = 1 << 36
 """Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
 SWEEP_S = 600.0
+LOOK_OUT_S = 3.0
 MAX_MENDED = 3
 MENDED_WITHIN_S = 600.0
 """A node whose tables are damaged again and again within this time ends: its disk is not fit to run on."""
@@ -300,9 +301,15 @@ class RunningNode:
 
     async def _keep_house(self) -> None:
         """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""
-        await self._work(self._arrivals.look, self._final_height)
         watching = watch_tables(self._data, self._stores, self._work)
-        await _together(self._scrubber.run(), self._mail_catch_up.run(), self._anchors.run(), self._sweep(), watching)
+        mail, anchors = self._mail_catch_up.run(), self._anchors.run()
+        await _together(self._look_out(), self._scrubber.run(), mail, anchors, self._sweep(), watching)
+
+    async def _look_out(self) -> None:
+        """Looks through blocks nobody was told of: those that are executed again from the log after tables were lost."""
+        while True:
+            await self._work(self._arrivals.look, self._final_height)
+            await asyncio.sleep(LOOK_OUT_S)
 
     def end_watch(self) -> Callable[[], None]:
         """What makes this node one that signs, to be called when it is closed."""
