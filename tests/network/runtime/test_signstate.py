@@ -319,3 +319,17 @@ def test_a_signed_proposal_names_its_valid_round():
     fresh = signer.proposal(SignAndBroadcastProposal(1, 0, 0, NO_ROUND, A, Lock()), BLOCK, ())
     again = signer.proposal(SignAndBroadcastProposal(1, 0, 1, 0, A, Lock(0, A, 0, A)), BLOCK, ())
     assert (fresh.valid_round, again.valid_round) == (None, 0)
+
+
+def test_a_copy_whose_newest_write_was_lost_does_not_hide_the_other():
+    for lost in (0, 1):
+        records, blocks = in_memory()
+        state = opened((records, blocks))
+        state.store(5, 0, PREVOTE, A, Lock(), ())
+        state.store(5, 0, PRECOMMIT, A, Lock(), ())
+        slot = 2 * lost + (state.last.sequence + 1) % 2  # where the next record goes, in one of its copies
+        before = records.read(RECORD_SLOT_BYTES, slot * RECORD_SLOT_BYTES)
+        state.store(6, 0, PREVOTE, A, Lock(), ())
+        records.write(before, slot * RECORD_SLOT_BYTES)
+        assert opened((records, blocks)).last.height == 6, lost
+        assert records.read(RECORD_SLOT_BYTES, slot * RECORD_SLOT_BYTES) != before, "made equal again"

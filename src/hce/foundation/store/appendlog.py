@@ -184,14 +184,16 @@ class AppendLog:
 
 def whole_records(path: Path) -> Iterator[bytes]:
     """Records of a damaged log, from the first up to the first that is not whole. Changes nothing and takes no ownership."""
-    content = path.read_bytes()
-    if not content.startswith(FORMAT):
+    if path.stat().st_size < len(FORMAT):
         return
-    end, number = len(FORMAT), 0
-    while (header := _whole_record_at(content, end)) is not None and header.number == number:
-        start = end + HEADER_BYTES
-        end, number = start + header.length, number + 1
-        yield content[start:end]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:  # a chain does not fit into memory
+        if data[: len(FORMAT)] != FORMAT:
+            return
+        end, number = len(FORMAT), 0
+        while (header := _whole_record_at(data, end)) is not None and header.number == number:
+            start = end + HEADER_BYTES
+            end, number = start + header.length, number + 1
+            yield data[start:end]
 
 
 def _check_tail_is_torn(data: mmap.mmap, start: int, bad_index: int) -> None:
@@ -208,7 +210,7 @@ def _check_tail_is_torn(data: mmap.mmap, start: int, bad_index: int) -> None:
         at = data.find(MAGIC, at + 1)
 
 
-def _whole_record_at(data: mmap.mmap | bytes, start: int) -> _Header | None:
+def _whole_record_at(data: mmap.mmap, start: int) -> _Header | None:
     """Header of the good record that begins here, None when there is none."""
     header = _parse_header(data[start : start + HEADER_BYTES])
     if header is None:

@@ -160,16 +160,16 @@ class SignState:
     def _read_newest(self) -> SignRecord:
         if not all(self._records.is_used(slot) for slot in (0, 1)):
             raise SignStateCorrupt("a slot was wiped")
-        found = {slot: raw for slot in (0, 1) if (raw := self._records.read(slot)) is not None}
+        found = [(slot, raw) for slot in (0, 1) for raw in self._records.copies(slot)]
         if not found:
             raise SignStateCorrupt("no whole record")
         try:
-            records = {slot: decode_as(SignRecord, raw) for slot, raw in found.items()}
+            records = [(decode_as(SignRecord, raw), slot, raw) for slot, raw in found]
         except Malformed as error:
             raise SignStateCorrupt("unreadable record") from error
-        newest = max(records, key=lambda slot: records[slot].sequence)
-        self._records.make_equal(newest, found[newest])
-        return records[newest]
+        newest, slot, raw = max(records, key=lambda record: record[0].sequence)
+        self._records.make_equal(slot, raw)
+        return newest
 
 
 def first_record(chain: ChainId, public_key: PublicKey) -> bytes:

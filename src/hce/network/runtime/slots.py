@@ -95,7 +95,11 @@ class TwoSlots:
 
     def read(self, slot: int) -> bytes | None:
         """The payload, of the first copy that is whole; None when there is none."""
-        return next((payload for payload in self._read_copies(slot) if payload is not None), None)
+        return next(iter(self.copies(slot)), None)
+
+    def copies(self, slot: int) -> list[bytes]:
+        """The payloads of the copies that are whole. One whose last write the disk lost holds what was there before."""
+        return [payload for payload in self._read_copies(slot) if payload is not None]
 
     def is_used(self, slot: int) -> bool:
         """Whether something was ever written there, whole or torn: a torn write leaves the old magic or the new."""
