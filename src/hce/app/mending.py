@@ -25,6 +25,7 @@ from typing import Any, Protocol, TypeVar
 from hce.foundation.store.check import damaged_stores, is_short
 from hce.foundation.store.errors import StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE
+from hce.foundation.store.salvage import remake
 from hce.service.mailbox.errors import SlotsCorrupt
 from hce.service.mailbox.service import forget_sealed, rebuild_tables
 
@@ -62,7 +63,12 @@ def remove_damaged(
     folders = [data / part for part in TABLES]
     if not after_fault and sum(map(_data_bytes, folders)) > walked_bytes:
         folders = [folder for folder in folders if is_short(folder)]
-    for folder in damaged_stores(folders):
+    damaged = damaged_stores(folders)
+    if after_fault:
+        for folder in folders:
+            if folder not in damaged and (folder / DATA_FILE).exists():
+                remake(folder)  # what ended the life before may have been the list of free pages, which no walk sees
+    for folder in damaged:
         log.error("the tables in %s are damaged", folder.relative_to(data))
         if folder.parent.name == "mailbox":
             if alone:

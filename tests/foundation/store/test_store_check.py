@@ -10,10 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from hce.foundation.store.check import damaged_stores, is_short
-from hce.foundation.store.errors import StoreCorrupt, StoreForeign
+from hce.foundation.store.errors import DiskFull, StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE, KeyValueStore
 
 TABLES = ("a", "b")
@@ -158,3 +159,12 @@ def test_want_of_memory_or_descriptors_is_not_called_damage(whole: Path) -> None
         said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
         assert said.stdout == "named by the machine\n", said.stderr
     KeyValueStore.open(whole, tables=TABLES).close()
+
+
+def test_a_full_disk_is_named_when_tables_are_opened_too(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise lmdb.DiskError("No space left on device")
+
+    monkeypatch.setattr("hce.foundation.store.kv.lmdb.open", full)
+    with pytest.raises(DiskFull):
+        KeyValueStore.open(whole, tables=TABLES)

@@ -16,8 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hce.foundation.store.check import damaged_stores
 from hce.foundation.store.errors import DiskFull, KeyUnfit, ReadersOpen, StoreBusy, StoreCorrupt, UnknownFormat
 from hce.foundation.store.kv import FORMAT, FORMAT_KEY, MAX_KEY_BYTES, META, KeyValueStore, row_of
+from hce.foundation.store.salvage import remake
 from hce.foundation.types.errors import Bug
 
 TABLES = ("a", "b")
@@ -302,3 +304,30 @@ except StoreCorrupt as error:
 """
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert (finished.returncode, finished.stdout) == (0, "ledger\n"), finished.stderr[-500:]
+
+
+def test_a_store_whose_list_of_free_pages_is_damaged_takes_batches_again_once_it_is_remade(tmp_path: Path) -> None:
+    folder = tmp_path / "kv"
+    with KeyValueStore.open(folder, tables=TABLES) as store:
+        for round_ in range(6):
+            with store.write() as batch:
+                for number in range(400):
+                    batch.put("a", b"%04d" % number, b"%d" % round_ * 100)
+        before = content(store)
+    with lmdb.open(str(folder), max_dbs=4) as environment:
+        last_txn = environment.info()["last_txnid"]
+    raw = bytearray((folder / "data.mdb").read_bytes())
+    page = 4_096
+    meta = next(at for at in (0, page) if int.from_bytes(raw[at + 144 : at + 152], sys.byteorder) == last_txn)
+    root = int.from_bytes(raw[meta + 80 : meta + 88], sys.byteorder)  # of the free list: `MDB_meta.mm_dbs[0].md_root`
+    raw[root * page + 10 : root * page + 12] = b"\x00\x00"
+    (folder / "data.mdb").write_bytes(raw)
+    assert damaged_stores([folder]) == [], "every row can be read"
+    with KeyValueStore.open(folder, tables=TABLES) as store:
+        with pytest.raises(StoreCorrupt):
+            put(store, one=b"1")
+        assert store.damaged
+    remake(folder)
+    with KeyValueStore.open(folder, tables=TABLES) as store:
+        put(store, one=b"1")
+        assert content(store) == before | {b"one": b"1"}

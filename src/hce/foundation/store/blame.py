@@ -13,16 +13,18 @@ from contextlib import contextmanager
 
 import lmdb
 
-from hce.foundation.store.errors import StoreCorrupt
+from hce.foundation.store.errors import DiskFull, StoreCorrupt
 
-NOT_OF_THE_FILES = (lmdb.MapFullError, lmdb.DiskError, lmdb.ReadersFullError, lmdb.LockError, lmdb.ReadonlyError)
+NOT_OF_THE_FILES = (lmdb.MapFullError, lmdb.ReadersFullError, lmdb.LockError, lmdb.ReadonlyError)
 
 
 @contextmanager
 def damage_named(folder: str) -> Iterator[None]:
-    """What LMDB says of damaged files of an open store, under our name for it."""
+    """What LMDB says of damaged files of an open store, or of a full disk, under our names for it: `StoreCorrupt`, `DiskFull`."""
     try:
         yield
+    except lmdb.DiskError as error:
+        raise DiskFull("the file system takes no more") from error
     except NOT_OF_THE_FILES:
         raise
     except (lmdb.Error, UnicodeDecodeError) as error:

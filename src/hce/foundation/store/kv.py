@@ -275,9 +275,6 @@ class KeyValueStore:
         except lmdb.MapFullError:
             transaction.abort()
             return False
-        except lmdb.DiskError as error:
-            transaction.abort()
-            raise DiskFull("the file system takes no more") from error
         except StoreCorrupt:
             self.damaged = True
             transaction.abort()

@@ -1,4 +1,4 @@
-"""The rows of a damaged key-value store that can still be read, asked of a process of its own.
+"""The rows of a damaged key-value store that can still be read, asked of a process of its own; and a whole one copied row by row.
 
 As with `check.py`, a damaged page may end whoever follows it. So a child reads table by table in order and hands over each row whose
 checksum fits; where it cannot go on it reads from the other end, and where it is ended another child does. What neither reaches is lost.
@@ -14,16 +14,21 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import lmdb
 
-from hce.foundation.store.errors import StoreCorrupt
-from hce.foundation.store.kv import DEFAULT_MAX_MAP_BYTES, value_of
+from hce.foundation.store.disk import PRIVATE_FILE, sync_directory
+from hce.foundation.store.errors import DiskFull, StoreCorrupt
+from hce.foundation.store.kv import DATA_FILE, DEFAULT_MAX_MAP_BYTES, value_of
 
 _LENGTHS = struct.Struct(">HI")
+MAX_TABLES = 1_000
+ROWS_AT_ONCE = 20_000
 _BOTH, _BACKWARD = "both", "backward"
 
 Row = tuple[str, bytes, bytes]
@@ -40,6 +45,40 @@ def readable_rows(folder: Path, tables: Sequence[str]) -> Iterator[Row]:
         # The table that ended the child is read once from its other end, then the others as before.
         read_twice = directions == _BACKWARD and ended_in == 0
         left, directions = (left[1:], _BOTH) if read_twice else (left[ended_in:], _BACKWARD)
+
+
+def remake(folder: Path) -> None:
+    """Puts a copy of all rows in the place of a store that is whole (`check.py`) and that nobody has open.
+
+    Which pages are free is all that no walk over the rows sees, and LMDB's own copy believes it too. Damaged, it ends every batch, or
+    whoever writes one. In a copy made row by row it is derived anew. `DiskFull`, `StoreCorrupt`.
+    """
+    with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+        try:
+            _copy_rows(folder, Path(fresh))
+        except lmdb.DiskError as error:
+            raise DiskFull("no room for the copy", folder=folder.name) from error
+        except lmdb.Error as error:
+            raise StoreCorrupt("LMDB cannot read its files", folder=folder.name) from error
+        (Path(fresh) / DATA_FILE).replace(folder / DATA_FILE)
+    sync_directory(folder)
+
+
+def _copy_rows(source: Path, target: Path) -> None:
+    size = DEFAULT_MAX_MAP_BYTES
+    with (
+        lmdb.open(str(source), readonly=True, create=False, max_dbs=MAX_TABLES, map_size=size) as old,
+        lmdb.open(str(target), mode=PRIVATE_FILE, max_dbs=MAX_TABLES, map_size=size) as new,
+    ):
+        with old.begin() as transaction:
+            tables = [bytes(name) for name in transaction.cursor().iternext(values=False)]
+        for table in tables:
+            handle, target_handle = old.open_db(table, create=False), new.open_db(table)
+            with old.begin() as transaction:
+                rows = transaction.cursor(db=handle).iternext()
+                while some := list(islice(rows, ROWS_AT_ONCE)):
+                    with new.begin(write=True) as batch:
+                        batch.cursor(db=target_handle).putmulti(some, append=True)
 
 
 def _told(folder: Path, tables: Sequence[str], first: str) -> Generator[Row, None, int | None]:
@@ -63,7 +102,7 @@ def _told(folder: Path, tables: Sequence[str], first: str) -> Generator[Row, Non
 
 def hand_over(folder: Path, first: str, tables: Sequence[str], out: BinaryIO) -> None:
     """What the child does, `first` being how the first table is read. A damaged page may end it."""
-    with lmdb.open(str(folder), readonly=True, create=False, max_dbs=1_000, map_size=DEFAULT_MAX_MAP_BYTES) as environment:
+    with lmdb.open(str(folder), readonly=True, create=False, max_dbs=MAX_TABLES, map_size=DEFAULT_MAX_MAP_BYTES) as environment:
         for number, table in enumerate(tables):
             out.write(_LENGTHS.pack(0, number))
             out.flush()
