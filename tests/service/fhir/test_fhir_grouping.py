@@ -136,6 +136,21 @@ def test_a_medicine_is_borrowed_by_its_prescription_and_refused_without_one(
     assert [(problem.index, problem.code) for problem in plan.problems] == [(4, "fhir.no_patient")]
 
 
+@pytest.mark.parametrize("url", ["Binary/b", "urn:uuid:00000000-0000-4000-8000-00000000000b"])
+def test_a_file_is_borrowed_by_the_document_whose_attachment_points_to_it(
+    url: str, bundle: Make, patient: Make, resource_entry: Make
+) -> None:
+    document = {"status": "current", "date": "2020-05-01T09:00:00+08:00", "content": [{"attachment": {"url": url}}]}
+    binary = resource_entry({"resourceType": "Binary", "id": "b", "contentType": "application/pdf", "data": "AAAA"})
+    if url.startswith("urn:"):
+        binary["fullUrl"] = url
+    plan = plan_import(
+        bundle(patient(), resource_entry({"resourceType": "DocumentReference", "id": "d", **document, **ABOUT}), binary)
+    )
+    assert plan.problems == []
+    assert ("2020-05-01", "document", ["DocumentReference/d", binary.get("fullUrl", "Binary/b")]) in shape(plan)
+
+
 def test_staff_and_places_are_counted_and_not_sealed(bundle: Make, patient: Make, resource_entry: Make) -> None:
     plan = plan_import(
         bundle(patient(), *(resource_entry({"resourceType": name, "id": "x"}) for name in ("Organization", "Location")))

@@ -94,6 +94,12 @@ def test_bundles_that_hand_over_resources_are_read(kind: str) -> None:
     assert isinstance(looked(bundle({"resource": OBSERVATION}, kind=kind))[0], Found)
 
 
+@pytest.mark.parametrize("kind", ["collection", "searchset"])
+def test_a_bundle_without_entries_is_an_empty_file(kind: str) -> None:
+    assert looked(json.dumps({"resourceType": "Bundle", "type": kind, "total": 0}).encode()) == []
+    assert looked(bundle(kind=kind)) == []
+
+
 @pytest.mark.parametrize("kind", ["document", "message", "history", "batch-response", "", 7, None])
 def test_other_bundles_are_named(kind: Any) -> None:
     assert codes(bundle({"resource": OBSERVATION}, kind=kind)) == ["fhir.bundle_type"]
@@ -107,7 +113,6 @@ def test_other_bundles_are_named(kind: Any) -> None:
         (b"\xff{}", "fhir.not_json"),
         (b'{"resourceType": 5}', "fhir.not_json"),
         (b'{"name": "package"}', "fhir.unknown_type"),
-        (b'{"resourceType": "Bundle", "type": "collection"}', "fhir.no_resource"),
         (b'{"resourceType": "Bundle", "type": "collection", "entry": 5}', "fhir.no_resource"),
         (bundle(5), "fhir.entry"),
         (bundle({"fullUrl": "x" * 301, "resource": OBSERVATION}), "fhir.entry"),
@@ -147,7 +152,22 @@ def test_names_inside_a_bundle_mean_something_inside_only() -> None:
     found = only(bundle({"fullUrl": "urn:uuid:o", "resource": resource}))
     assert found.names == ("3#urn:uuid:o", "3#Observation/o1")
     assert found.about == ((f"3#{urn}",),)
-    assert only(bundle({"fullUrl": "urn:uuid:o", "resource": OBSERVATION})).about == (("3#Patient/p1", "Patient/p1"),)
+    scoped = bundle({"fullUrl": "urn:uuid:o", "resource": OBSERVATION})
+    assert only(scoped).about == (("3#Patient/p1",),), "a bare name outside may be of any server"
+    assert only(scoped, base="http://b.example").about == (("3#Patient/p1", "http://b.example/Patient/p1"),)
+
+
+@pytest.mark.parametrize("url", ["Binary/b1", "Binary/b1/_history/2", "http://a.example/fhir/Binary/b1", "urn:uuid:b1"])
+def test_the_url_of_an_attachment_may_name_a_binary(url: str) -> None:
+    attached = {"resourceType": "DocumentReference", "id": "d", "content": [{"attachment": {"url": url}}]}
+    ((name,),) = only(as_bytes(attached)).refers
+    assert name == (f"3#{url}" if url.startswith("urn:") else url.removesuffix("/_history/2"))
+
+
+@pytest.mark.parametrize("url", ["https://a.example/report.pdf", "Patient/p1", "http://a.example/Binary", "Binary/no such id", 7])
+def test_other_urls_name_nothing(url: Any) -> None:
+    attached = {"resourceType": "DocumentReference", "id": "d", "content": [{"attachment": {"url": url}}]}
+    assert only(as_bytes(attached)).refers == ()
 
 
 def test_a_patient_is_also_found_by_identifier() -> None:

@@ -93,6 +93,22 @@ def test_a_medicine_nobody_uses_is_the_organisations_and_a_strangers_device_is_n
     assert codes(result) == {"Device/d": "fhir.patient_unknown", "Binary/b": "fhir.no_patient"}
 
 
+def test_a_file_goes_with_the_document_whose_attachment_it_is() -> None:
+    document = about("d", "Patient/p2", "DocumentReference", content=[{"attachment": {"url": "Binary/b"}}])
+    result = sorted_out(patient("p1"), patient("p2"), {"resourceType": "Binary", "id": "b"}, document)
+    assert ids(result)["Patient/p2"] == [["Patient/p2", "Binary/b", "DocumentReference/d"]]
+    assert codes(result) == {}
+
+
+def test_a_bare_name_inside_a_bundle_of_its_own_names_means_nobody_outside() -> None:
+    """Another system's Patient of that number may be in the same folder."""
+    entry = {"fullUrl": "urn:uuid:00000000-0000-4000-8000-000000000001", "resource": about("x")}
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [entry]}
+    result = sorted_out(patient("p1"), bundle)
+    assert ids(result) == {"Patient/p1": [["Patient/p1"]]}
+    assert codes(result) == {"Observation/x": "fhir.patient_unknown"}
+
+
 def test_a_provenance_follows_what_it_names_unless_that_is_of_two_people() -> None:
     def provenance(name: str, *targets: str) -> Json:
         return {"resourceType": "Provenance", "id": name, "target": [{"reference": target} for target in targets]}

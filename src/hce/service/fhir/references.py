@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from hce.service.fhir.bundle import REST, Entry
+from hce.service.fhir.bundle import FHIR_ID, REST, Entry
 from hce.service.fhir.catalogue import Json
+
+BINARY_URL: Final = re.compile(rf"(https?://.+/)?Binary/{FHIR_ID.pattern}(/_history/.+)?|urn:.+")
+"""An Attachment's url that may name a Binary beside it (FHIR R4, Attachment.url); every other one leads out of what is handed over."""
 
 
 def values_at(node: Any, path: str) -> list[Any]:
@@ -20,13 +24,15 @@ def values_at(node: Any, path: str) -> list[Any]:
 
 
 def references_in(node: Any) -> Iterator[str]:
-    """Every literal reference in a resource, in document order."""
+    """Every literal reference in a resource and every Binary an attachment points to, in document order."""
     waiting = [node]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
             if isinstance(target := item.get("reference"), str):
                 yield target
+            if isinstance(url := item.get("url"), str) and BINARY_URL.fullmatch(url):
+                yield url
             waiting.extend(reversed(item.values()))
         elif isinstance(item, list):
             waiting.extend(reversed(item))

@@ -8,7 +8,8 @@ Reading here is quick and lenient; `bundle.read_bundle` and the gate are strict 
 
 Names. An absolute fullUrl means the same everywhere. `urn:` names, and bare ids beside them, mean something inside their Bundle only. What
 has no fullUrl is named `Type/id`, under `base` where one is given: the FHIR base URL the files came from. A reference is read from
-where it stands, so it can have two readings: the Bundle's own first.
+where it stands. Inside a Bundle of its own names a bare one means what stands there; with `base` it has a second reading, under it.
+Without, it has none outside: in another file the same bare name may be another system's other person.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ class _Scanner(Struct, frozen=True):
         elif not isinstance(outer.type, str) or outer.type not in READ_TYPES:
             shown = outer.type if isinstance(outer.type, str) and TYPE_NAME.fullmatch(outer.type.replace("-", "")) else ""
             yield Passed(self.file, -1, "Bundle", "", "fhir.bundle_type", shown)
-        elif (entries := _list_of(outer.entry)) is None:
-            yield Passed(self.file, -1, "Bundle", "", "fhir.no_resource", "a Bundle without entries")
+        elif (entries := _list_of(outer.entry) if bytes(outer.entry) else []) is None:
+            yield Passed(self.file, -1, "Bundle", "", "fhir.no_resource", "its entries are no list")
         elif len(entries) > self.bounds.max_entries:
             yield Passed(self.file, -1, "Bundle", "", "fhir.bundle_too_large", f"more than {self.bounds.max_entries} entries")
         else:
@@ -218,9 +219,8 @@ class _Whence(Struct, frozen=True):
         own_end = f"{self.type}/{self.id}"
         if self.full_url.startswith(REST) and self.full_url.endswith(own_end):
             return (self.full_url.removesuffix(own_end) + plain,)
-        inside = (f"{self.file}#{plain}",) if self.scoped else ()
-        outside = (f"{self.base}/{plain}" if self.base else plain,)
-        return inside + outside
+        under_base = (f"{self.base}/{plain}",) if self.base else ()
+        return (f"{self.file}#{plain}", *under_base) if self.scoped else under_base or (plain,)
 
     def about(self, resource: Json) -> Iterator[tuple[Key, ...]]:
         """Of a type in `RULES`: the references that say whose it is; a borrowed one may name its patient anywhere."""
