@@ -14,7 +14,7 @@ from hce.service.ledger.errors import PoolFull
 from hce.service.ledger.pool import PoolLimits
 from hce.service.terms.genesis import Params
 
-IN_A_BLOCK = 6
+IN_A_BLOCK = 8
 """Enrolments that fit the small blocks of these tests."""
 FULL = 60
 UNTIL = 40
@@ -24,7 +24,7 @@ BEGGARS = [Account.from_key(hashlib.sha256(b"beggar %d" % number).digest()) for 
 
 @pytest.fixture
 def chain(tmp_path: Path) -> Iterator[Chain]:
-    """Blocks of six enrolments, lanes of sixty, seven organisations that can pay."""
+    """Blocks of eight enrolments, lanes of sixty, seven organisations that can pay."""
     steps = Chain(tmp_path / "measured")
     steps.found("clinic")
     _, executed = steps.run([enrol("one", "clinic", 5)])

@@ -22,7 +22,7 @@ MOST_PER_S = 4_000
 """Prepared for each second when no rate is asked for; a network that is faster ends early."""
 AHEAD_BLOCKS = 6
 """Signed beyond what the time takes: the window, and the blocks before and after."""
-MIN_STEPS = 500
+MIN_STEPS = 150
 """A little less than a grant's steps: bounds what fits a block."""
 DRAIN_S = 20.0
 """After the last transaction was sent: how long its block may take."""

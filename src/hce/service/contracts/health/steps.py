@@ -23,24 +23,24 @@ from hce.service.terms.payloads import RecordBatch
 from hce.service.terms.transactions import HealthTx
 
 STEPS_OF_KIND: Final = {
-    "organisation.vote": 1_000,
-    "organisation.revoke": 800,
-    "credential.issue": 200,
-    "credential.revoke": 150,
-    "compartment.open": 150,
-    "compartment.rotate": 150,
-    "record.commit": 200,
-    "grant.open": 200,
-    "grant.revoke": 150,
-    "access.open": 250,
-    "anchor.post": 150,
+    "organisation.vote": 600,
+    "organisation.revoke": 450,
+    "credential.issue": 60,
+    "credential.revoke": 60,
+    "compartment.open": 60,
+    "compartment.rotate": 60,
+    "record.commit": 60,
+    "grant.open": 60,
+    "grant.revoke": 60,
+    "access.open": 90,
+    "anchor.post": 60,
 }
 """Parsing, the contract itself, and writing its own keys."""
-STEPS_OF_SIGNATURE: Final = 150
+STEPS_OF_SIGNATURE: Final = 45
 """One Ed25519 check."""
-STEPS_OF_RECEIPT: Final = 150
+STEPS_OF_RECEIPT: Final = 50
 """One availability receipt of a batch: an Ed25519 check and its message."""
-STEPS_OF_ENTRY: Final = 200
+STEPS_OF_ENTRY: Final = 110
 """One record of a batch: its id, two absences, two writes and their share of the map's root."""
 STEPS_OF_KIB: Final = 20
 """Decoding and hashing 1,024 bytes, begun ones counted whole."""

@@ -23,7 +23,7 @@ EMPTY_BLOOM = bytes(256)
 TRANSFER_STEPS = 200
 """One transfer in steps (1 step = 1 us on the reference core): decoding and recovery 65, accounts and their share of the root 80,
 two trie leaves 30, rounded up (`bench/ledger_local.py`)."""
-ACCESS_ITEM_STEPS = 3
+ACCESS_ITEM_STEPS = 6
 """Decoding one address or storage key of an access list."""
 
 
