@@ -264,7 +264,9 @@ class Ledger:
             if tx.hash not in self.pool:
                 self.pool.add_value(tx, view.account(tx.sender), view.height)
             return tx.hash
-        if tx.id not in self.pool:
+        if tx.id in self.pool:
+            self._admission.require_signed(tx)  # else nodes would pass it on under signatures that anybody made up
+        else:
             self._take_health(tx, view)
         return tx.id
 
