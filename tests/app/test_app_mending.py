@@ -69,6 +69,8 @@ def test_tables_of_another_node_are_made_anew(tmp_path: Path) -> None:
     store = open_anew(tmp_path / "kv", lambda: KeyValueStore.open(tmp_path / "kv", tables=("t",), identity=b"node 2"))
     with store, store.read() as snapshot:
         assert snapshot.count("t") == 0
+    with KeyValueStore.open(tmp_path / "kv.damaged-1", tables=("t",), identity=b"node 1") as others, others.read() as snapshot:
+        assert snapshot.count("t") == 200, "whose they are may want them back: a disk was mounted in the wrong place"
 
 
 def test_a_mailbox_of_another_node_or_without_its_keys_begins_anew_and_a_lone_one_does_not(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hce.foundation.store.check import damaged_stores, is_short
+from hce.foundation.store.disk import set_aside
 from hce.foundation.store.errors import StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE
 from hce.foundation.store.salvage import remake
@@ -84,13 +85,17 @@ def _data_bytes(folder: Path) -> int:
 
 
 def open_anew(folder: Path, opened: Callable[[], T]) -> T:
-    """Opens tables; those that are no tables of this folder's are removed first."""
+    """Opens tables; damaged ones are removed first. Another node's are kept beside: perhaps only a disk is in the wrong place."""
     try:
         return opened()
-    except (StoreCorrupt, StoreForeign) as error:
+    except StoreForeign as error:
+        log.error(
+            "the tables in %s are made anew: %s; those that were there are %s", folder.name, error.code, set_aside(folder).name
+        )
+    except StoreCorrupt as error:
         log.error("the tables in %s are made anew: %s", folder.name, error.code)
         shutil.rmtree(folder)
-        return opened()
+    return opened()
 
 
 def open_mailbox(folder: Path, alone: bool, opened: Callable[[], T], chain: bytes, node: int) -> T:
