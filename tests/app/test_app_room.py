@@ -45,6 +45,7 @@ async def test_a_node_without_room_names_it_on_every_path_until_there_is_some(
     (port,) = free_ports(1)
     waiting = asyncio.create_task(room.wait_for_room(tmp_path, port, asyncio.Event(), DiskFull()))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        http.headers["origin"] = "https://portal.example"
         while True:
             try:
                 answers = [await http.get("/v1/status"), await http.post("/v1/intake", content=b"x")]
@@ -52,6 +53,7 @@ async def test_a_node_without_room_names_it_on_every_path_until_there_is_some(
             except httpx.ConnectError:
                 await asyncio.sleep(0.01)
         assert [(one.status_code, one.json()["code"]) for one in answers] == [(507, "disk.full")] * 2
+        assert [one.headers["access-control-allow-origin"] for one in answers] == ["*"] * 2
     assert not waiting.done()
     free["bytes"] = room.RESUME_BYTES
     await waiting

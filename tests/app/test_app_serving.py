@@ -88,10 +88,11 @@ async def ended(line: Line) -> bool:
 
 
 @asynccontextmanager
-async def served(**changed: float) -> AsyncIterator[Served]:
+async def served(pages: str | None = None, **changed: float) -> AsyncIterator[Served]:
     [port] = free_ports(1)
     one = Served(port)
-    async with serving(one.app, port, HttpLimits(**{"goodbye_s": 0, **changed})):  # type: ignore[arg-type]  # ints and floats by name
+    limits = HttpLimits(**{"goodbye_s": 0, **changed})  # type: ignore[arg-type]  # ints and floats by name
+    async with serving(one.app, port, limits, pages):
         try:
             yield one
         finally:
@@ -224,4 +225,18 @@ async def test_when_all_are_being_answered_a_newcomer_is_told_so() -> None:
         for _ in busy:
             await one.arrived.get()
         assert code_in(await one.answer(GET)) == "http.too_many_connections"
+        one.let_go.set()
+
+
+@pytest.mark.parametrize("pages", ["*", "http://portal.example", None])
+async def test_pages_can_read_what_the_port_itself_refuses(pages: str | None) -> None:
+    """Without the header a page sees a node that cannot be reached."""
+    allowed = f"access-control-allow-origin: {pages}\r\n".encode()
+    async with served(pages, connections=1) as one:
+        assert (allowed in await one.answer(b"\x00\xff\x16\x03\x01")) == (pages is not None)
+        await one.dial(GET.replace(b"/", b"/wait", 1))
+        await one.arrived.get()
+        refused = await one.answer(GET)
+        assert code_in(refused) == "http.too_many_connections"
+        assert (allowed in refused) == (pages is not None)
         one.let_go.set()

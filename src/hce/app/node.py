@@ -49,6 +49,7 @@ from hce.network.runtime.salvage import open_records
 from hce.service.api.app import make_api
 from hce.service.api.finality import Finality
 from hce.service.api.meters import NodeMeters
+from hce.service.api.origins import ANY_ORIGIN
 from hce.service.api.services import NodeServices
 from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
@@ -394,7 +395,7 @@ async def _run_until(
     """One life of the node; what to do before the next when it ended because its watch did."""
     with ExitStack() as stack:
         node = RunningNode(home, index, stack, make_ledger, after_fault=after_fault)
-        async with node.linked(), serving(node.api, port):
+        async with node.linked(), serving(node.api, port, pages=ANY_ORIGIN):
             consensus = asyncio.create_task(node.runtime.run())
             tending = asyncio.create_task(node.tend())
             ends = [asyncio.create_task(event.wait()) for event in (stopping, node.watched)]

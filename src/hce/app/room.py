@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -22,6 +23,7 @@ from starlette.routing import Route
 from hce.app.serving import serving
 from hce.foundation.store.errors import DiskFull
 from hce.foundation.types.errors import HceError
+from hce.service.api.origins import ANY_ORIGIN, AnyOrigin
 from hce.service.http import problem
 
 RESERVE_BYTES = 64 << 20
@@ -61,7 +63,7 @@ async def wait_for_room(data: Path, port: int, stopping: asyncio.Event, reason: 
     log.error(
         "%s: this node has stopped voting and waits for %d free bytes; it has %d", reason.code, RESUME_BYTES, free_bytes(data)
     )
-    async with serving(refusing(reason), port):
+    async with serving(refusing(reason), port, pages=ANY_ORIGIN):
         stop = asyncio.create_task(stopping.wait())
         while free_bytes(data) < RESUME_BYTES and not stop.done():
             await asyncio.wait([stop], timeout=LOOK_S)
@@ -76,4 +78,5 @@ def refusing(reason: HceError) -> Starlette:
     async def refuse(request: Request) -> Response:
         return await problem(request, reason)
 
-    return Starlette(routes=[Route("/{path:path}", refuse, methods=["GET", "POST", "PUT", "DELETE"])])
+    every_path = Route("/{path:path}", refuse, methods=["GET", "POST", "PUT", "DELETE"])
+    return Starlette(routes=[every_path], middleware=[Middleware(AnyOrigin)])

@@ -29,7 +29,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from hce.foundation.types.errors import HceError, Malformed, Refused, Unavailable
-from hce.service.http import PROBLEM_TYPE, problem_body
+from hce.service.http import ALLOW_ORIGIN, PROBLEM_TYPE, problem_body
 
 MIB = 1 << 20
 
@@ -73,9 +73,10 @@ class PortTaken(Refused):
 class BoundedHttp(HttpToolsProtocol):
     """One connection. `since_s` is when it last finished something."""
 
-    def __init__(self, *arguments: Any, limits: HttpLimits, **named: Any) -> None:
+    def __init__(self, *arguments: Any, limits: HttpLimits, pages: str | None, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._limits = limits
+        self._extra_headers = {} if pages is None else {ALLOW_ORIGIN: pages}
         self._since_s = self.loop.time()
         self._head_timer: asyncio.TimerHandle | None = None
         self._drain_timer: asyncio.TimerHandle | None = None
@@ -136,7 +137,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._end_head_timer()
         if len(self.pipeline) >= self._limits.pipelined:
             raise BadRequest("too many requests ahead of their answers")
-        self.app = _refuse_newcomer if self._is_crowded() else self.config.loaded_app
+        self.app = self._refuse_newcomer if self._is_crowded() else self.config.loaded_app
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -157,9 +158,20 @@ class BoundedHttp(HttpToolsProtocol):
         cycle = self._last()
         if cycle is None or not cycle.response_started or cycle.response_complete:
             body = _problem(BadRequest())
-            head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM_TYPE}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-            self.transport.write(head.encode("ascii") + body)
+            lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in self._refusal_headers(body).items())]
+            self.transport.write("\r\n".join([*lines, "", ""]).encode("ascii") + body)
         self.transport.close()
+
+    async def _refuse_newcomer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = _problem(TooManyConnections())
+        headers = [(name.encode(), value.encode()) for name, value in self._refusal_headers(body).items()]
+        await send({"type": "http.response.start", "status": TooManyConnections.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _refusal_headers(self, body: bytes) -> dict[str, str]:
+        """Of what the port itself answers, before any app."""
+        given = {"content-type": PROBLEM_TYPE, "content-length": str(len(body)), "connection": "close"}
+        return given | self._extra_headers
 
     def _is_crowded(self) -> bool:
         """Those who had to give way may still be on the list."""
@@ -223,22 +235,18 @@ def _problem(error: HceError) -> bytes:
     return msgspec.json.encode(problem_body(error))
 
 
-async def _refuse_newcomer(scope: Scope, receive: Receive, send: Send) -> None:
-    body = _problem(TooManyConnections())
-    headers = [(b"content-type", PROBLEM_TYPE.encode()), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": TooManyConnections.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 @asynccontextmanager
-async def serving(app: Starlette, port: int, limits: HttpLimits | None = None) -> AsyncIterator[None]:
-    """HTTP on the loopback address for the time of the block. Signals stay with the caller."""
+async def serving(app: Starlette, port: int, limits: HttpLimits | None = None, pages: str | None = None) -> AsyncIterator[None]:
+    """HTTP on the loopback address for the time of the block. Signals stay with the caller.
+
+    `pages`: the origin ("*": any) whose pages may read what the port itself refuses; what the app answers is the app's.
+    """
     limits = limits or HttpLimits()
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
         port=port,
-        http=partial(BoundedHttp, limits=limits),  # type: ignore[arg-type]  # it is called like the class
+        http=partial(BoundedHttp, limits=limits, pages=pages),  # type: ignore[arg-type]  # it is called like the class
         ws="none",
         log_config=None,
         log_level="warning",

@@ -26,7 +26,11 @@ ROUTE_KEY = "hce.route"
 _HELD_KEY = "hce.held"
 """Where a request's scope holds how many bytes of the budget it has taken."""
 
+ALLOW_ORIGIN = "access-control-allow-origin"
+"""Header that names the origin whose pages may read an answer (Fetch standard)."""
+
 Handler = Callable[[Request], Awaitable[Response]]
+ErrorHandler = Callable[[Request, Exception], Awaitable[Response]]
 
 log = logging.getLogger("hce.http")
 
@@ -176,7 +180,22 @@ async def surprise(request: Request, error: Exception) -> Response:
     return JSONResponse(problem_body(HceError()), status_code=HceError.status, media_type=PROBLEM_TYPE)
 
 
-EXCEPTION_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+def surprise_read_by(pages: str, under: str = "/") -> ErrorHandler:
+    """The same, also for pages of that origin ("*": of any), on paths that begin so.
+
+    A fault is answered outside all middleware, that of CORS too. A page that may not read the answer sees a machine that is not there.
+    """
+
+    async def told(request: Request, error: Exception) -> Response:
+        answer = await surprise(request, error)
+        if request.url.path.startswith(under):
+            answer.headers[ALLOW_ORIGIN] = pages
+        return answer
+
+    return told
+
+
+EXCEPTION_HANDLERS: dict[Any, ErrorHandler] = {
     HceError: problem,
     HTTPException: unrouted,
     Exception: surprise,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 from tests.service.running import OneNode
+
+from hce.service.api.app import make_api
+from hce.service.api.meters import NodeMeters
+from hce.service.api.services import NodeServices
 
 PORTAL = "https://portal.example"
 
@@ -18,6 +24,16 @@ def test_answers_and_refusals_can_be_read_by_pages(node: OneNode, path: str) -> 
     answer = asked(node.url, "GET", path)
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/v1/final", "*"), ("/metrics", None)])
+async def test_a_fault_of_the_node_is_named_to_pages_too(path: str, allowed: str | None) -> None:
+    nothing_there: dict[str, Any] = dict.fromkeys(NodeServices.__struct_fields__) | {"meters": NodeMeters()}
+    transport = httpx.ASGITransport(make_api(NodeServices(**nothing_there)), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+        answer = await client.get(path, headers={"origin": PORTAL})
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert answer.headers.get("access-control-allow-origin") == allowed
 
 
 def test_a_browser_may_send_dag_cbor(node: OneNode) -> None:

@@ -44,6 +44,19 @@ async def test_nothing_but_the_status_is_said_without_the_token(http: httpx.Asyn
         assert (await http.get("/v1/status", headers=headers)).status_code == 200
 
 
+async def test_a_fault_of_the_gateway_is_named_to_the_portals_pages(practice: Practice) -> None:
+    def broken() -> dict[str, Any]:
+        raise KeyError("secret of the house")
+
+    for portal in ("http://portal.example", None):
+        app = make_app(practice, SecretBytes(TOKEN.encode()), broken, portal)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            answer = await client.get("/v1/status", headers={"origin": "http://portal.example"})
+        assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+        assert answer.headers.get("access-control-allow-origin") == portal
+
+
 async def test_an_import_by_a_stranger_is_refused_before_its_first_line(http: httpx.AsyncClient) -> None:
     answer = await http.post("/v1/import", content=bundle_of("stranger", ["a"]), params={"author": os.urandom(32).hex()})
     assert (answer.status_code, answer.json()["code"]) == (404, "keyring.not_found")

@@ -7,10 +7,10 @@ from starlette.middleware import Middleware
 
 from hce.service.api.chain import ChainFace
 from hce.service.api.metrics import MetricsFace
-from hce.service.api.origins import AnyOrigin
+from hce.service.api.origins import ANY_ORIGIN, PUBLIC_PREFIX, AnyOrigin
 from hce.service.api.records import RecordsFace
 from hce.service.api.services import NodeServices
-from hce.service.http import EXCEPTION_HANDLERS, Handler
+from hce.service.http import EXCEPTION_HANDLERS, Handler, surprise_read_by
 from hce.service.metering import CountRequests, counted_route
 
 
@@ -49,5 +49,5 @@ def make_api(node: NodeServices) -> Starlette:
     return Starlette(
         routes=[counted_route(*route) for route in routes(node)],
         middleware=[Middleware(AnyOrigin), Middleware(CountRequests, requests=node.meters.requests)],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=EXCEPTION_HANDLERS | {Exception: surprise_read_by(ANY_ORIGIN, PUBLIC_PREFIX)},
     )

@@ -32,7 +32,7 @@ from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
 from hce.service.gateway.practice import OWN_ACCOUNT, Practice, absolute_names, identity_of
 from hce.service.gateway.welcome import Welcome
-from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body
+from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body, surprise_read_by
 from hce.service.metering import CountRequests, answer, counted_route
 from hce.service.sdk.reader import ReadResult
 from hce.service.terms.grants import Purpose, SignedCard, SignedToken
@@ -110,7 +110,7 @@ def make_app(
     return Starlette(
         routes=[counted_route("GET", "/v1/status", face.status), counted_route("POST", "/v1/welcome", face.welcome), *routes],
         middleware=[Middleware(CountRequests, requests=meters.requests), *_pages_of(portal)],
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=EXCEPTION_HANDLERS | ({} if portal is None else {Exception: surprise_read_by(portal)}),
     )
 
 
