@@ -28,7 +28,8 @@ const shell = new Set(["index.html", ...filesOf("index.html")]);
 const patient = new Set(filesOf(named("patient/Patient.tsx")[0]).filter((file) => !shell.has(file)));
 const weights = {
   shell: sum(shell) + heaviest(...named("shell.en.json"), ...named("shell.zh-CN.json")),
-  patient: sum(patient) +
+  patient:
+    sum(patient) +
     heaviest(...named("patient.en.json"), ...named("patient.zh-CN.json")) +
     heaviest(...named("errors.en.json"), ...named("errors.zh-CN.json")),
   words: heaviest(...named("wordlists/english.js"), ...named("wordlists/simplified-chinese.js")),

@@ -111,12 +111,32 @@ const STATUSES = new Set([
 /** Types that only serve the others. */
 const SILENT = new Set(["Provenance"]);
 
+/** Within a day: what happened, what was found, what was done about it. */
+const ORDER: readonly EntryKind[] = [
+  "visit",
+  "condition",
+  "allergy",
+  "report",
+  "lab",
+  "vital",
+  "finding",
+  "imaging",
+  "procedure",
+  "medicine",
+  "vaccine",
+  "plan",
+  "document",
+  "bill",
+  "person",
+  "other",
+];
+
 /** Everything in the records, newest first. */
 export function entriesOf(records: readonly OpenedRecord[]): readonly Entry[] {
   const named = medicinesOf(records);
   const entries = records.flatMap((record) => record.manifest.items.flatMap((item) => entryOf(record, item, named)));
-  const later = (a: Entry, b: Entry): number => b.date.localeCompare(a.date) || a.kind.localeCompare(b.kind);
-  return entries.sort((a, b) => later(a, b) || a.id.localeCompare(b.id));
+  const order = (a: Entry, b: Entry): number => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind) || a.title.localeCompare(b.title);
+  return entries.sort((a, b) => b.date.localeCompare(a.date) || order(a, b) || a.id.localeCompare(b.id));
 }
 
 type Item = OpenedRecord["manifest"]["items"][number];

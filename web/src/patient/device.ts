@@ -5,8 +5,10 @@
 import {
   type Bytes,
   entropyFromWords,
+  HceError,
   keyFromPassphrase,
   lock,
+  Refused,
   SALT_BYTES,
   SecretBytes,
   systemRandom,
@@ -47,15 +49,23 @@ export async function keepWithPasskey(genesis: string, words: string, language: 
   return true;
 }
 
-/** The words again. `seal.broken` for a wrong passphrase or passkey. */
+/** The words again. `unlock.wrong` for another passphrase or passkey. */
 export async function wordsOf(kept: Kept, passphrase: string): Promise<string> {
   const { lock: how } = kept;
   const key = how.how === "passphrase" ? await keyFromPassphrase(passphrase, how.salt) : await askPasskey(how.credential, how.salt);
-  const entropy = await unlock(key, kept.locked);
+  const entropy = await unlocked(key, kept.locked);
   const words = await wordsFromEntropy(entropy.reveal(), kept.language);
   entropy.wipe();
   key.wipe();
   return words;
+}
+
+async function unlocked(key: SecretBytes, locked: Bytes): Promise<SecretBytes> {
+  try {
+    return await unlock(key, locked);
+  } catch (error) {
+    throw error instanceof HceError && error.code === "seal.broken" ? new Refused("unlock.wrong") : error;
+  }
 }
 
 /** Takes the account off this device; the words on paper find it again. */

@@ -25,7 +25,7 @@ export function EntryCard({ entry, all, session }: EntryCardProps) {
   const title = entry.title || say(`kind.${entry.kind}`);
   const standing = measures.find((one) => one.standing === "low" || one.standing === "high")?.standing;
   return (
-    <article className="entry card">
+    <article className="entry">
       <h4>
         <Button className="entry-line" aria-expanded={open} onPress={() => setOpen(!open)}>
           <span className="entry-title">

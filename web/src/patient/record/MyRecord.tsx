@@ -146,7 +146,7 @@ function Timeline({ shown, all, session }: TimelineProps) {
         {[...days].map(([date, entries]) => (
           <li key={date} className="stack tight">
             <h3 className="day">{dayWords(date, language)}</h3>
-            <ul className="stack tight">
+            <ul className="card entries">
               {entries.map((entry) => (
                 <li key={entry.id}>
                   <EntryCard entry={entry} all={all} session={session} />

@@ -1,0 +1,209 @@
+"""A patient who has nothing but a browser: account, record, grant, log, revocation, and the twelve words on another device.
+
+Chromium loads the built portal from its own process and speaks to real nodes and gateways. Python plays the hospital and the clinic.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.web.browser import Album, Watch, chromium, fresh_device
+from tests.web.node import ROOT
+
+from hce.app.devnet.home import Home
+from hce.app.devnet.run import port_count, portal_plan
+from hce.app.gateway_client import GatewayClient
+from hce.app.portal.bundle import read_bundle
+from hce.app.portal.verifying import verify
+from hce.app.preflight import free_ports
+from hce.app.tour.patient import patient_of
+from hce.app.up import running
+from hce.service.sdk.errors import Remote
+from hce.service.terms.genesis import Params
+
+NODES = 4
+PARAMS = Params(block_interval_ms=200)
+BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
+PASSPHRASE = "quiet river morning"
+"""Typed into the page; must be in no request."""
+CANARIES = ("高血压", "甄示范", "二甲双胍")
+"""Plaintext of the record."""
+
+
+@pytest.mark.slow
+async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    watch, album = Watch(), Album()
+    async with chromium() as browser, running(home, PARAMS, NODES, free_ports(port_count(NODES)), _silent) as supervisor:
+        await supervisor.start(portal_plan(home))
+        described = home.network()
+        async with httpx.AsyncClient(trust_env=False) as http:
+            assert (await verify(home.portal, read_bundle(), http)).files > 5
+        async with (
+            GatewayClient.at(described["gateways"]["riverside"], home.gateway("riverside")) as hospital,
+            GatewayClient.at(described["gateways"]["oldtown"], home.gateway("oldtown")) as clinic,
+        ):
+            page = await fresh_device(browser, watch)
+            words = await _creates_an_account(page, home.portal, album)
+            await _receives_a_record(page, hospital, album)
+            grant = await _grants(page, clinic, album)
+            read = await clinic.post(f"/v1/grants/{grant}/read", {"reason": "follow-up", "records": []})
+            assert len(read["records"]) > 3
+            await _sees_who_looked(page, album)
+            await _revokes(page, album)
+            with pytest.raises(Remote, match="revoked"):
+                await clinic.post(f"/v1/grants/{grant}/read", {"reason": "once more", "records": []})
+            await _keeps_the_keys(page, words, album)
+            other = await fresh_device(browser, watch, "zh-CN")
+            await _recovers(other, home.portal, words, album)
+            assert await _kept_outside_the_lock(page) == ["hce.elder", "hce.language"]
+    allowed = {home.portal, *described["nodes"], *described["gateways"].values()}
+    assert watch.origins <= allowed, "no foreign request"
+    assert watch.complaints == [], "no breach of the page's policy, no error"
+    assert album.faults == {}, "axe-core"
+    assert [secret for secret in (*CANARIES, PASSPHRASE, words, words.split(" ", 1)[1]) if watch.told(secret)] == []
+
+
+async def _creates_an_account(page: Any, portal: str, album: Album) -> str:
+    await page.goto(portal)
+    await page.get_by_role("link", name="Create my account").wait_for()
+    await album.take(page, "welcome")
+    await page.get_by_role("link", name="Create my account").click()
+    shown = page.locator(".words .word")
+    await shown.first.wait_for()
+    await album.take(page, "words")
+    words = await shown.all_inner_texts()
+    assert len(words) == 12
+    await page.get_by_role("button", name="I have written them down").click()
+    await page.get_by_text("Which is word").wait_for()
+    await album.take(page, "rehearse")
+    for _ in range(3):
+        asked = await page.locator("#asked").inner_text()
+        place = int(re.findall(r"\d+", asked)[0])
+        await page.get_by_role("button", name=words[place - 1], exact=True).click()
+    await page.get_by_label("Passphrase for this device").fill(PASSPHRASE)
+    await page.get_by_label("Once more").fill(PASSPHRASE)
+    await album.take(page, "lock")
+    await page.get_by_role("button", name="Use this passphrase").click()
+    await page.get_by_role("button", name="Open with Riverside Hospital").wait_for()
+    await album.take(page, "open")
+    await page.get_by_role("button", name="Open with Riverside Hospital").click()
+    await page.get_by_role("heading", name="Nothing here yet").wait_for()
+    await album.take(page, "empty")
+    return " ".join(words)
+
+
+async def _receives_a_record(page: Any, hospital: GatewayClient, album: Album) -> None:
+    """The clinic takes the code that the screen shows; the card it fetches itself."""
+    await page.get_by_role("link", name="Show my code to a clinic").click()
+    await page.get_by_role("button", name="Riverside Hospital").click()
+    await page.get_by_role("img", name="QR code").wait_for()
+    await album.take(page, "code")
+    await page.get_by_text("The code as text").click()
+    token = (await page.get_by_test_id("code").inner_text()).removeprefix("HCE:HELLO:").lower()
+    bundle = BUNDLE.read_bytes()
+    patient = await hospital.post("/v1/patients", {"patient": patient_of(bundle), "token": token})
+    events = [event async for event in hospital.import_bundle(bundle, patient_id=patient["patient_id"])]
+    assert events[-1]["event"] == "finished", events[-1]
+    await page.get_by_role("link", name="My record").click()
+    await page.get_by_role("button", name="Refresh").click()
+    await page.get_by_role("heading", name="In time").wait_for()
+    await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
+    assert "Unknown" not in await page.locator("main").inner_text()
+    await album.take(page, "record")
+    await page.get_by_role("radio", name="Results").click()
+    await page.get_by_role("button", name=re.compile("糖化血红蛋白")).first.click()
+    await page.get_by_role("button", name="Not right?").click()
+    await page.get_by_label("What is not right?").fill("This was not me.")
+    await album.take(page, "result")
+
+
+async def _grants(page: Any, clinic: GatewayClient, album: Album) -> str:
+    [doctor] = await clinic.get("/v1/staff")
+    wish = {"credential_id": doctor["credential_id"], "purpose": "treatment", "date_from": "1900-01-01", "date_to": "2100-12-31"}
+    request = (await clinic.post("/v1/access-requests", wish))["request"]
+    await page.get_by_role("link", name="Approve").click()
+    await page.get_by_label("Code or link from the clinic").wait_for()
+    await album.take(page, "approve")
+    await page.get_by_label("Code or link from the clinic").fill(f"hce:ask:{request}")
+    await page.get_by_role("button", name="Read the code").click()
+    await page.get_by_role("radio", name="One day").click()
+    signed = await page.get_by_test_id("sentence").inner_text()
+    assert signed.startswith("You let Dr. Ana Keller 安娜·凯勒 (")
+    assert "read your records dated 1900-01-01 to 2100-12-31, for treatment" in signed
+    await page.get_by_text("They would see").click()
+    await album.take(page, "request")
+    await page.get_by_role("button", name="Sign and give access").click()
+    await page.get_by_role("heading", name="Access given").wait_for()
+    await album.take(page, "given")
+    [grant] = await clinic.get("/v1/grants")
+    found: str = grant["grant_id"]
+    return found
+
+
+async def _sees_who_looked(page: Any, album: Album) -> None:
+    await page.get_by_role("link", name="Who looked").click()
+    await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
+    await page.get_by_text("This list is complete.").wait_for()
+    await page.get_by_text("How is that known?").click()
+    await page.get_by_text("counts 1 opening under").wait_for()
+    await album.take(page, "looked")
+
+
+async def _revokes(page: Any, album: Album) -> None:
+    await page.get_by_role("link", name="Who can look").click()
+    await page.get_by_role("button", name="End this access now").wait_for()
+    await album.take(page, "can")
+    await page.get_by_role("button", name="End this access now").click()
+    await page.get_by_text("Nobody can look into your record.").wait_for()
+    await page.get_by_text("1 access that is over").click()
+    await album.take(page, "over")
+
+
+async def _keeps_the_keys(page: Any, words: str, album: Album) -> None:
+    """The words once more, only after unlocking; then the page is locked and opened again, wrongly first."""
+    await page.get_by_role("link", name="Keys").click()
+    await page.get_by_role("button", name="Show my words").click()
+    await page.get_by_label("Passphrase of this device").fill(PASSPHRASE)
+    await page.get_by_role("button", name="Open").click()
+    await page.locator(".words .word").first.wait_for()
+    assert " ".join(await page.locator(".words .word").all_inner_texts()) == words
+    await album.take(page, "keys")
+    await page.get_by_role("button", name="Lock now").click()
+    await page.get_by_label("Passphrase of this device").fill("not this one")
+    await page.get_by_role("button", name="Open").click()
+    await page.get_by_text("unlock.wrong").wait_for()
+    await album.take(page, "unlock")
+    await page.get_by_label("Passphrase of this device").fill(PASSPHRASE)
+    await page.get_by_role("button", name="Open").click()
+    await page.get_by_role("heading", name="My record").wait_for()
+
+
+async def _recovers(page: Any, portal: str, words: str, album: Album) -> None:
+    """Another browser, in Chinese: nothing but the words."""
+    await page.goto(portal)
+    await page.get_by_role("link", name="我已有十二个字").click()
+    await page.get_by_label("您的十二个字").fill(words)
+    await page.get_by_role("button", name="找回我的账户").click()
+    await page.get_by_label("本设备的密码短语").fill(PASSPHRASE)
+    await page.get_by_label("再输入一次").fill(PASSPHRASE)
+    await page.get_by_role("button", name="使用这个密码短语").click()
+    await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
+    await page.get_by_role("switch", name="长辈版").click()
+    await album.take(page, "elder")
+    await page.get_by_role("link", name="谁看过").click()
+    await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
+    await page.get_by_text("这份名单是完整的。").wait_for()
+
+
+async def _kept_outside_the_lock(page: Any) -> list[str]:
+    kept: list[str] = await page.evaluate("Object.keys(localStorage).sort()")
+    return kept
+
+
+def _silent(key: str, **fields: object) -> None:
+    pass

@@ -1,0 +1,114 @@
+"""A real browser for the portal's tests: Debian's chromium, driven by Playwright, watched for what a page must never do.
+
+Everything a page asks for is noted with its body, and every complaint of the browser about the page's policy. `HCE_SCREENSHOTS=FOLDER`
+saves each screen there, in both languages, as a phone and as a desk show it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from tests.web.node import WEB
+
+CHROMIUM = "/usr/bin/chromium"
+INSTALL = "apt-get install chromium fonts-noto-cjk"
+PATIENCE_MS = 120_000
+"""Only a hang reaches this."""
+PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 900}
+SCREENSHOTS = os.environ.get("HCE_SCREENSHOTS")
+AXE = WEB / "node_modules/axe-core/axe.min.js"
+
+
+class Watch:
+    """What pages of a browser asked for, and what the browser held against them."""
+
+    def __init__(self) -> None:
+        self.origins: set[str] = set()
+        self.bodies: list[bytes] = []
+        self.complaints: list[str] = []
+
+    def over(self, context: Any) -> None:
+        context.on("request", self._request)
+        context.on("console", self._console)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+
+    def _request(self, request: Any) -> None:
+        split = urlsplit(request.url)
+        if split.scheme not in {"data", "blob"}:
+            self.origins.add(f"{split.scheme}://{split.netloc}")
+        self.bodies.append(request.url.encode() + (request.post_data_buffer or b""))
+
+    def _console(self, message: Any) -> None:
+        if message.type in {"error", "warning"} and "net::ERR_" not in message.text and "status of 4" not in message.text:
+            self.complaints.append(message.text)
+
+    def told(self, secret: str) -> bool:
+        """Whether any request held this text."""
+        return any(secret.encode() in body for body in self.bodies)
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Any]:
+    """A browser for the time of the block. Without one the test is skipped, and says what to install."""
+    if shutil.which(CHROMIUM) is None:
+        pytest.skip(f"no browser on this machine: {INSTALL}")
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+async def fresh_device(browser: Any, watch: Watch, locale: str = "en-GB") -> Any:
+    """A page of a browser that has never been here."""
+    context = await browser.new_context(viewport=PHONE, locale=locale, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    watch.over(context)
+    return await context.new_page()
+
+
+async def faults_of_access(page: Any) -> list[str]:
+    """What axe-core finds on the screen as it stands."""
+    await page.evaluate(AXE.read_text("utf-8"))
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+
+
+class Album:
+    """Screens as they pass: each is judged by axe-core, and saved when somebody wants to look."""
+
+    def __init__(self) -> None:
+        self.faults: dict[str, list[str]] = {}
+        self._count = 0
+
+    async def take(self, page: Any, name: str) -> None:
+        self._count += 1
+        if faults := await faults_of_access(page):
+            self.faults[name] = faults
+        if SCREENSHOTS:
+            await self._save(page, Path(SCREENSHOTS) / f"{self._count:02}-{name}")
+
+    async def _save(self, page: Any, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(2):
+            language = await page.evaluate("document.documentElement.lang")
+            for width, size in (("phone", PHONE), ("desk", DESK)):
+                await page.set_viewport_size(size)
+                tall = await page.evaluate("document.documentElement.scrollHeight")
+                await page.set_viewport_size({**size, "height": tall})
+                await page.screenshot(path=f"{path}-{language}-{width}.png", animations="disabled")
+            await page.set_viewport_size(PHONE)
+            await page.get_by_role("button", name="中文" if language == "en" else "English").click()
+            await page.wait_for_timeout(300)
