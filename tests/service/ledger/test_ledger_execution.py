@@ -132,17 +132,17 @@ def test_more_steps_than_a_transaction_may_take_fail_and_pay_for_the_cap(tmp_pat
 
 
 def test_a_block_holds_no_more_steps_than_it_may(tmp_path: Path) -> None:
-    raws = [enrol(f"o{number}", "clinic", UNTIL) for number in range(6)]
-    chain = Chain(tmp_path / "short", params=Params(replay_window=10, block_steps=5 * steps(raws[0]), tx_steps=1_500))
+    raws = [enrol(f"o{number}", "clinic", UNTIL) for number in range(11)]
+    chain = Chain(tmp_path / "short", params=Params(replay_window=10, block_steps=10 * steps(raws[0]), tx_steps=1_500))
     chain.found("clinic")
     with pytest.raises(BlockFull) as caught:
         chain.forge(raws)
     assert caught.value.fields["what"] == "steps"
     with pytest.raises(BlockFull):
-        chain.forge(raws[:5], [pay(ALICE, SHOP, 1, 1)])
+        chain.forge(raws[:10], [pay(ALICE, SHOP, 1, 1)])
     for raw in raws:
         chain.ledger.check_tx(raw)
-    assert len(chain.propose().health_txs) == 5
+    assert len(chain.propose().health_txs) == 10
     chain.ledger.check_tx(pay(ALICE, SHOP, 1, 1))
     block = chain.propose()
     assert block.health_txs

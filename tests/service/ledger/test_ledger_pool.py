@@ -188,7 +188,7 @@ def test_one_nodes_votes_leave_room_for_the_others(small: Callable[..., Chain]) 
 
 
 def test_unpaid_work_has_a_share_of_the_block_and_what_is_left_over(tmp_path: Path) -> None:
-    params = Params(replay_window=10, block_steps=6_000, tx_steps=2_000)
+    params = Params(replay_window=10, block_steps=2_350, tx_steps=2_000)
     chain = Chain(tmp_path / "shares", params=params)
     chain.found("clinic")
     owners = [f"owner {number}" for number in range(16)]
