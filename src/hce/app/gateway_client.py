@@ -47,19 +47,32 @@ class GatewayClient:
         return (await self._send("POST", path, json=body or {})).json()
 
     async def import_bundle(self, bundle: bytes, **options: str) -> AsyncIterator[dict[str, Any]]:
-        """Events of an import, one at a time; raises when it was refused or broke off."""
+        """Events of an import, one at a time, the last `finished`; raises when it was refused, broke off or ended without that."""
+        finished = False
         try:
             async with self._http.stream("POST", self.url + "/v1/import", content=bundle, params=options) as answer:
                 if answer.status_code >= 400:
                     await answer.aread()
                     raise remote(answer.status_code, answer.content, self.url, GatewayBadAnswer)
                 async for line in answer.aiter_lines():
-                    event: dict[str, Any] = json.loads(line)
+                    event = self._event(line)
                     if event["event"] == "failed":
                         raise Remote(event["code"], event["status"], event["detail"])
+                    finished = event["event"] == "finished"
                     yield event
         except httpx.HTTPError as error:
             raise NodeUnreachable(str(error) or type(error).__name__, url=self.url) from error
+        if not finished:
+            raise GatewayBadAnswer("the import ended without saying that it is finished", url=self.url)
+
+    def _event(self, line: str) -> dict[str, Any]:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise GatewayBadAnswer("a line that is not JSON", url=self.url) from error
+        if not isinstance(event, dict) or "event" not in event:
+            raise GatewayBadAnswer("a line that is no event", url=self.url)
+        return event
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         try:

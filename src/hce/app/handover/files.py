@@ -14,6 +14,7 @@ import tempfile
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -92,12 +93,13 @@ class Files:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._spool.close()
+        with suppress(OSError):  # on a full disk the last bytes, which nobody needs, may not be written
+            self._spool.close()
         if self._open is not None:
             self._open[1].close()
 
     def look_through(self, number: int, base: str) -> Iterator[Found | Passed]:
-        """What is in one file. A file that cannot be read is one `Passed`; only a disk that is full raises."""
+        """What is in one file. One that cannot be read, or unpacked because the disk is full, is one `Passed` that says so."""
         source = self.sources[number]
         try:
             with source.path.open("rb") as file:
@@ -116,7 +118,7 @@ class Files:
             yield from scan(unpacked, number, source.lines, base)
 
     def _unpack(self, number: int, file: BinaryIO) -> BinaryIO | None:
-        """The file unpacked at the end of the spool; None when it cannot be, or is too large."""
+        """The file unpacked at the end of the spool; None when it cannot be, or is too large. Raises OSError."""
         limit = MAX_LINES_BYTES if self.sources[number].lines else MAX_BUNDLE_BYTES
         start = self._spool.seek(0, io.SEEK_END)
         try:
@@ -126,11 +128,14 @@ class Files:
                     if self._spool.tell() - start > limit:
                         self._spool.truncate(start)
                         return None
+                self._spool.flush()
         except (gzip.BadGzipFile, EOFError, zlib.error):
             self._spool.truncate(start)
             return None
+        except OSError:
+            self._spool.truncate(start)
+            raise
         self._unpacked[number] = start
-        self._spool.flush()
         self._spool.seek(start)
         return self._spool
 

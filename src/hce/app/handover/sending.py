@@ -2,6 +2,9 @@
 
 An import may be killed anywhere and run again: the gateway leaves out what it has, by its bytes. So what fails for a passing reason (the
 gateway was restarted, records of a broken import are not decided yet) is simply sent again for a while.
+
+Nothing is taken to be there because nothing else was heard of it: of each Bundle the gateway must say of every entry that it was written,
+was there, or is refused.
 """
 
 from __future__ import annotations
@@ -39,6 +42,13 @@ class PatientConflict(Refused):
     status = 409
 
 
+class Unaccounted(Refused):
+    """Of some resources of a Bundle the gateway said neither that they are in nor that they are refused."""
+
+    code = "import.unaccounted"
+    status = 409
+
+
 class Sent(Struct):
     """What became of one group so far."""
 
@@ -56,6 +66,8 @@ class Sent(Struct):
     """Places of what a part brought in, or found there already."""
     before: tuple[int, int] = (0, 0)
     """Records and resources before the present attempt."""
+    already: int = 0
+    """Resources of parts that are through which the gateway had."""
     failure: HceError | None = None
     """Why the rest was not sent."""
 
@@ -107,16 +119,19 @@ async def _send_group(
     for part in group.parts:
         bundle = await asyncio.to_thread(bundle_of, files, part)
         moved_s = time.monotonic()
-        amended = sent.amended
+        amended, written = sent.amended, sent.resources
         while True:
             try:
                 problems: set[int] = set()
+                said: dict[str, dict[str, Any]] = {}
                 async for event in client.import_bundle(bundle, **options):
+                    said[event["event"]] = event
                     _note(sent, event, part, places, amended, problems)
                     if event["event"] == "progress":
                         moved_s = time.monotonic()
                     tell()
-                _settle(sent, {places[one.place] for one in part} - problems)
+                _require_account(said, len(part), len(problems))
+                _settle(sent, {places[one.place] for one in part} - problems, sent.resources - written)
                 break
             except HceError as error:
                 if error.status < 500 or time.monotonic() - moved_s >= PATIENCE_S:
@@ -124,8 +139,17 @@ async def _send_group(
                 await asyncio.sleep(PAUSE_S)
 
 
-def _settle(sent: Sent, taken: set[int]) -> None:
+def _require_account(said: dict[str, dict[str, Any]], entries: int, problems: int) -> None:
+    """Raises `Unaccounted` unless the gateway's own counts are of every entry it was sent."""
+    already = said.get("planned", {}).get("already_written", 0)
+    accounted = already + said["finished"]["resources"] + problems
+    if accounted != entries:
+        raise Unaccounted(expected=entries, actual=accounted)
+
+
+def _settle(sent: Sent, taken: set[int], written: int) -> None:
     """A part is through. Several parts hold a resource that others are found by, and what one refuses another may take."""
+    sent.already += len(taken - sent.taken) - written
     sent.taken |= taken
     for place in taken & sent.refused.keys():
         del sent.refused[place]
@@ -194,6 +218,7 @@ class Outcome(Struct, frozen=True):
     amended: int
     """Of these, later versions of what was here."""
     already: int
+    """Here before, as the gateway says; not those of a person whose import failed before it came to them."""
     repeated: int
     """The same name and bytes twice in what was handed over."""
     definitions: dict[str, int]
@@ -211,17 +236,15 @@ def outcome_of(
     files: Files, aside: int, groups: Sequence[Group], passed: Sequence[Passed], repeated: int, sent: Sequence[Sent]
 ) -> Outcome:
     rejects = [_reject(files, one, 1) for one in passed if one.code != DEFINITION]
-    already = failed = 0
+    failed = 0
     for group, one in zip(groups, sent, strict=True):
         rejects += [_reject(files, problem, 1) for _, problem in sorted(one.refused.items())]
-        left = len(group.found) - one.resources - len(one.refused)
         if one.failure is None:
-            already += left
             continue
         failed += 1
         first = (group.patients or group.found)[0]
         named = Passed(first.place.file, first.entry, first.type, first.id, one.failure.code, one.failure.detail)
-        rejects.append(_reject(files, named, left))
+        rejects.append(_reject(files, named, len(group.found) - one.resources - one.already - len(one.refused)))
     refused: Counter[str] = Counter()
     for reject in rejects:
         refused[reject.code] += reject.resources
@@ -232,7 +255,7 @@ def outcome_of(
         records=sum(one.records for one in sent),
         resources=sum(one.resources for one in sent),
         amended=sum(one.amended for one in sent),
-        already=already,
+        already=sum(one.already for one in sent),
         repeated=repeated,
         definitions=dict(sorted(Counter(one.type for one in passed if one.code == DEFINITION).items())),
         problems=sum(refused.values()),
