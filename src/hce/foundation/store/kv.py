@@ -301,15 +301,16 @@ class KeyValueStore:
 
 
 def copy_store(source: Path, target: Path) -> None:
-    """Copies one snapshot of a store into the folder `target`, also while its owner writes; free pages stay behind. `StoreCorrupt`."""
+    """Copies one snapshot of a store into the folder `target`, also while its owner writes; free pages stay behind.
+
+    `StoreCorrupt`, `DiskFull`.
+    """
     make_directory(target)
-    try:
-        with lmdb.open(str(source), readonly=True, create=False, map_size=DEFAULT_MAX_MAP_BYTES) as environment:
-            environment.copy(str(target), compact=True)
-    except lmdb.DiskError as error:
-        raise DiskFull("no room for the copy", folder=target.name) from error
-    except lmdb.Error as error:
-        raise StoreCorrupt("LMDB cannot copy its files", folder=source.name) from error
+    with (
+        damage_named(source.name),
+        lmdb.open(str(source), readonly=True, create=False, map_size=DEFAULT_MAX_MAP_BYTES) as environment,
+    ):
+        environment.copy(str(target), compact=True)
 
 
 def value_of(table: str, key: bytes, row: bytes) -> bytes:
