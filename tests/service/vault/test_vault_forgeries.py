@@ -75,11 +75,23 @@ def test_a_part_that_is_no_point_is_a_lie(nine: Any) -> None:
 
 def test_with_too_many_liars_nothing_opens_and_all_are_named(nine: Any) -> None:
     prepared, locked, replies, _ = answered(nine, range(6))
-    replies[2] = lie(replies[2])
+    forged = [lie(replies[2], record).partials[record] for record in (0, 1)]
+    replies[2] = replace(replies[2], partials=forged)
     combined = granting.combine_release(replies, locked, nine.network.keyholders, prepared)
     assert combined.lying == (2,)
+    assert len(combined.failed) == 2
     assert all(isinstance(error, TooFewParts) for error in combined.failed.values())
     assert combined.deks == {}
+
+
+def test_a_lie_about_one_record_costs_no_other(nine: Any) -> None:
+    """Just enough nodes answer, so the others need the liar's honest parts."""
+    prepared, locked, replies, _ = answered(nine, range(6))
+    replies[2] = lie(replies[2], record=0)
+    combined = granting.combine_release(replies, locked, nine.network.keyholders, prepared)
+    assert set(combined.deks) == {locked[1].header.record_id}
+    assert isinstance(combined.failed[locked[0].header.record_id], TooFewParts)
+    assert combined.lying == (2,)
 
 
 def test_honest_keyholders_are_not_blamed_for_a_cheating_author(nine: Any) -> None:

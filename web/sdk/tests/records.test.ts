@@ -28,6 +28,7 @@ import * as granting from "../src/vault/granting.ts";
 import * as locks from "../src/vault/locks.ts";
 import * as opening from "../src/vault/opening.ts";
 import { AuthoringSession, makeBatch } from "../src/vault/sealing.ts";
+import { GENERATOR, readPoint, scalarBytes, times } from "../src/threshold/ristretto.ts";
 import { keyIdOf } from "../src/threshold/tdh2.ts";
 import { drawn, type Loose, readVectors } from "./vectors.ts";
 
@@ -280,6 +281,48 @@ test("too few parts, and a part that lies, are named", async () => {
   assert.equal(lied.deks.size, 0);
   const stale = forged.map((reply) => ({ ...reply, sharingEpoch: 1 }));
   assert.deepEqual((await granting.combineRelease(stale, locked, keyholders.state, prepared)).lying, []);
+});
+
+test("a lie about one record costs no other, though just enough nodes answer", async () => {
+  const shares = [5n, 9n]; // of 1 on a line, at 1 and 2
+  const publicKey = GENERATOR.toBytes();
+  const toy = {
+    keyId: keyIdOf(publicKey),
+    threshold: 2,
+    publicKey,
+    memberKeys: shares.map((share) => times(GENERATOR, share).toBytes()),
+    sharingEpoch: 0,
+  };
+  const keys = await patient();
+  const card = { ...people.card.card, readingKey: (await keys.reading(0)).public };
+  const by = { chain, orgId: chain, credentialId: recordId, authorKey: await keyOf("author"), card, keyholders: toy };
+  const authoring = await AuthoringSession.begin(by as Loose);
+  const items = [{ name: "x", mediaType: "text/plain", content: utf8("x") }];
+  const content = { items, kind: "note", date: "2025-02-28", createdMs: NOW_MS };
+  const sealed = [await authoring.seal(content), await authoring.seal(content)];
+  const [write] = (await makeBatch([authoring], 1)).feedWrites;
+  const opened = await opening.readSession(await keys.reading(0), write!.sessionEntry, chain, people.compartmentId, 0);
+  const locked = sealed.map((one) => ({
+    header: makeHeader(chain, one.recordId, one.entry.policyCommitment, toy.keyId),
+    envelope: one.envelope,
+    session: opened,
+    keyCommitment: one.entry.keyCommitment,
+  }));
+  const replies = shares.map((share, node) => ({
+    node,
+    keyId: toy.keyId,
+    sharingEpoch: 0,
+    partials: sealed.map(({ recordId, envelope }, place) => {
+      const told = node === 1 && place === 0 ? share + 1n : share;
+      const value = times(readPoint(envelope.capsule.u), told).toBytes();
+      return { recordId, partial: { index: node, value, e: scalarBytes(1n), f: scalarBytes(1n) } };
+    }),
+  }));
+  const prepared = granting.makeAccess(grant.body, record.policy.author, [recordId], "x");
+  const { deks, failed, lying } = await granting.combineRelease(replies, locked, toy, prepared);
+  assert.deepEqual([...deks.keys()], [toHex(sealed[1]!.recordId)]);
+  assert.equal(failed.get(toHex(sealed[0]!.recordId))!.code, "release.too_few_parts");
+  assert.ok(lying.includes(1));
 });
 
 test("the owner's log is complete, and what is missing or false has a name", async () => {

@@ -289,21 +289,23 @@ def combine_release(
     """The DEK of every record that enough honest nodes released.
 
     Optimistic: the first `threshold` parts are combined unchecked, and the key commitment tells whether they were right. Only when
-    it does not fit are proofs checked (about 0.1 ms each): liars are named, their parts left out and honest ones combined. Replies
-    of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's part beside the real one (it
-    passed the node's requests on) is no lie of that node.
+    it does not fit are proofs checked (about 0.1 ms each): liars are named, their parts left out and honest ones combined. Who lied
+    about one record comes last for the others, and is not left out: with just enough nodes alive their honest parts are needed.
+    Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's part beside the real
+    one (it passed the node's requests on) is no lie of that node.
     """
     current = [reply for reply in replies if (reply.key_id, reply.sharing_epoch) == (keyholders.key_id, keyholders.sharing_epoch)]
-    lying = {reply.node for reply in current if any(released.partial.index != reply.node for released in reply.partials)}
+    in_anothers_name = {reply.node for reply in current if any(part.partial.index != reply.node for part in reply.partials)}
+    lying = set(in_anothers_name)
     parts: dict[bytes, dict[int, list[Partial]]] = {}
     for reply in current:
-        for released in reply.partials:
+        for released in reply.partials if reply.node not in in_anothers_name else ():
             parts.setdefault(released.record_id, {}).setdefault(reply.node, []).append(released.partial)
     deks: dict[bytes, SecretBytes] = {}
     failed: dict[bytes, HceError] = {}
     for record in records:
         name = record.header.record_id
-        ours = {node: given for node, given in parts.get(name, {}).items() if node not in lying}
+        ours = dict(sorted(parts.get(name, {}).items(), key=lambda given: given[0] in lying))
         try:
             deks[name] = _combine_one(record, ours, keyholders, prepared, lying)
         except (TooFewParts, WrongKey) as error:

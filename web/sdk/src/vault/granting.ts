@@ -277,7 +277,8 @@ export async function openReleaseReply(prepared: PreparedAccess, chain: Bytes, s
  * The DEK of every record that enough honest nodes released.
  *
  * Optimistic: the first `threshold` parts are combined unchecked, and the key commitment tells whether they were right. Only when it
- * does not fit are proofs checked: liars are named, their parts left out and honest ones combined. Replies of another key or sharing
+ * does not fit are proofs checked: liars are named, their parts left out and honest ones combined. Who lied about one record comes last
+ * for the others, and is not left out: with just enough nodes alive their honest parts are needed. Replies of another key or sharing
  * epoch are not used: parts of two sharings never mix.
  */
 export async function combineRelease(
@@ -307,8 +308,8 @@ interface NodePart {
 }
 
 function partsOf(replies: readonly ReleaseReply[], recordId: Bytes, lying: ReadonlySet<number>): NodePart[] {
-  const honest = replies.filter((reply) => !lying.has(reply.node));
-  return honest.flatMap(({ node, partials }) =>
+  const likelierFirst = [...replies].sort((left, right) => Number(lying.has(left.node)) - Number(lying.has(right.node)));
+  return likelierFirst.flatMap(({ node, partials }) =>
     partials.filter((released) => equal(released.recordId, recordId)).map(({ partial }) => ({ node, part: partial })),
   );
 }
