@@ -20,6 +20,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 KINDS = {"record.commit", "grant.revoke"}
 """Kinds of transactions are spelled like codes."""
 BODIES: dict[str, type[Any]] = {
+    "/v1/welcome": OpenCompartment,
     "/v1/compartments": OpenCompartment,
     "/v1/patients": Enrol,
     "/v1/access-requests": AskAccess,

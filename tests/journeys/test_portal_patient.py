@@ -1,6 +1,7 @@
 """A patient who has nothing but a browser: account, record, grant, log, revocation, and the twelve words on another device.
 
 Chromium loads the built portal from its own process and speaks to real nodes and gateways. Python plays the hospital and the clinic.
+The patient has no mouse.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.web.browser import Album, Watch, chromium, fresh_device
+from tests.web.browser import Album, Watch, chromium, fresh_device, give_passkeys, press, type_into
 from tests.web.node import ROOT
 
 from hce.app.devnet.home import Home
@@ -72,26 +73,26 @@ async def _creates_an_account(page: Any, portal: str, album: Album) -> str:
     await page.goto(portal)
     await page.get_by_role("link", name="Create my account").wait_for()
     await album.take(page, "welcome")
-    await page.get_by_role("link", name="Create my account").click()
+    await press(page, page.get_by_role("link", name="Create my account"))
     shown = page.locator(".words .word")
     await shown.first.wait_for()
     await album.take(page, "words")
     words = await shown.all_inner_texts()
     assert len(words) == 12
-    await page.get_by_role("button", name="I have written them down").click()
+    await press(page, page.get_by_role("button", name="I have written them down"))
     await page.get_by_text("Which is word").wait_for()
     await album.take(page, "rehearse")
     for _ in range(3):
         asked = await page.locator("#asked").inner_text()
         place = int(re.findall(r"\d+", asked)[0])
-        await page.get_by_role("button", name=words[place - 1], exact=True).click()
-    await page.get_by_label("Passphrase for this device").fill(PASSPHRASE)
-    await page.get_by_label("Once more").fill(PASSPHRASE)
+        await press(page, page.get_by_role("button", name=words[place - 1], exact=True))
+    await type_into(page, page.get_by_label("Passphrase for this device"), PASSPHRASE)
+    await type_into(page, page.get_by_label("Once more"), PASSPHRASE)
     await album.take(page, "lock")
-    await page.get_by_role("button", name="Use this passphrase").click()
+    await press(page, page.get_by_role("button", name="Use this passphrase"))
     await page.get_by_role("button", name="Open with Riverside Hospital").wait_for()
     await album.take(page, "open")
-    await page.get_by_role("button", name="Open with Riverside Hospital").click()
+    await press(page, page.get_by_role("button", name="Open with Riverside Hospital"))
     await page.get_by_role("heading", name="Nothing here yet").wait_for()
     await album.take(page, "empty")
     return " ".join(words)
@@ -99,26 +100,26 @@ async def _creates_an_account(page: Any, portal: str, album: Album) -> str:
 
 async def _receives_a_record(page: Any, hospital: GatewayClient, album: Album) -> None:
     """The clinic takes the code that the screen shows; the card it fetches itself."""
-    await page.get_by_role("link", name="Show my code to a clinic").click()
-    await page.get_by_role("button", name="Riverside Hospital").click()
+    await press(page, page.get_by_role("link", name="Show my code to a clinic"))
+    await press(page, page.get_by_role("button", name="Riverside Hospital"))
     await page.get_by_role("img", name="QR code").wait_for()
     await album.take(page, "code")
-    await page.get_by_text("The code as text").click()
+    await press(page, page.get_by_text("The code as text"))
     token = (await page.get_by_test_id("code").inner_text()).removeprefix("HCE:HELLO:").lower()
     bundle = BUNDLE.read_bytes()
     patient = await hospital.post("/v1/patients", {"patient": patient_of(bundle), "token": token})
     events = [event async for event in hospital.import_bundle(bundle, patient_id=patient["patient_id"])]
     assert events[-1]["event"] == "finished", events[-1]
-    await page.get_by_role("link", name="My record").click()
-    await page.get_by_role("button", name="Refresh").click()
+    await press(page, page.get_by_role("link", name="My record"))
+    await press(page, page.get_by_role("button", name="Refresh"))
     await page.get_by_role("heading", name="In time").wait_for()
     await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
     assert "Unknown" not in await page.locator("main").inner_text()
     await album.take(page, "record")
-    await page.get_by_role("radio", name="Results").click()
-    await page.get_by_role("button", name=re.compile("糖化血红蛋白")).first.click()
-    await page.get_by_role("button", name="Not right?").click()
-    await page.get_by_label("What is not right?").fill("This was not me.")
+    await press(page, page.get_by_role("radio", name="Results"))
+    await press(page, page.get_by_role("button", name=re.compile("糖化血红蛋白")).first)
+    await press(page, page.get_by_role("button", name="Not right?"))
+    await type_into(page, page.get_by_label("What is not right?"), "This was not me.")
     await album.take(page, "result")
 
 
@@ -126,18 +127,18 @@ async def _grants(page: Any, clinic: GatewayClient, album: Album) -> str:
     [doctor] = await clinic.get("/v1/staff")
     wish = {"credential_id": doctor["credential_id"], "purpose": "treatment", "date_from": "1900-01-01", "date_to": "2100-12-31"}
     request = (await clinic.post("/v1/access-requests", wish))["request"]
-    await page.get_by_role("link", name="Approve").click()
+    await press(page, page.get_by_role("link", name="Approve"))
     await page.get_by_label("Code or link from the clinic").wait_for()
     await album.take(page, "approve")
-    await page.get_by_label("Code or link from the clinic").fill(f"hce:ask:{request}")
-    await page.get_by_role("button", name="Read the code").click()
-    await page.get_by_role("radio", name="One day").click()
+    await type_into(page, page.get_by_label("Code or link from the clinic"), f"hce:ask:{request}")
+    await press(page, page.get_by_role("button", name="Read the code"))
+    await press(page, page.get_by_role("radio", name="One day"))
     signed = await page.get_by_test_id("sentence").inner_text()
     assert signed.startswith("You let Dr. Ana Keller 安娜·凯勒 (")
     assert "read your records dated 1900-01-01 to 2100-12-31, for treatment" in signed
-    await page.get_by_text("They would see").click()
+    await press(page, page.get_by_text("They would see"))
     await album.take(page, "request")
-    await page.get_by_role("button", name="Sign and give access").click()
+    await press(page, page.get_by_role("button", name="Sign and give access"))
     await page.get_by_role("heading", name="Access given").wait_for()
     await album.take(page, "given")
     [grant] = await clinic.get("/v1/grants")
@@ -146,58 +147,64 @@ async def _grants(page: Any, clinic: GatewayClient, album: Album) -> str:
 
 
 async def _sees_who_looked(page: Any, album: Album) -> None:
-    await page.get_by_role("link", name="Who looked").click()
+    await press(page, page.get_by_role("link", name="Who looked"))
     await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
     await page.get_by_text("This list is complete.").wait_for()
-    await page.get_by_text("How is that known?").click()
+    await press(page, page.get_by_text("How is that known?"))
     await page.get_by_text("counts 1 opening under").wait_for()
     await album.take(page, "looked")
 
 
 async def _revokes(page: Any, album: Album) -> None:
-    await page.get_by_role("link", name="Who can look").click()
+    await press(page, page.get_by_role("link", name="Who can look"))
     await page.get_by_role("button", name="End this access now").wait_for()
     await album.take(page, "can")
-    await page.get_by_role("button", name="End this access now").click()
+    await press(page, page.get_by_role("button", name="End this access now"))
     await page.get_by_text("Nobody can look into your record.").wait_for()
-    await page.get_by_text("1 access that is over").click()
+    await press(page, page.get_by_text("1 access that is over"))
     await album.take(page, "over")
 
 
 async def _keeps_the_keys(page: Any, words: str, album: Album) -> None:
     """The words once more, only after unlocking; then the page is locked and opened again, wrongly first."""
-    await page.get_by_role("link", name="Keys").click()
-    await page.get_by_role("button", name="Show my words").click()
-    await page.get_by_label("Passphrase of this device").fill(PASSPHRASE)
-    await page.get_by_role("button", name="Open").click()
+    await press(page, page.get_by_role("link", name="Keys"))
+    await press(page, page.get_by_role("button", name="Show my words"))
+    await type_into(page, page.get_by_label("Passphrase of this device"), PASSPHRASE)
+    await press(page, page.get_by_role("button", name="Open"))
     await page.locator(".words .word").first.wait_for()
     assert " ".join(await page.locator(".words .word").all_inner_texts()) == words
     await album.take(page, "keys")
-    await page.get_by_role("button", name="Lock now").click()
-    await page.get_by_label("Passphrase of this device").fill("not this one")
-    await page.get_by_role("button", name="Open").click()
+    await press(page, page.get_by_role("button", name="Lock now"))
+    await type_into(page, page.get_by_label("Passphrase of this device"), "not this one")
+    await press(page, page.get_by_role("button", name="Open"))
     await page.get_by_text("unlock.wrong").wait_for()
     await album.take(page, "unlock")
-    await page.get_by_label("Passphrase of this device").fill(PASSPHRASE)
-    await page.get_by_role("button", name="Open").click()
+    await type_into(page, page.get_by_label("Passphrase of this device"), PASSPHRASE)
+    await press(page, page.get_by_role("button", name="Open"))
     await page.get_by_role("heading", name="My record").wait_for()
 
 
 async def _recovers(page: Any, portal: str, words: str, album: Album) -> None:
-    """Another browser, in Chinese: nothing but the words."""
+    """Another browser, in Chinese: nothing but the words, and a fingerprint from then on."""
+    await give_passkeys(page)
     await page.goto(portal)
-    await page.get_by_role("link", name="我已有十二个字").click()
-    await page.get_by_label("您的十二个字").fill(words)
-    await page.get_by_role("button", name="找回我的账户").click()
-    await page.get_by_label("本设备的密码短语").fill(PASSPHRASE)
-    await page.get_by_label("再输入一次").fill(PASSPHRASE)
-    await page.get_by_role("button", name="使用这个密码短语").click()
+    await press(page, page.get_by_role("link", name="我已有十二个字"))
+    await type_into(page, page.get_by_label("您的十二个字"), words)
+    await press(page, page.get_by_role("button", name="找回我的账户"))
+    await page.get_by_role("button", name="使用指纹、面容或锁屏密码").wait_for()
+    await album.take(page, "lock-passkey")
+    await press(page, page.get_by_role("button", name="使用指纹、面容或锁屏密码"))
     await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
     await page.get_by_role("switch", name="长辈版").click()
     await album.take(page, "elder")
-    await page.get_by_role("link", name="谁看过").click()
+    await press(page, page.get_by_role("link", name="钥匙"))
+    await press(page, page.get_by_role("button", name="立即锁定"))
+    await press(page, page.get_by_role("button", name="用通行密钥打开"))
+    await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
+    await press(page, page.get_by_role("link", name="谁看过"))
     await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
     await page.get_by_text("这份名单是完整的。").wait_for()
+    await album.take(page, "elder-looked")
 
 
 async def _kept_outside_the_lock(page: Any) -> list[str]:

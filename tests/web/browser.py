@@ -24,6 +24,9 @@ PATIENCE_MS = 120_000
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 SCREENSHOTS = os.environ.get("HCE_SCREENSHOTS")
+HAS_FOCUS = "one => one === document.activeElement"
+MAX_KEYS = 120
+"""Nothing is farther away than so many presses of Tab."""
 AXE = WEB / "node_modules/axe-core/axe.min.js"
 
 
@@ -79,11 +82,51 @@ async def fresh_device(browser: Any, watch: Watch, locale: str = "en-GB") -> Any
     return await context.new_page()
 
 
+async def press(page: Any, target: Any) -> None:
+    """As somebody who has no mouse: Tab until it has the focus, then Enter. Within a group of choices, the arrow keys."""
+    await target.wait_for()
+    choice = await target.get_attribute("role") == "radio"
+    await _tab_to(page, target, "one => one.parentElement.contains(document.activeElement)" if choice else HAS_FOCUS)
+    for _ in range(MAX_KEYS if choice else 0):
+        if await target.evaluate(HAS_FOCUS):
+            break
+        await page.keyboard.press("ArrowRight")
+    await page.keyboard.press("Space" if choice else "Enter")
+
+
+async def type_into(page: Any, target: Any, text: str) -> None:
+    """The same for a field."""
+    await target.wait_for()
+    await _tab_to(page, target, HAS_FOCUS)
+    await page.keyboard.press("Control+A")
+    await page.keyboard.insert_text(text)
+
+
+async def _tab_to(page: Any, target: Any, reached: str) -> None:
+    for _ in range(MAX_KEYS):
+        if await target.evaluate(reached):
+            return
+        await page.keyboard.press("Tab")
+    pytest.fail(f"the keyboard does not get to {target}")
+
+
+async def give_passkeys(page: Any) -> None:
+    """A device with a fingerprint reader, and a finger on it."""
+    devtools = await page.context.new_cdp_session(page)
+    await devtools.send("WebAuthn.enable")
+    kind = {"protocol": "ctap2", "ctap2Version": "ctap2_1", "transport": "internal", "hasPrf": True}
+    abilities = dict.fromkeys(("hasResidentKey", "hasUserVerification", "isUserVerified", "automaticPresenceSimulation"), True)
+    await devtools.send("WebAuthn.addVirtualAuthenticator", {"options": {**kind, **abilities}})
+
+
 async def faults_of_access(page: Any) -> list[str]:
-    """What axe-core finds on the screen as it stands."""
+    """What axe-core finds on the screen as it stands, and in the dark."""
     await page.evaluate(AXE.read_text("utf-8"))
-    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [f"{one['id']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+    found = (await page.evaluate("axe.run(document, {resultTypes: ['violations']})"))["violations"]
+    await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    found += (await page.evaluate("axe.run(document, {runOnly: ['color-contrast']})"))["violations"]
+    await page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
 
 
 class Album:
@@ -110,5 +153,8 @@ class Album:
                 await page.set_viewport_size({**size, "height": tall})
                 await page.screenshot(path=f"{path}-{language}-{width}.png", animations="disabled")
             await page.set_viewport_size(PHONE)
+            await page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+            await page.screenshot(path=f"{path}-{language}-dark.png", animations="disabled")
+            await page.emulate_media(color_scheme="light", reduced_motion="reduce")
             await page.get_by_role("button", name="中文" if language == "en" else "English").click()
             await page.wait_for_timeout(300)

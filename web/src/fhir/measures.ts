@@ -24,8 +24,17 @@ const STANDINGS: Readonly<Record<string, Standing>> = { L: "low", LL: "low", H: 
 /** The value of a resource, or those of its components; empty when nothing was measured. */
 export function measuresOf(resource: Json, title: string): readonly Measure[] {
   const own = measureOf(resource, title);
-  const parts = at(resource, "component").flatMap((part) => measureOf(part, wordsAt(part, "code")) ?? []);
+  const parts = [...at(resource, "component")].sort(upperFirst).flatMap((part) => measureOf(part, wordsAt(part, "code")) ?? []);
   return own === null ? parts : [own, ...parts];
+}
+
+/** Everybody says a blood pressure upper value first, however the laboratory sent it (LOINC 8480-6, then 8462-4). */
+function upperFirst(a: unknown, b: unknown): number {
+  return Number(isLower(a)) - Number(isLower(b));
+}
+
+function isLower(component: unknown): boolean {
+  return at(component, "code.coding.code").includes("8462-4");
 }
 
 /** "152 / 94 mmHg" for components of one unit, else each with its own. */
@@ -70,7 +79,16 @@ function numberOrYes(node: unknown): string {
 
 function unitOf(quantity: Json): string {
   const stated = textAt(quantity, "unit", "code");
-  return UNITS[stated] ?? stated.replace(/\{[^}]*\}/gu, "").trim();
+  return UNITS[stated] ?? asWritten(stated);
+}
+
+/** "10*3/uL" is how machines write 10³/µL. */
+function asWritten(unit: string): string {
+  return unit
+    .replace(/\{[^}]*\}/gu, "")
+    .replace(/\bu(?=[LgmM]|mol|kat)/gu, "µ")
+    .replace(/10\*(\d+)/gu, (_, power: string) => `10${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("")}`)
+    .trim();
 }
 
 function rangeOf(node: unknown): { low: number | null; high: number | null } {
