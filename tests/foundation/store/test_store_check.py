@@ -168,3 +168,15 @@ def test_a_full_disk_is_named_when_tables_are_opened_too(whole: Path, monkeypatc
     monkeypatch.setattr("hce.foundation.store.kv.lmdb.open", full)
     with pytest.raises(DiskFull):
         KeyValueStore.open(whole, tables=TABLES)
+
+
+def test_a_damaged_stamp_is_damage_and_no_unknown_format_nor_another_owner(whole: Path) -> None:
+    for stamp in (b"hce/kv/2", b"owner 17"):
+        (folder,) = copies(whole, [stamp.decode().replace("/", "-")])
+        shutil.rmtree(folder)
+        KeyValueStore.open(folder, tables=TABLES, identity=b"owner 17").close()
+        content = (folder / DATA_FILE).read_bytes()
+        assert stamp in content
+        (folder / DATA_FILE).write_bytes(content.replace(stamp, stamp[:-1] + b"9"))
+        with pytest.raises(StoreCorrupt):
+            KeyValueStore.open(folder, tables=TABLES, identity=b"owner 17")

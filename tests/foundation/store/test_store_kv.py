@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from hce.foundation.store.check import damaged_stores
 from hce.foundation.store.errors import DiskFull, KeyUnfit, ReadersOpen, StoreBusy, StoreCorrupt, UnknownFormat
-from hce.foundation.store.kv import FORMAT, FORMAT_KEY, MAX_KEY_BYTES, META, KeyValueStore, row_of
+from hce.foundation.store.kv import FORMAT, FORMAT_KEY, MAX_KEY_BYTES, META, KeyValueStore
 from hce.foundation.store.salvage import remake
 from hce.foundation.types.errors import Bug
 
@@ -232,7 +232,7 @@ def test_a_store_of_another_version_is_not_opened(tmp_path: Path) -> None:
         batch.put(META, FORMAT_KEY, b"hce/kv/3")
     with pytest.raises(UnknownFormat) as caught:
         KeyValueStore.open(tmp_path / "kv", tables=TABLES)
-    assert caught.value.fields == {"expected": FORMAT, "actual": row_of(META, FORMAT_KEY, b"hce/kv/3")}
+    assert caught.value.fields == {"expected": FORMAT, "actual": b"hce/kv/3"}
 
 
 def test_a_foreign_lmdb_folder_is_not_opened(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ from hce.foundation.types.errors import Bug
 
 FORMAT = b"hce/kv/2"
 """Stamp of this layout, under FORMAT_KEY of the table META."""
+FIRST_FORMAT = b"hce/kv/1"
+"""Stamp of the layout before, whose rows carried no checksums: not damaged, and not ours to remove."""
 FORMAT_KEY = b"format"
 IDENTITY_KEY = b"identity"
 """Beside it: whose store this is."""
@@ -369,7 +371,7 @@ def _open_environment(path: Path, map_size: int, max_tables: int) -> Any:
 
 
 def _check_format(environment: Any, folder: str, identity: bytes) -> None:
-    """Stamp a new store; refuse one with another stamp or none."""
+    """Stamp a new store; refuse one with another stamp or none. A stamp that is not what was written is damage."""
     new = environment.stat()["entries"] == 0
     meta = environment.open_db(META.encode())
     with environment.begin(write=new) as transaction:
@@ -378,7 +380,8 @@ def _check_format(environment: Any, folder: str, identity: bytes) -> None:
                 transaction.put(key, row_of(META, key, value), db=meta)
             return
         stamp, owner = (transaction.get(key, db=meta) for key in (FORMAT_KEY, IDENTITY_KEY))
-    if stamp != row_of(META, FORMAT_KEY, FORMAT):
-        raise UnknownFormat(expected=FORMAT, actual=stamp)
-    if owner != row_of(META, IDENTITY_KEY, identity):
+    actual = stamp if stamp in (None, FIRST_FORMAT) else value_of(META, FORMAT_KEY, stamp)
+    if actual != FORMAT:
+        raise UnknownFormat(expected=FORMAT, actual=actual)
+    if owner is None or value_of(META, IDENTITY_KEY, owner) != identity:
         raise StoreForeign(folder=folder)
