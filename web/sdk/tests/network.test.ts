@@ -13,7 +13,7 @@ import { Root } from "../src/keys/derive.ts";
 import { SecretBytes } from "../src/keys/secret.ts";
 import type { Pace } from "../src/net/asking.ts";
 import { Network } from "../src/net/network.ts";
-import { NodeClient } from "../src/net/node.ts";
+import { type Fetch, NodeClient } from "../src/net/node.ts";
 import { Owner } from "../src/net/owner.ts";
 import { MapProofShape } from "../src/proofs/authmap.ts";
 import { LightClient } from "../src/proofs/light.ts";
@@ -147,6 +147,36 @@ test("which node an address is, is believed with its signature only", async () =
   await assert.rejects(liars.indexOf(liars.nodes[1]!), { code: "node.unreachable" }, "a signature over another nonce");
 });
 
+test("who gives up waiting for a node to say which it is, gives up for nobody else", async () => {
+  const crowd = await Crowd.of(4);
+  const abortable: Fetch = (url, init) =>
+    new Promise((resolve, reject) => {
+      init.signal!.addEventListener("abort", () => reject(init.signal!.reason as Error));
+      crowd.fetch(url, init).then(resolve, reject);
+    });
+  const network = await Network.join(crowd.urls, { trust: crowd.genesis, fetch: abortable, now: () => NOW_MS, pace: PATIENT });
+  let answer = (): void => {};
+  const asked = new Promise<void>((resolve) => (answer = resolve));
+  crowd.answer = async (_, path) => (path === "/v1/identity" ? asked.then(() => null) : null);
+  const [stop, node] = [new AbortController(), network.nodes[2]!];
+  const first = network.indexOf(node.with({ signal: stop.signal })).catch(() => null);
+  const second = network.indexOf(node);
+  stop.abort();
+  answer();
+  assert.equal(await second, 2);
+  await first;
+});
+
+test("why too few answered is what so many say that one of them is honest", async () => {
+  const crowd = await Crowd.of(4);
+  const network = await join(crowd);
+  const reason = async (refusing: number): Promise<string> => {
+    crowd.answer = async (host) => (host < refusing ? refusal("grant.revoked", 403) : refusal("pool.full", 503));
+    return network.reasonOf(await network.everyNode((node) => node.final())).code;
+  };
+  assert.deepEqual([await reason(1), await reason(2)], ["pool.full", "grant.revoked"]);
+});
+
 test("a transaction is told to enough nodes and waited for; what nobody finalises has a name", async () => {
   const crowd = await Crowd.of(4);
   const network = await join(crowd);
@@ -188,6 +218,31 @@ test("a ciphertext comes out of any k shards; what nodes forge is passed over", 
     network.ciphertext(cidOfRaw(content), placementCid),
     (error) => error instanceof Unavailable && error.code === "blob.unrecoverable",
   );
+});
+
+test("who passes a node's identity on does not hide its shards", async () => {
+  const crowd = await Crowd.of(4);
+  const content = sha256(utf8("content"));
+  const { placed, shards } = disperse(content, 4);
+  const { placement, placementCid } = makeManifest(CHAIN, [placed], 4);
+  const [{ nodes, k }] = readManifest(placement, CHAIN) as [Placed];
+  const hidden = nodes[0]!;
+  const relay: Fetch = (url, init) =>
+    crowd.fetch(new URL(url).pathname === "/v1/identity" ? url.replace("//n9", `//n${hidden}`) : url, init);
+  const network = await Network.join(["http://n9", ...crowd.urls], {
+    trust: crowd.genesis,
+    fetch: relay,
+    now: () => NOW_MS,
+    pace: PATIENT,
+  });
+  assert.equal(await network.indexOf(network.nodes[0]!), hidden, "it is the first that is known to speak with that node");
+  crowd.answer = async (host, path) => {
+    if (path.startsWith("/v1/blobs/")) return path.includes(Buffer.from(placementCid).toString("hex")) ? placement : null;
+    if (path !== "/v1/shards") return null;
+    if (host === 9) return encode([null]);
+    return nodes.indexOf(host) < k ? encode([shards[nodes.indexOf(host)]!]) : refusal("not_found", 404);
+  };
+  assert.deepEqual(await network.ciphertext(cidOfRaw(content), placementCid), content);
 });
 
 test("whatever a node answers, the worst is a named error", async () => {

@@ -18,6 +18,7 @@ export class Identities {
   readonly #genesis: Genesis;
   readonly #waitMs: number;
   readonly #proven = new Map<string, number>();
+  readonly #asked = new Set<string>();
   readonly #asking = new Map<string, Promise<void>>();
 
   /** `waitMs`: how long a node may take to show which one it is. */
@@ -35,13 +36,18 @@ export class Identities {
     return index;
   }
 
-  /** All addresses that have proven this index, at least one; `node.unreachable` otherwise. */
+  /** All addresses that have proven this index, at least one; `node.unreachable` otherwise. Each is asked once, even when one is known. */
   async at(index: number): Promise<readonly NodeClient[]> {
     const proven = (): NodeClient[] => this.#nodes.filter((node) => this.#proven.get(node.url) === index);
-    if (proven().length === 0) await Promise.all(this.#nodes.map((node) => this.#learn(node)));
+    await this.#learnAll(this.#nodes.filter((node) => !this.#asked.has(node.url)));
+    if (proven().length === 0) await this.#learnAll(this.#nodes);
     const found = proven();
     if (found.length === 0) throw new Unavailable("node.unreachable", "no address has proven to be this node", { node: index });
     return found;
+  }
+
+  async #learnAll(nodes: readonly NodeClient[]): Promise<void> {
+    await Promise.all(nodes.map((node) => this.#learn(node)));
   }
 
   /** Whoever wants to know while the node is being asked waits for the same answer. */
@@ -52,15 +58,19 @@ export class Identities {
     return asking;
   }
 
+  /** By this network's own client: one that a caller derived ends with that caller, and others may be waiting. */
   async #ask(node: NodeClient): Promise<void> {
     const nonce = systemRandom(NONCE_BYTES);
+    const own = this.#nodes.find((one) => one.url === node.url) ?? node;
     try {
-      const { node: index, signature } = await node.with({ timeoutMs: this.#waitMs }).identity(nonce);
+      const { node: index, signature } = await own.with({ timeoutMs: this.#waitMs }).identity(nonce);
       const { chain, nodes } = this.#genesis;
       const key = nodes[index]?.node.serviceKey;
       if (key !== undefined && verify(key, identityMessage(chain, nonce, index), signature)) this.#proven.set(node.url, index);
     } catch (error) {
       known(error);
+    } finally {
+      this.#asked.add(node.url);
     }
   }
 }

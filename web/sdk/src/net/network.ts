@@ -96,6 +96,13 @@ export class Network {
     return this.#asking.every(ask, enough);
   }
 
+  /** Why too few of these answers are good: a refusal only when so many gave one that one of them is honest. */
+  reasonOf(answers: readonly unknown[]): HceError {
+    const refusals = new Refusals(this.#asking.oneHonest);
+    for (const answer of answers) if (answer instanceof HceError) refusals.add(answer);
+    return refusals.reason();
+  }
+
   /** Height of the newest header that is proven final, by enough nodes' knowledge that one of them is honest. */
   async head(): Promise<number> {
     const see = async (node: NodeClient): Promise<void> => void this.light.head(await node.final());
@@ -224,18 +231,27 @@ export class Network {
     }
   }
 
-  /** The first good answer of that node's addresses. */
+  /** The best answer of that node's addresses: who only passes its identity on may answer in its place. */
   async #askShards(index: number, cids: readonly Bytes[]): Promise<readonly (Bytes | null)[]> {
     let failure: HceError = new Unavailable("node.unreachable", "", { node: index });
+    let best: readonly (Bytes | null)[] | null = null;
     for (const node of await this.addresses(index)) {
       try {
-        return await node.shards(cids);
+        const found = await node.shards(cids);
+        if (best === null || countNamed(cids, found) > countNamed(cids, best)) best = found;
+        if (countNamed(cids, best) === cids.length) break;
       } catch (error) {
         failure = known(error);
       }
     }
-    throw failure;
+    if (best === null) throw failure;
+    return best;
   }
+}
+
+/** How many of the answers are what they were asked for by name. */
+function countNamed(cids: readonly Bytes[], answers: readonly (Bytes | null)[]): number {
+  return cids.filter((cid, place) => answers[place] != null && isNamed(cid, answers[place])).length;
 }
 
 /** At least one node took it; else the reason of the first that did not. */

@@ -106,7 +106,7 @@ export class Reader {
     return { entryIds: [prepared.entryId], opened, refused, lyingNodes: combined.lying };
   }
 
-  /** Replies of all nodes that released; with fewer than the threshold the first refusal is thrown. */
+  /** Replies of all nodes that released; with fewer than the threshold the refusal that enough of the others agree on is thrown. */
   async #askKeyholders(prepared: PreparedAccess, checked: readonly CheckedRecord[]): Promise<readonly ReleaseReply[]> {
     const { chain, genesis } = this.#network;
     const wanted = checked.map(({ listed, held }) => ({ ...listed, envelope: held.envelope }));
@@ -119,8 +119,8 @@ export class Reader {
     }, threshold);
     const replies = answers.filter((answer): answer is ReleaseReply => !(answer instanceof HceError));
     if (replies.length >= threshold) return replies;
-    const refusal = answers.find((answer) => answer instanceof Refused);
-    throw refusal ?? new Unavailable("release.too_few", "", { answering: replies.length });
+    const reason = this.#network.reasonOf(answers);
+    throw reason instanceof Refused ? reason : new Unavailable("release.too_few", "", { answering: replies.length });
   }
 
   /** Each record from the feed of the epoch that names it. */
