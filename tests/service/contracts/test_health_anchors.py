@@ -70,4 +70,4 @@ def test_an_empty_list_is_not_anchored(world: World) -> None:
 
 
 def test_an_anchor_costs_a_fixed_number_of_steps(world: World) -> None:
-    assert count_steps(anchor(world, 0)) == count_steps(anchor(world, 2**53 - 1)) == 320
+    assert count_steps(anchor(world, 0)) == count_steps(anchor(world, 2**53 - 1)) == 125
