@@ -3,13 +3,13 @@
 1 step = 1 microsecond on the reference core. The count uses the kind, the bytes and the counted items only, never the state
 or a clock, so every node charges the same and a full block can be told from a transaction list.
 
-The weights are measured by `bench/steps.py` (parsing, checks, execution, the state map's root) on 2 cores of an AMD EPYC, CPython
-3.11, nine nodes, and set so that every kind is charged about two to three times its median. They bound the worst case, they do
-not price the average; a weight changes only with the rules version.
+The weights are set by two measurements on 2 cores of an AMD EPYC, CPython 3.11: `bench/steps.py`, one transaction at a time (parsing,
+checks, execution, its share of the state map's root and of the disk), and `hce bench worst-block`, whole blocks of each kind on a
+node that saw none of their transactions. Every kind is charged about what it costs, so that a full block costs every node a known
+time whatever it holds (docs/adr/0013); a weight changes only with the rules version.
 
-    median us   vote 480, revoke 360, issue 176, revoke 119, compartment 116, rotate 112, grant 165, revoke 113, access 219,
-                anchor 99
-    batches     1 record 629, 100 records 10,496, 600 records 63,829 (each record 106, each receipt 50)
+    median us   vote 497, revoke 402, issue 141, revoke 97, compartment 97, rotate 99, grant 138, revoke 97, access 192, anchor 97
+    batches     1 record 588, 100 records 10,497, 600 records 65,921 (each record 109, each receipt 50)
 
 Votes are charged more than their median: a vote that takes effect rewrites the open votes of every node.
 """
