@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
@@ -26,6 +26,8 @@ class CardBoard:
     def __init__(self) -> None:
         self.cards: dict[str, bytes] = {}
         self.posted = 0
+        self.meanwhile: Callable[[], None] = lambda: None
+        """Called while a card is on its way."""
 
     def answer(self, request: httpx.Request, honest: bytes) -> httpx.Response | None:
         path = request.url.path
@@ -35,6 +37,7 @@ class CardBoard:
             self.cards[self.feed] = encode(signed)
             return httpx.Response(200, stream=httpx.ByteStream(encode(None)))
         if path.startswith("/v1/cards/"):
+            self.meanwhile()
             self.feed = path.rsplit("/", 1)[1]
             found = self.cards.get(self.feed)
             if found is None:
@@ -85,6 +88,24 @@ async def test_a_published_card_keeps_imports_going_after_thirty_days(practice: 
     known = practice.index.patient(patient.patient_id)
     assert known is not None
     assert decode_as(SignedCard, known.card) == published, "remembered, for the day no node has it"
+
+
+async def test_what_was_learned_while_the_card_was_fetched_stays(
+    practice: Practice, patient: Patient, owner: Owner, board: CardBoard
+) -> None:
+    later(practice, DAY_MS)
+    published = await owner.publish_card()
+    renewed = structs.replace(patient, token=b"renewed", label="Learned")
+    board.meanwhile = lambda: practice.index.put_patient(renewed)
+    assert await practice.card_to_seal(patient) == published.card
+    assert practice.index.patient(patient.patient_id) == structs.replace(renewed, card=encode(published))
+    newest = structs.replace(published, card=structs.replace(published.card, issued_ms=published.card.issued_ms + 1))
+    enrolled_anew = structs.replace(renewed, card=encode(newest))
+    board.meanwhile = lambda: practice.index.put_patient(enrolled_anew)
+    practice.index.put_patient(patient)
+    with pytest.raises(CardInvalid):  # the one that came meanwhile, which nobody signed
+        await practice.card_to_seal(patient)
+    assert practice.index.patient(patient.patient_id) == enrolled_anew
 
 
 async def test_an_owner_publishes_anew_before_the_card_ends_and_not_every_time(

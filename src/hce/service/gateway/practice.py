@@ -309,11 +309,13 @@ class Practice:
         if patient.custodial_id is not None:
             signed = await self._custodial_owner(bytes.fromhex(patient.custodial_id)).card()
             return verify_card(signed, self.network.chain, self.clock.now_ms(), owner_digest)
-        last = decode_as(SignedCard, patient.card)
-        published = await published_card(self.network, self.clock, feed_of(last), owner_digest)
+        feed = feed_of(decode_as(SignedCard, patient.card))
+        published = await published_card(self.network, self.clock, feed, owner_digest)
+        known = self.index.patient(patient.patient_id) or patient  # what was learned meanwhile stays
+        last = decode_as(SignedCard, known.card)
         if published is not None and published.card.issued_ms > last.card.issued_ms:
             last = published
-            self.index.put_patient(msgspec.structs.replace(patient, card=encode(last)))
+            self.index.put_card(patient.patient_id, encode(last))
         return verify_card(last, self.network.chain, self.clock.now_ms(), owner_digest)
 
     async def _owner_digest(self, compartment: bytes) -> bytes:

@@ -229,6 +229,11 @@ class Index:
                 ),
             )
 
+    def put_card(self, patient_id: str, card: bytes) -> None:
+        """A newer card of somebody who is here; nothing else of theirs changes."""
+        with self._transaction():
+            self._db.execute("UPDATE patient SET card = ? WHERE patient_id = ?", (card, patient_id))
+
     def patients(self) -> list[Patient]:
         return [Patient(*row) for row in self._db.execute("SELECT * FROM patient ORDER BY label, patient_id")]
 
