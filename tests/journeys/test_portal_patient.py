@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.web.browser import Album, Watch, chromium, fresh_device, give_passkeys, press, type_into
+from tests.web.browser import Album, Watch, chromium, fresh_device, give_passkeys, press, small_targets, type_into
 from tests.web.node import ROOT
 
 from hce.app.devnet.home import Home
@@ -196,6 +196,7 @@ async def _recovers(page: Any, portal: str, words: str, album: Album) -> None:
     await press(page, page.get_by_role("button", name="使用指纹、面容或锁屏密码"))
     await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
     await page.get_by_role("switch", name="长辈版").click()
+    assert await small_targets(page, 60) == []
     await album.take(page, "elder")
     await press(page, page.get_by_role("link", name="钥匙"))
     await press(page, page.get_by_role("button", name="立即锁定"))
@@ -204,6 +205,7 @@ async def _recovers(page: Any, portal: str, words: str, album: Album) -> None:
     await press(page, page.get_by_role("link", name="谁看过"))
     await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
     await page.get_by_text("这份名单是完整的。").wait_for()
+    assert await small_targets(page, 60) == []
     await album.take(page, "elder-looked")
 
 

@@ -110,6 +110,15 @@ async def _tab_to(page: Any, target: Any, reached: str) -> None:
     pytest.fail(f"the keyboard does not get to {target}")
 
 
+async def small_targets(page: Any, least: int) -> list[str]:
+    """What can be pressed and is smaller than that in either direction."""
+    script = """least => [...document.querySelectorAll("a, button, label.switch, summary, textarea, input:not([type=checkbox])")]
+        .filter((one) => { const { width, height } = one.getBoundingClientRect(); return width && (width < least || height < least); })
+        .map((one) => one.outerHTML.slice(0, 120))"""
+    found: list[str] = await page.evaluate(script, least)
+    return found
+
+
 async def give_passkeys(page: Any) -> None:
     """A device with a fingerprint reader, and a finger on it."""
     devtools = await page.context.new_cdp_session(page)

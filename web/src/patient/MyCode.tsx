@@ -3,7 +3,9 @@
 import { useState } from "react";
 import { Button } from "react-aria-components/Button";
 import { encode as qrOf } from "uqr";
-import { fromHex } from "../../sdk/src/index.ts";
+import { explain, fromHex, sentence } from "../../sdk/src/index.ts";
+import { tokenMessage } from "../../sdk/src/terms/grants.ts";
+import { usePreferences } from "../app/preferences.ts";
 import { useWords } from "../words/words.ts";
 import { helloCode } from "./codes.ts";
 import { gatewaysOf } from "./portal.ts";
@@ -55,14 +57,18 @@ interface CodeProps {
 function Code({ session, id, name, back }: CodeProps) {
   const say = useWords();
   const [copied, setCopied] = useState(false);
-  const [asked, again] = useAsync(async () => helloCode(await session.token(id)), [session, id]);
+  const { language } = usePreferences();
+  const [asked, again] = useAsync(async () => {
+    const signed = await session.token(id);
+    return { code: helloCode(signed), explained: explain(tokenMessage(session.network.chain, signed.token)) };
+  }, [session, id]);
   const copy = async (code: string): Promise<void> => {
     await navigator.clipboard.writeText(code);
     setCopied(true);
   };
   return (
     <Told asked={asked} wait={say("wait.opening")} again={again}>
-      {(code) => (
+      {({ code, explained }) => (
         <div className="stack">
           <p>{say("code.show", { name })}</p>
           <Qr text={code} label={say("code.picture", { name })} />
@@ -75,7 +81,9 @@ function Code({ session, id, name, back }: CodeProps) {
               {code}
             </p>
           </details>
-          <p className="soft small">{say("code.means", { name })}</p>
+          <p className="notice">
+            {sentence(explained, language, () => name)} {say("code.means")}
+          </p>
           <Button className="button full" onPress={back}>
             {say("code.other")}
           </Button>

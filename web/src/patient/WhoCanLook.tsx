@@ -1,9 +1,9 @@
 // Who can look: grants in words, what each shows, and one press that ends it.
 
 import { Button } from "react-aria-components/Button";
-import { explain, grantMessage, sentence, toHex } from "../../sdk/src/index.ts";
+import { explain, grantMessage, makeBody, sentence, toHex } from "../../sdk/src/index.ts";
 import { linkTo } from "../app/route.ts";
-import { usePreferences } from "../app/preferences.ts";
+import { type Language, usePreferences } from "../app/preferences.ts";
 import { entriesOf, type Entry } from "../fhir/entries.ts";
 import { within } from "../fhir/glance.ts";
 import { momentWords } from "../words/dates.ts";
@@ -95,11 +95,18 @@ function GrantCard({ grant, who, entries, session, done }: GrantCardProps) {
           <Button className="button danger full" onPress={end}>
             {say("can.end")}
           </Button>
-          <p className="soft small">{say("can.honest")}</p>
+          <p className="soft small">{ending(grant, who, session, language)}</p>
         </>
       )}
     </article>
   );
+}
+
+/** What ending it signs, said from such bytes. */
+function ending({ grantId, body, state }: GivenGrant, who: ReadonlyMap<string, Who>, session: Session, language: Language): string {
+  const signed = makeBody(session.network.chain, "grant.revoke", { grantId }, null, session.network.light.height);
+  const { person = "", organisation = "" } = who.get(toHex(body?.grantee ?? state!.payer)) ?? {};
+  return sentence(explain(signed.bytes), language, () => person || organisation || null);
 }
 
 function Named({ grant, who }: Pick<GrantCardProps, "grant" | "who">) {

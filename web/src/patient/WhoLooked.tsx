@@ -72,11 +72,8 @@ function ReadCard({ read, who, entries }: ReadCardProps) {
     <article className="card stack tight">
       <h2 className="who">{who?.person || read.name || say("who.unnamed", { id: toHex(read.credentialId).slice(0, 8) })}</h2>
       <p>{who?.organisation}</p>
-      <p>
-        {momentWords(read.timeMs, language)}
-        {say("join")}
-        {say(`purpose.${read.purpose}`)}
-      </p>
+      <p>{momentWords(read.timeMs, language)}</p>
+      <p>{say(`purpose.${read.purpose}`)}</p>
       <details>
         <summary>{say("looked.what", { count: seen.length || read.records.length })}</summary>
         <ul className="stack tight">

@@ -71,18 +71,18 @@ async function unlocked(key: SecretBytes, locked: Bytes): Promise<SecretBytes> {
 /** Takes the account off this device; the words on paper find it again. */
 export async function forget(genesis: string): Promise<void> {
   await inStore("readwrite", (store) => store.delete(`account/${genesis}`));
-  await inStore("readwrite", (store) => store.delete(`memory/${genesis}`));
+  await inStore("readwrite", (store) => store.delete(IDBKeyRange.bound(`memory/${genesis}/`, `memory/${genesis}/~`)));
 }
 
-/** What `keepMemory` kept, opened; null when there is none. */
-export async function memoryOf(genesis: string, key: SecretBytes): Promise<Bytes | null> {
-  const locked = (await inStore("readonly", (store) => store.get(`memory/${genesis}`))) as Bytes | undefined;
+/** What `keepMemory` kept for this account, opened; null when there is none. */
+export async function memoryOf(genesis: string, account: string, key: SecretBytes): Promise<Bytes | null> {
+  const locked = (await inStore("readonly", (store) => store.get(`memory/${genesis}/${account}`))) as Bytes | undefined;
   return locked === undefined ? null : (await unlock(key, locked)).reveal();
 }
 
-export async function keepMemory(genesis: string, key: SecretBytes, content: Bytes): Promise<void> {
+export async function keepMemory(genesis: string, account: string, key: SecretBytes, content: Bytes): Promise<void> {
   const locked = await lock(key, new SecretBytes(content));
-  await inStore("readwrite", (store) => store.put(locked, `memory/${genesis}`));
+  await inStore("readwrite", (store) => store.put(locked, `memory/${genesis}/${account}`));
 }
 
 async function keep(genesis: string, words: string, language: Language, how: Lock, key: SecretBytes): Promise<void> {

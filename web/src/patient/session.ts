@@ -51,7 +51,8 @@ export class Session {
     const root = await Root.fromSeed(await seedFromWords(words));
     const owner = new Owner(network, await CompartmentKeys.open(root));
     const key = await root.derive("device/memory");
-    return new Session(portal, owner, network, key, decodeMemory(await memoryOf(portal.genesis, key)));
+    const remembered = decodeMemory(await memoryOf(portal.genesis, toHex(owner.compartmentId), key));
+    return new Session(portal, owner, network, key, remembered);
   }
 
   /** Opened once and kept until `refresh`. */
@@ -66,7 +67,8 @@ export class Session {
 
   async remember(grant: RememberedGrant): Promise<void> {
     this.#remembered = merged(this.#remembered, [grant]);
-    await keepMemory(this.portal.genesis, this.#memoryKey, encodeMemory(this.#remembered));
+    const account = toHex(this.owner.compartmentId);
+    await keepMemory(this.portal.genesis, account, this.#memoryKey, encodeMemory(this.#remembered));
   }
 
   /** Remembered ones that became final, and used ones the log tells of; newest first. */

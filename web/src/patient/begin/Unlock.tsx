@@ -38,7 +38,9 @@ export function Unlock({ entrance, kept, enter }: UnlockProps) {
       <UnlockForm kept={kept} busy={busy} open={open} />
       {busy && <Waiting>{say("unlock.wait")}</Waiting>}
       {error !== null && <Problem error={error} />}
-      <a href={linkTo("recover")}>{say("unlock.forgot")}</a>
+      <a className="button full" href={linkTo("recover")}>
+        {say("unlock.forgot")}
+      </a>
     </section>
   );
 }
