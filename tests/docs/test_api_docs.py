@@ -31,7 +31,7 @@ BODIES: dict[str, type[Any]] = {
 def sections(page: str) -> dict[tuple[str, str], str]:
     """(method, path) -> text of its section."""
     parts = re.split(r"^### `(GET|POST) (\S+)`\n", (DOCS / page).read_text("utf-8"), flags=re.MULTILINE)
-    return {(parts[at], parts[at + 1]): parts[at + 2] for at in range(1, len(parts), 3)}
+    return {(parts[at], parts[at + 1]): parts[at + 2].split("\n## ")[0] for at in range(1, len(parts), 3)}
 
 
 def test_every_route_of_a_node_is_documented_and_no_other() -> None:
