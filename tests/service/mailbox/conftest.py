@@ -13,9 +13,10 @@ from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import Capsule
+from hce.service.mailbox.deposits import Delivery
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.records import Delivered
-from hce.service.mailbox.service import Delivery, Mailbox
+from hce.service.mailbox.service import Mailbox
 from hce.service.terms import grants, mailbox, payloads, records, states
 from hce.service.terms.intake import FeedPost
 from hce.service.terms.states import HealthReader

@@ -20,9 +20,9 @@ from hce.service.intake.errors import (
     RecordRepeated,
     WrongChain,
 )
+from hce.service.mailbox.deposits import Delivery
 from hce.service.mailbox.final import FinalState
 from hce.service.mailbox.records import Delivered
-from hce.service.mailbox.service import Delivery
 from hce.service.terms.certification import require_organisation
 from hce.service.terms.intake import FeedPost, IntakeBatch, message_of_parts, record_ids
 from hce.service.terms.records import SessionEntry, owner_wrap_digest

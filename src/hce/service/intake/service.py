@@ -30,8 +30,9 @@ from hce.network.hcefs.manifest import Placed
 from hce.network.hcefs.placements import Holder, Placements
 from hce.service.intake.errors import UnadmittedFull
 from hce.service.intake.rules import check_organisation, deliveries, placed_shards
+from hce.service.mailbox.deposits import Deposit
 from hce.service.mailbox.final import FinalView
-from hce.service.mailbox.service import Deposit, Mailbox
+from hce.service.mailbox.service import Mailbox
 from hce.service.terms.genesis import Params
 from hce.service.terms.intake import IntakeBatch, batch_digest, envelopes_root_of, shards_cid
 from hce.service.terms.payloads import AvailabilityReceipt, availability_message

@@ -15,6 +15,7 @@
     replica.py   what peers are told and what is taken over from them
     catchup.py   a node that was away asks its peers
     rebuild.py   damaged tables, made anew from what can be read
+    deposits.py  what senders of batches were answered
     service.py   one mailbox: check, store, answer
     final.py     what the node's rooms see of the ledger
 

@@ -11,24 +11,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from msgspec import Struct
-
-from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import anchors, cards, inbox, ownreads, places, records, replica, streams, tokens
+from hce.service.mailbox import anchors, cards, deposits, inbox, ownreads, places, records, replica, streams, tokens
+from hce.service.mailbox.deposits import Delivery, Deposit
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
 from hce.service.mailbox.nonces import SeenNonces
-from hce.service.mailbox.quotas import DAY_MS, Bounds, Quotas
+from hce.service.mailbox.quotas import Bounds, Quotas
 from hce.service.mailbox.rebuild import rebuild
 from hce.service.mailbox.records import Content, Delivered
 from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_post, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
 from hce.service.terms.grants import SignedCard
-from hce.service.terms.intake import FeedPost
 from hce.service.terms.mailbox import (
     DeletionReceipt,
     HeldRecord,
@@ -43,36 +40,10 @@ from hce.service.terms.mailbox import (
     deletion_message,
 )
 
-_DEPOSITS = "deposits"
-_PARTS = (streams, records, replica, places, inbox, cards, tokens, ownreads, anchors)
-TABLES = (*(table for part in _PARTS for table in part.TABLES), _DEPOSITS)
-DEPOSIT_AGE_MS = 7 * DAY_MS
-"""How long the answer to a deposit is remembered for a sender who repeats it."""
+_PARTS = (streams, records, replica, places, inbox, cards, tokens, ownreads, anchors, deposits)
+TABLES = tuple(table for part in _PARTS for table in part.TABLES)
 SWEEP_ADDRESSES = 1_000
 """Addresses one sweep cleans for each kind."""
-
-
-class Delivery(NamedTuple):
-    """A feed post with its records, checked by the intake."""
-
-    post: FeedPost
-    records: list[Delivered]
-
-
-class Deposit(NamedTuple):
-    """What one batch brings, and what its sender is answered."""
-
-    name: bytes
-    org_id: bytes
-    deliveries: list[Delivery]
-    answer: bytes
-
-
-class _Answer(Struct, frozen=True, array_like=True):
-    """When a deposit was stored, and what was answered."""
-
-    time_ms: int
-    answer: bytes
 
 
 class _Fresh(NamedTuple):
@@ -242,7 +213,7 @@ class Mailbox:
         (answer,) = self.deposit_all([Deposit(name, org_id, deliveries, answer)])
         return answer
 
-    def deposit_all(self, deposits: Sequence[Deposit]) -> list[bytes]:
+    def deposit_all(self, brought: Sequence[Deposit]) -> list[bytes]:
         """Store envelopes and session entries of batches without a record in common, all or nothing, durable on return.
 
         The same deposit again stores what is missing and is answered as the first time; the answers in order. A full quota is refused
@@ -252,13 +223,10 @@ class Mailbox:
         with self._state() as final, self._store.write() as batch:
             fresh: list[_Fresh] = []
             answers = []
-            for deposit in deposits:
+            for deposit in brought:
                 for delivery in deposit.deliveries:
                     fresh += self._enter(batch, deposit.org_id, delivery, now_ms, final)
-                earlier = batch.get(_DEPOSITS, deposit.name)
-                if earlier is None:
-                    batch.put(_DEPOSITS, deposit.name, encode(_Answer(now_ms, deposit.answer)))
-                answers.append(deposit.answer if earlier is None else decode_as(_Answer, earlier).answer)
+                answers.append(deposits.answer(batch, deposit, now_ms))
             # Keys last: whatever is refused above has taken no slot.
             for (feed, lane, record), (slot, key) in zip(fresh, self._slots.take(len(fresh)), strict=True):
                 records.put(batch, feed, lane, record, slot, key)
@@ -270,7 +238,7 @@ class Mailbox:
         return (
             self._sweep("quarantine", self._quotas.quarantine, now_ms)
             + self._sweep("inbox", self._quotas.inbox, now_ms)
-            + (self._sweep_deposits(now_ms))
+            + self._sweep_deposits(now_ms)
         )
 
     def _here(self) -> Here:
@@ -385,10 +353,7 @@ class Mailbox:
 
     def _sweep_deposits(self, now_ms: int) -> int:
         with self._store.write() as batch:
-            old = [name for name, raw in batch.scan(_DEPOSITS) if decode_as(_Answer, raw).time_ms < now_ms - DEPOSIT_AGE_MS]
-            for name in old:
-                batch.delete(_DEPOSITS, name)
-        return len(old)
+            return deposits.forget_old(batch, now_ms)
 
 
 def _drop_old(batch: WriteTxn, kind: streams.Kind, address: bytes, bounds: Bounds, now_ms: int) -> list[streams.StoredItem]:
