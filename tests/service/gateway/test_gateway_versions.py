@@ -10,7 +10,8 @@ import pytest
 
 from hce.service.gateway import practice as practice_module
 from hce.service.gateway.importing import Finished, Planned, import_bundle, import_directory
-from hce.service.gateway.practice import OWN_ACCOUNT, SOMEBODY_NEW, NotThatPerson, PatientUnknown, Practice
+from hce.service.gateway.people import NotThatPerson
+from hce.service.gateway.practice import OWN_ACCOUNT, SOMEBODY_NEW, PatientUnknown, Practice
 from hce.service.index.store import Patient
 from hce.service.keyring.keyring import CustodialAccount
 from hce.service.sdk.owner import Owner, OwnRecords

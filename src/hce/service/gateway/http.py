@@ -30,7 +30,8 @@ from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
 from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
-from hce.service.gateway.practice import OWN_ACCOUNT, Practice, absolute_names, identity_of
+from hce.service.gateway.people import absolute_names, identity_of
+from hce.service.gateway.practice import OWN_ACCOUNT, Practice
 from hce.service.gateway.welcome import Welcome
 from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body, surprise_read_by
 from hce.service.metering import CountRequests, answer, counted_route

@@ -22,7 +22,8 @@ from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.errors import Unavailable
 from hce.service.fhir.directory import plan_directory
 from hce.service.fhir.grouping import ImportPlan, PlannedRecord, plan_import
-from hce.service.gateway.practice import Practice, identity_of
+from hce.service.gateway.people import identity_of
+from hce.service.gateway.practice import Practice
 from hce.service.index.store import KnownResources, Patient, PendingRecord, Resource, WrittenRecord
 from hce.service.sdk.author import Author, NotDurable
 from hce.service.sdk.errors import Failed

@@ -15,9 +15,9 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import NotFound, Refused
-from hce.service.fhir.bundle import REST
-from hce.service.fhir.identity import Comparison, Match, PatientIdentity, same_person, the_same_entry
+from hce.service.fhir.identity import PatientIdentity
 from hce.service.gateway.cards import feed_of, published_card
+from hce.service.gateway.people import absolute_names, identity_of, may_be_one, only_match, require_could_be
 from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index, Patient
 from hce.service.keyring.keyring import Clinician, CustodialAccount, Keyring
@@ -60,20 +60,6 @@ class PatientUnknown(NotFound):
     """This organisation has no patient of that id."""
 
     code = "patient.unknown"
-
-
-class Unidentifiable(Refused):
-    """The Patient has neither an identifier nor a name with a birth date: it could never be found again."""
-
-    code = "patient.unidentifiable"
-    status = 422
-
-
-class NotThatPerson(Refused):
-    """It is not certain whose records these are: somebody else's, one of several people's, or perhaps somebody's."""
-
-    code = "patient.unclear"
-    status = 409
 
 
 class CompartmentUnknown(Refused):
@@ -226,7 +212,7 @@ class Practice:
         async with self._alone(identity):
             if patient_id not in (None, SOMEBODY_NEW):
                 return self._call(self._named_patient(identity, patient_id), identity)
-            found = self._only_match(identity, somebody_new=patient_id == SOMEBODY_NEW)
+            found = only_match(self.people(), identity, somebody_new=patient_id == SOMEBODY_NEW)
             return await self._take_custody(identity) if found is None else self._call(found, identity)
 
     async def own_account(self) -> Patient:
@@ -244,7 +230,7 @@ class Practice:
         """Held while a person is looked up or taken in: two imports of one stranger make one account, and strangers who are surely two
         do not wait for each other's blocks.
         """
-        while (near := next((one for one in self._coming if _may_be_one(identity, one.identity)), None)) is not None:
+        while (near := next((one for one in self._coming if may_be_one(identity, one.identity)), None)) is not None:
             await near.gone.wait()
         coming = _Coming(identity, asyncio.Event())
         self._coming.append(coming)
@@ -259,14 +245,11 @@ class Practice:
         return [patient for patient in self.index.patients() if patient.patient_id != OWN_ACCOUNT]
 
     def _named_patient(self, identity: PatientIdentity, patient_id: str) -> Patient:
-        """Somebody has looked: what is merely missing does not stand in the way, what contradicts does."""
+        """Whom somebody who has looked says it is; `PatientUnknown`, `NotThatPerson`."""
         patient = self.index.patient(patient_id)
         if patient is None or patient_id == OWN_ACCOUNT:
             raise PatientUnknown(patient_id=patient_id)
-        comparison = same_person(identity, identity_of(patient))
-        sure = comparison.match is Match.YES or the_same_entry(identity, identity_of(patient))
-        if not sure and not _could_be(comparison):
-            raise NotThatPerson(patient_id=patient_id, reasons=comparison.reasons)
+        require_could_be(patient, identity)
         return patient
 
     def _call(self, patient: Patient, identity: PatientIdentity) -> Patient:
@@ -279,25 +262,6 @@ class Practice:
         patient = msgspec.structs.replace(patient, identity=msgspec.json.encode(called))
         self.index.put_patient(patient)
         return patient
-
-    def _only_match(self, identity: PatientIdentity, somebody_new: bool) -> Patient | None:
-        """The one patient this surely is, None when it is surely none of them."""
-        if not identity.identifiers and not (identity.names and identity.birth_date):
-            raise Unidentifiable
-        compared = [(patient, same_person(identity, identity_of(patient))) for patient in self.people()]
-        sure = [
-            patient
-            for patient, comparison in compared
-            if comparison.match is Match.YES or the_same_entry(identity, identity_of(patient))
-        ]
-        doubtful = [
-            patient
-            for patient, comparison in compared
-            if comparison.match is Match.UNCLEAR and (_could_be(comparison) or _share_an_identifier(identity, identity_of(patient)))
-        ]
-        if len(sure) > 1 or (doubtful and not sure and not somebody_new):
-            raise NotThatPerson(candidates=[patient.patient_id for patient in sure + doubtful])
-        return sure[0] if sure else None
 
     async def card_to_seal(self, patient: Patient) -> ContactCard:
         """The card to seal to, checked against the final chain.
@@ -373,32 +337,7 @@ class Practice:
         return patient
 
 
-def identity_of(patient: Patient) -> PatientIdentity:
-    return msgspec.json.decode(patient.identity, type=PatientIdentity)
-
-
-def absolute_names(identity: PatientIdentity) -> list[str]:
-    """What the person is called on servers: the same everywhere, while `Type/id` and names inside a Bundle are not."""
-    return [name for name in identity.called if name.startswith(REST)]
-
-
 def _is_due(state: CredentialState, now_ms: int, could_expire_ms: int) -> bool:
     """Whether a credential should be issued anew: it is revoked, or ends soon and a new one would end later."""
     ends_soon = state.body.expires_at_ms - now_ms < RENEW_BEFORE_MS
     return state.revoked_height is not None or (ends_soon and state.body.expires_at_ms < could_expire_ms)
-
-
-def _may_be_one(a: PatientIdentity, b: PatientIdentity) -> bool:
-    """Anything but surely two people; of one name they might take over each other's account that was left without an index entry."""
-    differ = same_person(a, b).match is Match.NO
-    return not differ or a.shown_name == b.shown_name or the_same_entry(a, b) or _share_an_identifier(a, b)
-
-
-def _could_be(comparison: Comparison) -> bool:
-    """Same name and birth date, and no identifier that speaks against it."""
-    reasons = set(comparison.reasons)
-    return {"name.same", "birth_date.same"} <= reasons and reasons.isdisjoint({"identifier.mixed", "identifier.conflict"})
-
-
-def _share_an_identifier(a: PatientIdentity, b: PatientIdentity) -> bool:
-    return bool(set(a.identifiers) & set(b.identifiers))
