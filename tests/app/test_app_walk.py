@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hce.app import node
+from hce.app import lives
 from hce.app.devnet.home import Home
 from hce.app.lifeline import ENDED_BY
 from hce.app.mending import remove_damaged
@@ -65,28 +65,28 @@ async def test_a_life_that_follows_one_in_which_damage_was_met_walks_large_table
         if len(walked) < 3:
             raise StoreCorrupt("met while in use")
 
-    monkeypatch.setattr(node, "_run_until", live)
+    monkeypatch.setattr(lives, "_run_until", live)
     monkeypatch.setenv(ENDED_BY, str(int(ended_by)))
-    await node.run_node(Home(Path("unused")), 0, 0)
+    await lives.run_node(Home(Path("unused")), 0, 0)
     assert walked == [bool(ended_by), True, True]
 
 
 async def test_a_node_whose_sign_state_turns_out_to_be_an_old_copy_begins_anew_and_a_lone_one_stops(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lives: list[int] = []
+    lived: list[int] = []
 
     async def live(*_: Any) -> None:
-        lives.append(1)
-        if len(lives) == 1:
+        lived.append(1)
+        if len(lived) == 1:
             raise SignStateCorrupt("older than what this node has signed")
 
-    monkeypatch.setattr(node, "_run_until", live)
-    await node.run_node(home_of(4), 0, 0)
-    assert len(lives) == 2
-    lives.clear()
+    monkeypatch.setattr(lives, "_run_until", live)
+    await lives.run_node(home_of(4), 0, 0)
+    assert len(lived) == 2
+    lived.clear()
     with pytest.raises(SignStateCorrupt):
-        await node.run_node(home_of(1), 0, 0)
+        await lives.run_node(home_of(1), 0, 0)
 
 
 def home_of(nodes: int) -> Any:

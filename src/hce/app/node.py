@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,14 +20,10 @@ from typing import Any
 from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
 from hce.app.gossip import feed_pool
-from hce.app.lifeline import ended_by_fault
 from hce.app.mending import Damageable, open_anew, open_mailbox, remove_damaged, watch_tables
 from hce.app.rejoin import Watch, end_watch, sign_state_of
-from hce.app.room import disk_bytes, free_bytes, require_room, wait_for_room
-from hce.app.serving import serving
+from hce.app.room import disk_bytes, free_bytes, require_room
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.store.disk import is_full
-from hce.foundation.store.errors import DiskFull, StoreCorrupt
 from hce.foundation.store.kv import KeyValueStore
 from hce.foundation.store.packs import PackStore
 from hce.foundation.types.blocks import Block, Commit
@@ -42,14 +36,13 @@ from hce.network.link.certificates import require_keys
 from hce.network.link.link import Link
 from hce.network.link.peers import PeerStatus
 from hce.network.runtime.blocklog import BlockLog, StoredBlock
-from hce.network.runtime.errors import BlockNotHere, SignStateCorrupt
+from hce.network.runtime.errors import BlockNotHere
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
 from hce.network.runtime.salvage import open_records
 from hce.service.api.app import make_api
 from hce.service.api.finality import Finality
 from hce.service.api.meters import NodeMeters
-from hce.service.api.origins import ANY_ORIGIN
 from hce.service.api.services import NodeServices
 from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
@@ -77,9 +70,6 @@ MAP_BYTES = 1 << 36
 """Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
 SWEEP_S = 600.0
 LOOK_OUT_S = 3.0
-MAX_MENDED = 3
-MENDED_WITHIN_S = 600.0
-"""A node whose tables are damaged again and again within this time ends: its disk is not fit to run on."""
 
 MakeLedger = Callable[..., Ledger]
 """Makes the node's ledger from what `Ledger` takes; a measurement hands in one that notes how long each call took."""
@@ -356,55 +346,3 @@ def _closing(opened: Any) -> Iterator[Any]:
         yield opened
     finally:
         opened.close()
-
-
-async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = Ledger) -> None:
-    """Serves until SIGTERM or SIGINT, then stops cleanly. Raises what broke consensus, so that the process ends with an error."""
-    stopping = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
-    mended_s: list[float] = []
-    after_fault = ended_by_fault(os.environ)
-    while not stopping.is_set():
-        try:
-            end_watch_now = await _run_until(stopping, home, index, port, make_ledger, after_fault)
-        except StoreCorrupt as error:
-            mended_s = [*(at_s for at_s in mended_s if time.monotonic() - at_s < MENDED_WITHIN_S), time.monotonic()]
-            if len(mended_s) > MAX_MENDED:
-                raise
-            after_fault = True
-            log.error("%s: this node closes its files and makes damaged tables anew", error)
-        except SignStateCorrupt as error:
-            if len(home.genesis().nodes) == 1:
-                raise
-            log.error("%s: this node opens its files anew and watches before it signs again", error)
-        except (DiskFull, OSError) as error:
-            if isinstance(error, OSError) and not is_full(error):
-                raise
-            await wait_for_room(home.node(index) / "data", port, stopping, DiskFull())
-        else:
-            if end_watch_now is None:
-                return
-            end_watch_now()
-            log.info("the chain has passed what this node may have signed before it lost its sign state; it signs again")
-
-
-async def _run_until(
-    stopping: asyncio.Event, home: Home, index: int, port: int, make_ledger: MakeLedger, after_fault: bool
-) -> Callable[[], None] | None:
-    """One life of the node; what to do before the next when it ended because its watch did."""
-    with ExitStack() as stack:
-        node = RunningNode(home, index, stack, make_ledger, after_fault=after_fault)
-        async with node.linked(), serving(node.api, port, pages=ANY_ORIGIN):
-            consensus = asyncio.create_task(node.runtime.run())
-            tending = asyncio.create_task(node.tend())
-            ends = [asyncio.create_task(event.wait()) for event in (stopping, node.watched)]
-            await asyncio.wait((consensus, tending, *ends), return_when=asyncio.FIRST_COMPLETED)
-            for task in (*ends, tending):
-                task.cancel()
-            node.runtime.stop()
-            await consensus
-            with suppress(asyncio.CancelledError):
-                await tending
-            log.info("stopped at height %d", node.ledger.height)
-        return node.end_watch() if node.watched.is_set() and not stopping.is_set() else None

@@ -13,7 +13,7 @@ from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
 from hce.app.devnet.damage import OTHER_WAYS, WAYS
 from hce.app.devnet.genesis import home_at
-from hce.app.node import run_node
+from hce.app.lives import run_node
 from hce.app.process import run_process
 from hce.app.rejoin import give_up_watch
 from hce.app.words import say

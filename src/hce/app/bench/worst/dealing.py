@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from hce.app.devnet.home import Home
-from hce.app.node import run_node
+from hce.app.lives import run_node
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.store.disk import replace_file
 from hce.foundation.store.kv import KeyValueStore
