@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.web.browser import Album, Watch, chromium, fresh_device, give_passkeys, press, small_targets, type_into
+from tests.web.browser import Album, Watch, chromium, fresh_device, give_passkeys, kept_on_device, press, small_targets, type_into
 from tests.web.node import ROOT
 
 from hce.app.devnet.home import Home
@@ -23,6 +23,8 @@ from hce.app.portal.verifying import verify
 from hce.app.preflight import free_ports
 from hce.app.tour.patient import patient_of
 from hce.app.up import running
+from hce.foundation.crypto.derive import derive_seed
+from hce.foundation.crypto.words import entropy_from_words, seed_from_words
 from hce.service.sdk.errors import Remote
 from hce.service.terms.genesis import Params
 
@@ -61,12 +63,32 @@ async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
             await _keeps_the_keys(page, words, album)
             other = await fresh_device(browser, watch, "zh-CN")
             await _recovers(other, home.portal, words, album)
-            assert await _kept_outside_the_lock(page) == ["hce.elder", "hce.language"]
+            assert await other.evaluate("Object.keys(localStorage).sort()") == ["hce.elder", "hce.language"]
+            kept = await kept_on_device(page) + await kept_on_device(other)
     allowed = {home.portal, *described["nodes"], *described["gateways"].values()}
     assert watch.origins <= allowed, "no foreign request"
     assert watch.complaints == [], "no breach of the page's policy, no error"
     assert album.faults == {}, "axe-core"
-    assert [secret for secret in (*CANARIES, PASSPHRASE, words, words.split(" ", 1)[1]) if watch.told(secret)] == []
+    secrets = {**_secrets_of(words), **{canary: canary.encode() for canary in CANARIES}}
+    assert {name for name, secret in secrets.items() if watch.told(secret)} == set(), "leaves the browser"
+    assert len(kept) > 500
+    assert {name for name, secret in secrets.items() if secret in kept} == set(), "lies on the device unlocked"
+
+
+def _secrets_of(words: str) -> dict[str, bytes]:
+    """What must be nowhere but in the page's memory: the words in every form, and the keys that follow from them."""
+    seed = seed_from_words(words)
+    derived = ("compartment/owner", "compartment/recovery", "compartment/root", "compartment/log", "compartment/log-read")
+    return {
+        "words": words.encode(),
+        "some of the words": " ".join(words.split()[3:6]).encode(),
+        "entropy": entropy_from_words(words).reveal(),
+        "seed": seed.reveal(),
+        "memory key": derive_seed(seed, "device/memory").reveal(),
+        "passphrase": PASSPHRASE.encode(),
+        "reading seed": derive_seed(seed, "compartment/reading", 0, 0).reveal(),
+        **{use: derive_seed(seed, use, 0).reveal() for use in derived},
+    }
 
 
 async def _creates_an_account(page: Any, portal: str, album: Album) -> str:
@@ -207,11 +229,6 @@ async def _recovers(page: Any, portal: str, words: str, album: Album) -> None:
     await page.get_by_text("这份名单是完整的。").wait_for()
     assert await small_targets(page, 60) == []
     await album.take(page, "elder-looked")
-
-
-async def _kept_outside_the_lock(page: Any) -> list[str]:
-    kept: list[str] = await page.evaluate("Object.keys(localStorage).sort()")
-    return kept
 
 
 def _silent(key: str, **fields: object) -> None:

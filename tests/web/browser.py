@@ -6,6 +6,7 @@ saves each screen there, in both languages, as a phone and as a desk show it.
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -25,6 +26,24 @@ PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 SCREENSHOTS = os.environ.get("HCE_SCREENSHOTS")
 HAS_FOCUS = "one => one === document.activeElement"
+KEPT = """async () => {
+    const opened = (asked) => new Promise((done, failed) => {
+        asked.onsuccess = () => done(asked.result);
+        asked.onerror = failed;
+    });
+    const bytes = (value) => value instanceof Uint8Array ? [...value] : typeof value === "object" && value !== null
+        ? Object.entries(value).flatMap(([name, one]) => [...new TextEncoder().encode(name), ...bytes(one)])
+        : [...new TextEncoder().encode(String(value))];
+    const kept = [bytes({...localStorage}), bytes({...sessionStorage}), bytes(document.cookie), bytes(location.href)];
+    for (const { name } of await indexedDB.databases()) {
+        const database = await opened(indexedDB.open(name));
+        for (const store of database.objectStoreNames) {
+            kept.push(...(await opened(database.transaction(store).objectStore(store).getAll())).map(bytes));
+        }
+        database.close();
+    }
+    return kept;
+}"""
 MAX_KEYS = 120
 """Nothing is farther away than so many presses of Tab."""
 AXE = WEB / "node_modules/axe-core/axe.min.js"
@@ -53,9 +72,10 @@ class Watch:
         if message.type in {"error", "warning"} and "net::ERR_" not in message.text and "status of 4" not in message.text:
             self.complaints.append(message.text)
 
-    def told(self, secret: str) -> bool:
-        """Whether any request held this text."""
-        return any(secret.encode() in body for body in self.bodies)
+    def told(self, secret: bytes) -> bool:
+        """Whether any request held these bytes, as they are or in hex or base64."""
+        spellings = (secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"="))
+        return any(one in body for body in self.bodies for one in spellings)
 
 
 @asynccontextmanager
@@ -136,6 +156,12 @@ async def faults_of_access(page: Any) -> list[str]:
     found += (await page.evaluate("axe.run(document, {runOnly: ['color-contrast']})"))["violations"]
     await page.emulate_media(color_scheme="light", reduced_motion="reduce")
     return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]
+
+
+async def kept_on_device(page: Any) -> bytes:
+    """Everything a page's origin keeps in the browser, one after the other."""
+    found: list[list[int]] = await page.evaluate(KEPT)
+    return b"".join(map(bytes, found))
 
 
 class Album:
