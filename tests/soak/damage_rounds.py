@@ -211,14 +211,14 @@ class Rounds:
 
     async def _replace(self, node: int) -> None:
         """What the named error tells its operator to do in the end: an empty node takes the place of the damaged one."""
-        shutil.rmtree(self._scene.data(node))
+        _empty(self._scene.data(node))
         if (failure := await self._scene.start(node)) is not None:
             raise NotWhole(f"an empty node does not start: {failure.fields}")
 
     def _damage_part(self, node: int, other: int, part: str, way: str) -> None:
         path = self._file(node, part)
         if part == "everything":
-            shutil.rmtree(self._scene.data(node))
+            _empty(self._scene.data(node))
         elif way == "stale":
             if not put_back(self._kept.get((node, part), Path("/nowhere")), path):
                 path.unlink(missing_ok=True)
@@ -413,6 +413,15 @@ def _named(log: str) -> str:
     """The last words of a process that ended; a traceback is no name."""
     lines = [line for line in log.splitlines() if line.strip()]
     return "TRACEBACK" if "Traceback" in log else " | ".join(lines[-2:])[-200:]
+
+
+def _empty(folder: Path) -> None:
+    """As a new disk: the folder itself may be one that is mounted."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _fill(folder: Path, leave: int) -> None:
