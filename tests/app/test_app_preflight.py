@@ -15,7 +15,7 @@ from hce.app.preflight import (
     read_machine,
 )
 
-FIT = Machine(MIN_FREE_DISK_BYTES, 3 * MIN_MEMORY_BYTES_PER_PROCESS, [], True)
+FIT = Machine(MIN_FREE_DISK_BYTES, 3 * MIN_MEMORY_BYTES_PER_PROCESS, [], True, True)
 
 
 def wrong(machine: Machine) -> list[tuple[str, str]]:
@@ -31,9 +31,10 @@ def test_a_fit_machine_has_nothing_to_mend() -> None:
 
 
 def test_each_shortage_is_named_with_its_own_fix() -> None:
-    poor = Machine(MIN_FREE_DISK_BYTES - 1, 3 * MIN_MEMORY_BYTES_PER_PROCESS - 1, [7_100], False)
+    poor = Machine(MIN_FREE_DISK_BYTES - 1, 3 * MIN_MEMORY_BYTES_PER_PROCESS - 1, [7_100], False, False)
     assert wrong(poor) == [
         ("doctor.schema", "make install"),
+        ("doctor.portal", "make install"),
         ("doctor.disk", "df -h ."),
         ("doctor.memory", "free -h"),
         ("doctor.ports", "./hce up --port-base 7200"),

@@ -15,6 +15,7 @@ import psutil
 from msgspec import Struct
 
 from hce.app.devnet.home import Home
+from hce.app.portal.bundle import is_built
 
 MIN_FREE_DISK_BYTES = 1 << 30
 """A node stops writing well before the disk is full; below this a demo network is not started."""
@@ -31,6 +32,7 @@ class Machine(Struct, frozen=True):
     available_memory_bytes: int
     busy_ports: list[int]
     schema_built: bool
+    portal_built: bool
 
 
 class Finding(Struct, frozen=True):
@@ -47,6 +49,7 @@ def judge(machine: Machine, processes: int, port_fix: str) -> list[Finding]:
     need = processes * MIN_MEMORY_BYTES_PER_PROCESS
     return [
         Finding("doctor.schema", machine.schema_built, {}, "" if machine.schema_built else "make install"),
+        Finding("doctor.portal", machine.portal_built, {}, "" if machine.portal_built else "make install"),
         Finding(
             "doctor.disk",
             machine.free_disk_bytes >= MIN_FREE_DISK_BYTES,
@@ -69,13 +72,14 @@ def judge(machine: Machine, processes: int, port_fix: str) -> list[Finding]:
 
 
 def read_machine(home: Path, ports: list[int]) -> Machine:
-    """Looks at disk, memory, ports and the built schema. Opens each port for an instant on the loopback address only."""
+    """Looks at disk, memory, ports, the built schema and the built portal. Opens each port for an instant on the loopback address only."""
     existing = next(parent for parent in [home, *home.parents] if parent.exists())
     return Machine(
         free_disk_bytes=shutil.disk_usage(existing).free,
         available_memory_bytes=psutil.virtual_memory().available,
         busy_ports=[port for port in ports if not port_is_free(port)],
         schema_built=_schema_path().exists(),
+        portal_built=is_built(),
     )
 
 

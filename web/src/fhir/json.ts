@@ -32,12 +32,19 @@ export function numberAt(node: unknown, path: string): number | null {
   return typeof value === "number" && Number.isFinite(value) ? value : null;
 }
 
-/** What a person wrote for a coded thing: never the code itself. Tags of SNOMED CT ("(procedure)") are for machines. */
+/** What only machines need in a name: tags of SNOMED CT ("(procedure)"), properties and methods of LOINC ("[Mass/volume]"). */
+const FOR_MACHINES = [
+  /\s+\((?:procedure|finding|disorder|situation|regime\/therapy|observable entity)\)$/u,
+  /\s*\[[A-Z#][\w ]*(?:\/[\w. ]+)?\]/gu,
+  / by Automated count$/u,
+];
+
+/** What a person wrote for a coded thing: never the code itself. */
 export function wordsAt(node: unknown, ...paths: readonly string[]): string {
   for (const path of paths) {
     for (const value of at(node, path)) {
       const found = typeof value === "string" ? value : textAt(value, "text", "display", "coding.display", "concept.text");
-      if (found) return found.replace(/\s+\((?:procedure|finding|disorder|situation|regime\/therapy|observable entity)\)$/u, "");
+      if (found) return FOR_MACHINES.reduce((words, tag) => words.replace(tag, ""), found);
     }
   }
   return "";

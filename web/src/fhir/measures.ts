@@ -52,6 +52,11 @@ export function digits(value: number): string {
   return String(Number(value.toFixed(2)));
 }
 
+export function hasRange({ low, high }: Measure): boolean {
+  return low !== null || high !== null;
+}
+
+/** Only of one that has a range. */
 export function rangeText({ low, high, unit }: Measure): string {
   const bounds = low === null ? `≤ ${digits(high!)}` : high === null ? `≥ ${digits(low)}` : `${digits(low)}–${digits(high)}`;
   return unit === "" ? bounds : `${bounds} ${unit}`;

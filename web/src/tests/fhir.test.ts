@@ -78,6 +78,8 @@ test("codes are never titles, and nothing is called unknown", () => {
   const tagged = only({ resourceType: "Procedure", code: { coding: [{ display: "Medication reconciliation (procedure)" }] } });
   assert.equal(tagged.title, "Medication reconciliation");
   assert.equal(only({ resourceType: "Basic" }).kind, "other");
+  const loinc = { text: "Erythrocytes [#/volume] in Blood by Automated count" };
+  assert.equal(only({ resourceType: "Observation", code: loinc }).title, "Erythrocytes in Blood");
 });
 
 test("a prescription that only refers to its medicine has the medicine's name, and the medicine is no second entry", () => {

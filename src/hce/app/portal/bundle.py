@@ -29,6 +29,11 @@ def read_bundle() -> dict[str, bytes]:
     return {path: content for path, content in found.items() if path not in BUILD_NOTES}
 
 
+def is_built() -> bool:
+    """Whether there is a page to serve."""
+    return files("hce.app.portal").joinpath(FOLDER, INDEX).is_file()
+
+
 def bundle_hash(bundle: dict[str, bytes]) -> str:
     """SHA-256, in hex, of what `sha256sum` prints for all files in the order of their paths."""
     lines = [f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in sorted(bundle.items())]

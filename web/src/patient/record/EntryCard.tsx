@@ -5,7 +5,7 @@ import { Button } from "react-aria-components/Button";
 import { usePreferences } from "../../app/preferences.ts";
 import type { Attachment, Entry } from "../../fhir/entries.ts";
 import { historyOf } from "../../fhir/glance.ts";
-import { type Measure, rangeText, together } from "../../fhir/measures.ts";
+import { hasRange, type Measure, rangeText, together } from "../../fhir/measures.ts";
 import { dayWords } from "../../words/dates.ts";
 import { useWords } from "../../words/words.ts";
 import type { Session } from "../session.ts";
@@ -82,7 +82,8 @@ function MeasureTold({ measure, date, all }: MeasureToldProps) {
   const say = useWords();
   const { language } = usePreferences();
   const history = historyOf(all, measure);
-  const ranged = measure.low !== null || measure.high !== null;
+  const ranged = hasRange(measure);
+  const ranges = history.some((point) => hasRange(point.measure));
   const range = ranged ? rangeText(measure) : "";
   const fields = { title: measure.title, value: measure.text, date: dayWords(date, language), range };
   return (
@@ -96,7 +97,7 @@ function MeasureTold({ measure, date, all }: MeasureToldProps) {
             <tr>
               <th scope="col">{say("lab.date")}</th>
               <th scope="col">{say("lab.value")}</th>
-              <th scope="col">{say("lab.range")}</th>
+              {ranges && <th scope="col">{say("lab.range")}</th>}
             </tr>
           </thead>
           <tbody>
@@ -109,7 +110,7 @@ function MeasureTold({ measure, date, all }: MeasureToldProps) {
                     <span className="tag bad">{say(`standing.${point.measure.standing}`)}</span>
                   )}
                 </td>
-                <td>{point.measure.low !== null || point.measure.high !== null ? rangeText(point.measure) : "–"}</td>
+                {ranges && <td>{hasRange(point.measure) ? rangeText(point.measure) : "–"}</td>}
               </tr>
             ))}
           </tbody>
@@ -142,7 +143,7 @@ function Results({ results }: { readonly results: readonly Entry[] }) {
                   <span className="tag bad">{say(`standing.${one.standing}`)}</span>
                 )}
               </td>
-              <td>{one.low !== null || one.high !== null ? rangeText(one) : "–"}</td>
+              <td>{hasRange(one) ? rangeText(one) : "–"}</td>
             </tr>
           )),
         )}
