@@ -45,7 +45,7 @@ async def test_damage_on_nine_nodes_is_restored_or_named_and_never_a_wrong_byte(
     assert found.double_signatures == 0
 
 
-@pytest.mark.skipif(not SOAK, reason="HCE_SOAK=1: three quarters of an hour")
+@pytest.mark.skipif(not SOAK, reason="HCE_SOAK=1: a quarter of an hour or more")
 async def test_two_thousand_cases_of_damage_lose_nothing(tmp_path: Path) -> None:
     figures: dict[str, Any] = await measure(tmp_path, 2_000, seed=1, tell=tell)
     assert figures["bad"] == []
