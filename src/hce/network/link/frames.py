@@ -3,9 +3,9 @@
     fragment = head 4 (big-endian), 1 to 65,536 bytes
     head     = bit 31: more fragments of this message follow; bits 24-30: kind; bits 0-23: bytes in this fragment
 
-A message is one fragment or several of its kind in order, all full but the last. Fragments of different kinds may alternate, so that a vote never waits
-for the rest of a large answer. The decoder knows after four bytes whether what follows is allowed: it holds no byte of a message
-that is too long, and never more than the sum of the bounds.
+A message is one fragment or several of its kind in order, all full but the last. Fragments of different kinds may alternate, so that
+a vote never waits for the rest of a large answer. The decoder knows after four bytes whether what follows is allowed: it holds no byte
+of a message that is too long, and never more than the sum of the bounds.
 """
 
 from __future__ import annotations
