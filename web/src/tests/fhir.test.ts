@@ -99,6 +99,17 @@ test("broken bytes are shown as the file they are, and hide nothing else", () =>
   );
 });
 
+test("papers come out of a document with their bytes", () => {
+  const attachment = { contentType: "text/plain", title: "Letter", data: btoa("Dear you") };
+  const { kind, title, attachments } = only({
+    resourceType: "DocumentReference",
+    type: { text: "Letter" },
+    content: [{ attachment }],
+  });
+  assert.deepEqual([kind, title, attachments.map(({ name }) => name)], ["document", "Letter", ["Letter"]]);
+  assert.equal(new TextDecoder().decode(attachments[0]!.content), "Dear you");
+});
+
 test("what matters now leaves out what is over", () => {
   const condition = (text: string, clinical: string): Resource => ({
     resourceType: "Condition",

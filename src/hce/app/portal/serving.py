@@ -7,8 +7,8 @@ around or inside, no form, no plug-in. Trusted Types are required and no policy 
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 import signal
+from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +30,8 @@ FOR_EVER = "public, max-age=31536000, immutable"
 """For files whose name holds the hash of their content."""
 ALWAYS_FRESH = "no-cache"
 HASHED = "assets/"
+MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+"""Of every file a build makes. The machine's own table differs from machine to machine, and with `nosniff` a wrong type is no page."""
 LOOPBACK = frozenset({"127.0.0.1", "[::1]"})
 """Other spellings of this machine, sent on to the name that passkeys work under."""
 
@@ -108,7 +110,7 @@ def make_portal(bundle: dict[str, bytes], origin: str, genesis: str, nodes: list
         path = request.path_params["path"] or INDEX
         if path not in bundle:
             raise NoSuchPath
-        kind = mimetypes.guess_type(path)[0] or "application/octet-stream"
+        kind = MEDIA_TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
         kept = FOR_EVER if path.startswith(HASHED) else ALWAYS_FRESH
         return Response(bundle[path], media_type=kind, headers={"cache-control": kept})
 

@@ -1,6 +1,6 @@
 // A new account, step by step: who opens it, twelve words on paper, three of them again, a lock for this device.
 
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { Button } from "react-aria-components/Button";
 import { newWords } from "../../../sdk/src/index.ts";
 import { type Language, usePreferences } from "../../app/preferences.ts";
@@ -28,8 +28,10 @@ export function Begin({ entrance, enter }: BeginProps) {
   const [asked, again] = useAsync(async () => ({ words: await newWords(language), language }), []);
   const [step, setStep] = useState<Step>("words");
   const at = STEPS.indexOf(step) + 1;
+  const page = useRef<HTMLDivElement>(null);
+  useEffect(() => page.current?.focus(), [step]); // who listens is told where they are now
   return (
-    <div className="stack wide">
+    <div className="stack wide" ref={page} tabIndex={-1}>
       <p className="soft small">{say("begin.step", { at, of: STEPS.length })}</p>
       <Told asked={asked} wait={say("wait.opening")} again={again}>
         {(made) => <Steps {...made} step={step} setStep={setStep} entrance={entrance} enter={enter} />}
