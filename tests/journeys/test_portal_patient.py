@@ -63,6 +63,7 @@ async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
             await _keeps_the_keys(page, words, album)
             other = await fresh_device(browser, watch, "zh-CN")
             await _recovers(other, home.portal, words, album)
+            await _follows_a_link_and_refuses(other, home.portal, clinic)
             assert await other.evaluate("Object.keys(localStorage).sort()") == ["hce.elder", "hce.language"]
             kept = await kept_on_device(page) + await kept_on_device(other)
     allowed = {home.portal, *described["nodes"], *described["gateways"].values()}
@@ -73,6 +74,27 @@ async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
     assert {name for name, secret in secrets.items() if watch.told(secret)} == set(), "leaves the browser"
     assert len(kept) > 500
     assert {name for name, secret in secrets.items() if secret in kept} == set(), "lies on the device unlocked"
+
+
+async def _follows_a_link_and_refuses(page: Any, portal: str, clinic: GatewayClient) -> None:
+    """The link waits until the account is open, and leaves no trace in the address."""
+    await press(page, page.get_by_role("link", name="钥匙"))
+    await press(page, page.get_by_role("button", name="立即锁定"))
+    await page.get_by_role("button", name="用通行密钥打开").wait_for()
+    await page.goto(f"{portal}/#/approve/{await _asks(clinic)}")
+    await press(page, page.get_by_role("button", name="用通行密钥打开"))
+    assert "您允许Dr. Ana Keller 安娜·凯勒" in await page.get_by_test_id("sentence").inner_text()
+    assert page.url == f"{portal}/#/approve"
+    await press(page, page.get_by_role("button", name="不授权"))
+    await page.get_by_label("诊所给您的代码或链接").wait_for()
+    assert len(await clinic.get("/v1/grants")) == 1, "nothing was given"
+
+
+async def _asks(clinic: GatewayClient) -> str:
+    [doctor] = await clinic.get("/v1/staff")
+    wish = {"credential_id": doctor["credential_id"], "purpose": "treatment", "date_from": "1900-01-01", "date_to": "2100-12-31"}
+    request: str = (await clinic.post("/v1/access-requests", wish))["request"]
+    return request
 
 
 def _secrets_of(words: str) -> dict[str, bytes]:
@@ -146,13 +168,10 @@ async def _receives_a_record(page: Any, hospital: GatewayClient, album: Album) -
 
 
 async def _grants(page: Any, clinic: GatewayClient, album: Album) -> str:
-    [doctor] = await clinic.get("/v1/staff")
-    wish = {"credential_id": doctor["credential_id"], "purpose": "treatment", "date_from": "1900-01-01", "date_to": "2100-12-31"}
-    request = (await clinic.post("/v1/access-requests", wish))["request"]
     await press(page, page.get_by_role("link", name="Approve"))
     await page.get_by_label("Code or link from the clinic").wait_for()
     await album.take(page, "approve")
-    await type_into(page, page.get_by_label("Code or link from the clinic"), f"hce:ask:{request}")
+    await type_into(page, page.get_by_label("Code or link from the clinic"), f"hce:ask:{await _asks(clinic)}")
     await press(page, page.get_by_role("button", name="Read the code"))
     await press(page, page.get_by_role("radio", name="One day"))
     signed = await page.get_by_test_id("sentence").inner_text()
