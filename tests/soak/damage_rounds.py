@@ -148,8 +148,12 @@ class Rounds:
     # Whole pack files of running nodes
 
     async def packs(self, way: str, count: int, phase: str) -> None:
-        """The pack files of some nodes at once, while they run. Beyond the bound one of them is put back after the error."""
+        """The pack files of some nodes at once, while they run. Beyond the bound one of them is put back after the error.
+
+        Then nobody writes meanwhile: what is put back would not hold it, and four nodes of nine have lost it for good.
+        """
         scene, chance = self._scene, self._chance
+        phase = "reading" if count > BEARABLE else phase
         nodes = chance.sample(range(NODES), count)
         kept = scene.home.root.parent / "kept"
         shutil.rmtree(kept, ignore_errors=True)
