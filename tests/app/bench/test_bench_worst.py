@@ -15,7 +15,7 @@ from hce.app.bench.worst.room import Room
 from hce.app.bench.worst.transactions import Cast, compartments, grants, transfer
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
-from hce.service.contracts.health.steps import STEPS_OF_KIND, count_steps
+from hce.service.contracts.health.steps import STEPS_OF_KIND, STEPS_OF_SIGNATURE, count_steps
 from hce.service.terms.genesis import Genesis, Params
 from hce.service.terms.states import KeyholderState
 from hce.service.terms.transactions import parse
@@ -55,7 +55,7 @@ def test_a_block_the_rules_refuse_is_bounded_by_bytes_alone(monkeypatch: pytest.
     monkeypatch.setattr("hce.app.bench.worst.room.MAX_LISTS_BYTES", 10_000)
     room = Room(GENESIS)
     taken = room.fill(grants(CAST, range(100)), within_bounds=False)
-    assert taken * STEPS_OF_KIND["grant.open"] > GENESIS.params.block_steps
+    assert taken * (STEPS_OF_KIND["grant.open"] + 2 * STEPS_OF_SIGNATURE) > GENESIS.params.block_steps
     assert 9_000 < room.bytes <= 10_000
 
 

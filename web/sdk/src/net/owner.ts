@@ -183,7 +183,7 @@ export class Owner {
     await (await this.#ownFeed()).actOn(item, "quarantine", "reject");
   }
 
-  /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, each signed, of this feed and these records. */
+  /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, each signed, for this feed. */
   async erase(records: readonly Bytes[]): Promise<readonly SignedDeletion[]> {
     const own = await this.#ownFeed();
     const receipts: SignedDeletion[] = [];
