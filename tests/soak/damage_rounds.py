@@ -150,10 +150,11 @@ class Rounds:
     async def packs(self, way: str, count: int, phase: str) -> None:
         """The pack files of some nodes at once, while they run. Beyond the bound one of them is put back after the error.
 
-        Then nobody writes meanwhile: what is put back would not hold it, and four nodes of nine have lost it for good.
+        Then nobody reads or writes meanwhile: what is put back holds neither what was written nor what was repaired since, and four
+        nodes of nine would have lost it for good.
         """
         scene, chance = self._scene, self._chance
-        phase = "reading" if count > BEARABLE else phase
+        phase = "quiet" if count > BEARABLE else phase
         nodes = chance.sample(range(NODES), count)
         kept = scene.home.root.parent / "kept"
         shutil.rmtree(kept, ignore_errors=True)
