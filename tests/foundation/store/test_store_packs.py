@@ -300,3 +300,22 @@ def test_a_record_written_over_the_end_of_another_is_found_again(tmp_path: Path)
     shutil.rmtree(tmp_path / "packs" / "index")
     with PackStore.open(tmp_path / "packs") as packs:
         assert [packs.get(cid_of_raw(blob)) for blob in mine] == mine
+
+
+def test_what_a_pack_from_before_holds_is_found_again(tmp_path: Path) -> None:
+    """The index says where blobs went after a repair; the pack that is put back holds them where they were before it."""
+    blobs = [bytes([number]) * 500 for number in range(6)]
+    names = [cid_of_raw(blob) for blob in blobs]
+    pack = tmp_path / "packs" / "pack-00000000.hcp"
+    with PackStore.open(tmp_path / "packs") as packs:
+        packs.put_many(list(zip(names, blobs, strict=True)))
+        kept = pack.read_bytes()
+        for name, blob in list(zip(names, blobs, strict=True))[:3]:
+            packs.delete(name)
+            packs.put(name, blob)
+        pack.write_bytes(kept)
+        with pytest.raises(BlobCorrupt):
+            packs.get(names[0])
+        assert packs.find_again() == 3
+        assert [packs.get(name) for name in names] == blobs
+        assert packs.find_again() == 0

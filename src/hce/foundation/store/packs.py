@@ -193,6 +193,28 @@ class PackStore:
             txn.delete(_LIVE, cid)
             txn.put(_DEAD, _DEAD_KEY.pack(place.pack, place.offset), _END.pack(place.length))
 
+    def find_again(self) -> int:
+        """Looks through all packs for whole copies of blobs whose place in the index is bad; how many were found.
+
+        A pack that was put back from earlier holds blobs where they were then. Cost: reads and hashes every pack.
+        """
+        found: dict[Cid, _Place] = {}
+        for pack in self._packs_on_disk():
+            elsewhere = {cid: (self._place(cid), place) for cid, place in self._adopt_all(pack).items()}
+            found |= {cid: place for cid, (known, place) in elsewhere.items() if known is not None and known != place}
+        with self._writing, self._index.write() as txn:
+            lost = [cid for cid in found if not self._is_whole(cid)]
+            for cid in lost:
+                txn.put(_LIVE, cid, _PLACE.pack(*found[cid]))
+        return len(lost)
+
+    def _is_whole(self, cid: Cid) -> bool:
+        try:
+            self.get(cid)
+        except (BlobCorrupt, BlobNotFound):
+            return False
+        return True
+
     def dead_bytes(self) -> int:
         """Payload bytes that are forgotten and still on disk."""
         with self._index.read() as txn:
@@ -244,7 +266,7 @@ class PackStore:
         """Take over whole records behind the indexed ends, cut what follows them, and stand at the end of the last pack."""
         with self._index.read() as txn:
             ends = {_PACK.unpack(pack)[0]: _END.unpack(end)[0] for pack, end in txn.scan(_ENDS)}
-        on_disk = {int(match[1]) for entry in self._folder.iterdir() if (match := _NAME.fullmatch(entry.name))}
+        on_disk = self._packs_on_disk()
         with self._index.write() as txn:
             for pack in sorted(on_disk):
                 if ends:
@@ -256,6 +278,9 @@ class PackStore:
         size = self._size(last) if last in on_disk else 0
         damaged = size < ends.get(last, 0)  # a pack that lost indexed bytes gets no new ones; `get` names each blob it lost
         self._pack, self._end = (last + 1, 0) if damaged else (last, size)
+
+    def _packs_on_disk(self) -> set[int]:
+        return {int(match[1]) for entry in self._folder.iterdir() if (match := _NAME.fullmatch(entry.name))}
 
     def _adopt_all(self, pack: int) -> dict[Cid, _Place]:
         """Every whole record of a pack nobody knows the ends of, past damage too: nothing is cut. The last copy of a name wins."""

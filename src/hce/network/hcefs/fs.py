@@ -131,6 +131,11 @@ class HceFs:
         """Verify one entered placement manifest, or get it again from a peer. `BlobUnrecoverable`."""
         await self._manifest(cid)
 
+    async def find_again(self) -> int:
+        """Looks through the packs for shards and manifests that are not where they should be; how many were found. Reads every pack."""
+        found: int = await self._worker(self._packs.find_again)
+        return found
+
     async def fetch_awaited(self, cid: bytes) -> None:
         """Bring in a manifest that a final block names, and this node's shards of it. `BlobUnrecoverable` while nobody can help."""
         placed = read_manifest(await self._manifest(cid), self._chain)

@@ -41,13 +41,23 @@ class Scrubber:
         self._bytes_per_s = bytes_per_s
         self._rest_s = rest_s
         self._sleep = sleep
+        self._broken = 0
+        """Of the last walk."""
 
     async def run(self) -> None:
         await asyncio.gather(self._for_ever(self.walk, FIRST_S, self._rest_s), self._for_ever(self.tend, TEND_S, TEND_S))
 
     async def walk(self) -> int:
-        """One walk over everything; how many shards and manifests could not be made whole."""
-        return await self._walk_manifests() + await self._walk_shards()
+        """One walk over everything; how many shards and manifests could not be made whole.
+
+        When that many were not before, the packs themselves are looked through: a pack put back from earlier holds more than is known.
+        """
+        broken = await self._walk_manifests() + await self._walk_shards()
+        if broken and broken != self._broken:
+            found = await self._fs.find_again()
+            log.warning("%d shards cannot be made whole; %d were found elsewhere in the packs", broken, found)
+        self._broken = broken
+        return broken
 
     async def tend(self) -> None:
         """Repair what was noted, bring in what is awaited."""
