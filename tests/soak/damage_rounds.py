@@ -139,11 +139,18 @@ class Rounds:
                 for copy in copies[node].get(name, []):
                     damage_copy(copy, way, chance.choice(scene.held).content, chance)
         for name, way, nodes in plans:
-            given = [await scene.manifest(node, name) for node in nodes]
+            given = [await self._manifest(node, name) for node in nodes]
             wrong = any(one is not None and one != scene.manifests[name] for one in given)
             self._enter("manifest", way, len(nodes), phase, "wrong" if wrong else "lost" if None in given else "restored")
         if compare:
             await self._all_whole()
+
+    async def _manifest(self, node: int, name: bytes) -> bytes | None:
+        """As a client that asks again when a node says that it cannot just now."""
+        deadline = time.monotonic() + LIMIT_S
+        while (given := await self._scene.manifest(node, name)) is None and time.monotonic() < deadline:
+            await asyncio.sleep(0.5)
+        return given
 
     # Whole pack files of running nodes
 
