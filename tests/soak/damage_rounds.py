@@ -72,7 +72,7 @@ class Rounds:
         present = [one for one in scene.held if all(one.name_of(node) in copies[node] for node in range(NODES))]
         chosen = chance.sample(present, min(count, len(present)))
         plans = [(one, chance.choice(SHARD_WAYS), chance.sample(range(NODES), chance.randint(1, 4))) for one in chosen]
-        headers = {one.record_id: header_of(copies[nodes[0]][one.name_of(nodes[0])][-1]) for one, _, nodes in plans}
+        headers = {one.record_id: [header_of(copy) for copy in copies[at[0]][one.name_of(at[0])]] for one, _, at in plans}
         async with self._meanwhile(phase, chosen):
             for one, way, nodes in plans:
                 other = chance.choice(present)
@@ -82,8 +82,8 @@ class Rounds:
             seen = await asyncio.gather(*(self._read(one) for one, _, _ in plans))
         for (one, way, nodes), said in zip(plans, seen, strict=True):
             if said and len(nodes) > BEARABLE and said == BEYOND:
-                back = copies[nodes[0]][one.name_of(nodes[0])][-1]
-                undamage(back, headers[one.record_id], one.shard_of(nodes[0]))
+                for back, header in zip(copies[nodes[0]][one.name_of(nodes[0])], headers[one.record_id], strict=True):
+                    undamage(back, header, one.shard_of(nodes[0]))
                 again = await self._read(one)
                 self._enter("shard", way, len(nodes), phase, "named" if not again else "lost", said)
             elif said == "wrong bytes":
@@ -147,10 +147,11 @@ class Rounds:
 
     async def _manifest(self, node: int, name: bytes) -> bytes | None:
         """As a client that asks again when a node says that it cannot just now."""
-        deadline = time.monotonic() + LIMIT_S
-        while (given := await self._scene.manifest(node, name)) is None and time.monotonic() < deadline:
+        for _ in range(60):
+            if (given := await self._scene.manifest(node, name)) is not None:
+                return given
             await asyncio.sleep(0.5)
-        return given
+        return None
 
     # Whole pack files of running nodes
 
