@@ -26,7 +26,7 @@ def code_of(path: Path) -> str:
 
 def words_of(language: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in ("shell", "patient"):
+    for part in ("shell", "common", "patient"):
         texts = json.loads((SOURCE / f"words/{part}.{language}.json").read_text("utf-8"))
         assert found.keys().isdisjoint(texts), "a key is in one part"
         found |= texts

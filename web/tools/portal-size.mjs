@@ -30,6 +30,7 @@ const weights = {
   shell: sum(shell) + heaviest(...named("shell.en.json"), ...named("shell.zh-CN.json")),
   patient:
     sum(patient) +
+    heaviest(...named("common.en.json"), ...named("common.zh-CN.json")) +
     heaviest(...named("patient.en.json"), ...named("patient.zh-CN.json")) +
     heaviest(...named("errors.en.json"), ...named("errors.zh-CN.json")),
   words: heaviest(...named("wordlists/english.js"), ...named("wordlists/simplified-chinese.js")),

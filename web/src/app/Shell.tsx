@@ -3,7 +3,7 @@
 import { lazy, Suspense, useEffect, useState } from "react";
 import mark from "../design/mark.svg";
 import { Switch } from "../design/Switch.tsx";
-import { needWords, PATIENT, useWords } from "../words/words.ts";
+import { COMMON, needWords, PATIENT, useWords } from "../words/words.ts";
 import { Fallen } from "./Fallen.tsx";
 import { prefer, usePreferences } from "./preferences.ts";
 import { usePlace } from "./route.ts";
@@ -11,7 +11,7 @@ import { Welcome } from "./Welcome.tsx";
 import { hasAccountHere } from "./here.ts";
 
 const Patient = lazy(async () => {
-  const [part] = await Promise.all([import("../patient/Patient.tsx"), needWords(PATIENT)]);
+  const [part] = await Promise.all([import("../patient/Patient.tsx"), needWords(COMMON), needWords(PATIENT)]);
   return part;
 });
 

@@ -1,9 +1,7 @@
 // A request for access: read from a code, turned into a grant, shown as the sentence its bytes say, and only then given.
 
-import { type FormEvent, useEffect, useState } from "react";
+import { useEffect, useState } from "react";
 import { Button } from "react-aria-components/Button";
-import { ToggleButton } from "react-aria-components/ToggleButton";
-import { ToggleButtonGroup } from "react-aria-components/ToggleButtonGroup";
 import { type AccessRequest, explain, grantMessage, type MadeGrant, sentence, toHex } from "../../sdk/src/index.ts";
 import { goTo, linkTo } from "../app/route.ts";
 import { usePreferences } from "../app/preferences.ts";
@@ -11,12 +9,13 @@ import { entriesOf } from "../fhir/entries.ts";
 import { within } from "../fhir/glance.ts";
 import { today } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
-import { readRequest } from "./codes.ts";
+import { readRequest } from "../network/codes.ts";
 import { Preview } from "./Preview.tsx";
-import { canScan, Scan } from "./Scan.tsx";
+import { Choice } from "../parts/Choice.tsx";
+import { TakeCode } from "../parts/TakeCode.tsx";
 import type { Session, Who } from "./session.ts";
-import { Problem, Told, Waiting } from "./Told.tsx";
-import { useAct, useAsync } from "./useAsync.ts";
+import { Problem, Told, Waiting } from "../parts/Told.tsx";
+import { useAct, useAsync } from "../parts/useAsync.ts";
 
 const DAY_MS = 24 * 3_600_000;
 /** How long a grant may last, in days; the words are `lasts.*`. */
@@ -46,41 +45,10 @@ export function Approve({ session, code }: ApproveProps) {
       <h1>{say("approve.title")}</h1>
       {error !== null && <Problem error={error} />}
       {request === null ? (
-        <TakeCode take={take} />
+        <TakeCode text={say("approve.text")} label={say("approve.code")} take={take} />
       ) : (
         <Asked request={request} session={session} drop={() => setRequest(null)} done={() => setGiven(true)} />
       )}
-    </div>
-  );
-}
-
-function TakeCode({ take }: { readonly take: (text: string) => void }) {
-  const say = useWords();
-  const [scanning, setScanning] = useState(false);
-  const submit = (event: FormEvent<HTMLFormElement>): void => {
-    event.preventDefault();
-    take(new FormData(event.currentTarget).get("code") as string);
-  };
-  return (
-    <div className="stack">
-      <p>{say("approve.text")}</p>
-      {canScan() &&
-        (scanning ? (
-          <Scan found={take} />
-        ) : (
-          <Button className="button main full" onPress={() => setScanning(true)}>
-            {say("approve.scan")}
-          </Button>
-        ))}
-      <form className="stack" onSubmit={submit}>
-        <div className="field">
-          <label htmlFor="code">{say("approve.code")}</label>
-          <textarea id="code" name="code" spellCheck={false} autoComplete="off" required />
-        </div>
-        <Button type="submit" className="button full">
-          {say("approve.read")}
-        </Button>
-      </form>
     </div>
   );
 }
@@ -128,36 +96,6 @@ function Asked({ request, session, drop, done }: AskedProps) {
       <Button className="button full" onPress={drop}>
         {say("approve.refuse")}
       </Button>
-    </div>
-  );
-}
-
-interface ChoiceProps {
-  readonly name: string;
-  readonly values: readonly number[];
-  readonly chosen: number;
-  readonly choose: (value: number) => void;
-}
-
-function Choice({ name, values, chosen, choose }: ChoiceProps) {
-  const say = useWords();
-  return (
-    <div className="stack tight">
-      <h2 id={name}>{say(`${name}.title`)}</h2>
-      <ToggleButtonGroup
-        className="choices"
-        aria-labelledby={name}
-        selectionMode="single"
-        disallowEmptySelection
-        selectedKeys={[String(chosen)]}
-        onSelectionChange={(keys) => choose(Number([...keys][0]))}
-      >
-        {values.map((value) => (
-          <ToggleButton key={value} id={String(value)} className="choice">
-            {say(`${name}.${value}`)}
-          </ToggleButton>
-        ))}
-      </ToggleButtonGroup>
     </div>
   );
 }

@@ -8,8 +8,8 @@ import { UnlockForm } from "./begin/Unlock.tsx";
 import { WordList } from "./begin/WordList.tsx";
 import { forget, type Kept, keptFor, wordsOf } from "./device.ts";
 import type { Session } from "./session.ts";
-import { Problem, Told, Waiting } from "./Told.tsx";
-import { useAct, useAsync } from "./useAsync.ts";
+import { Problem, Told, Waiting } from "../parts/Told.tsx";
+import { useAct, useAsync } from "../parts/useAsync.ts";
 
 interface KeysProps {
   readonly session: Session;

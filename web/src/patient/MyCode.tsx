@@ -2,16 +2,16 @@
 
 import { useState } from "react";
 import { Button } from "react-aria-components/Button";
-import { encode as qrOf } from "uqr";
 import { explain, fromHex, sentence } from "../../sdk/src/index.ts";
 import { tokenMessage } from "../../sdk/src/terms/grants.ts";
 import { usePreferences } from "../app/preferences.ts";
 import { useWords } from "../words/words.ts";
-import { helloCode } from "./codes.ts";
-import { gatewaysOf } from "./portal.ts";
+import { helloCode } from "../network/codes.ts";
+import { gatewaysOf } from "../network/portal.ts";
 import type { Session } from "./session.ts";
-import { Told } from "./Told.tsx";
-import { useAsync } from "./useAsync.ts";
+import { ShownCode } from "../parts/ShownCode.tsx";
+import { Told } from "../parts/Told.tsx";
+import { useAsync } from "../parts/useAsync.ts";
 
 export function MyCode({ session }: { readonly session: Session }) {
   const say = useWords();
@@ -56,31 +56,17 @@ interface CodeProps {
 
 function Code({ session, id, name, back }: CodeProps) {
   const say = useWords();
-  const [copied, setCopied] = useState(false);
   const { language } = usePreferences();
   const [asked, again] = useAsync(async () => {
     const signed = await session.token(id);
     return { code: helloCode(signed), explained: explain(tokenMessage(session.network.chain, signed.token)) };
   }, [session, id]);
-  const copy = async (code: string): Promise<void> => {
-    await navigator.clipboard.writeText(code);
-    setCopied(true);
-  };
   return (
     <Told asked={asked} wait={say("wait.opening")} again={again}>
       {({ code, explained }) => (
         <div className="stack">
           <p>{say("code.show", { name })}</p>
-          <Qr text={code} label={say("code.picture", { name })} />
-          <Button className="button main full" onPress={() => void copy(code)}>
-            {copied ? say("wrong.copied") : say("code.copy")}
-          </Button>
-          <details>
-            <summary>{say("code.text")}</summary>
-            <p className="code" data-testid="code">
-              {code}
-            </p>
-          </details>
+          <ShownCode text={code} label={say("code.picture", { name })} />
           <p className="notice">
             {sentence(explained, language, () => name)} {say("code.means")}
           </p>
@@ -90,15 +76,5 @@ function Code({ session, id, name, back }: CodeProps) {
         </div>
       )}
     </Told>
-  );
-}
-
-function Qr({ text, label }: { readonly text: string; readonly label: string }) {
-  const { data, size } = qrOf(text, { ecc: "L", border: 0 });
-  const path = data.flatMap((row, y) => row.flatMap((dark, x) => (dark ? `M${x} ${y}h1v1h-1z` : []))).join("");
-  return (
-    <svg className="qr" viewBox={`0 0 ${size} ${size}`} role="img" aria-label={label} shapeRendering="crispEdges">
-      <path d={path} fill="currentColor" />
-    </svg>
   );
 }

@@ -14,16 +14,14 @@ import { type Kept, keptFor } from "./device.ts";
 import { Keys } from "./Keys.tsx";
 import { MyCode } from "./MyCode.tsx";
 import { Places } from "./Places.tsx";
-import { joinNetwork, type Portal, readPortal } from "./portal.ts";
+import { joinNetwork, type Portal, readPortal } from "../network/portal.ts";
 import { MyRecord } from "./record/MyRecord.tsx";
 import type { Session } from "./session.ts";
-import { Told } from "./Told.tsx";
-import { useAsync } from "./useAsync.ts";
+import { Told } from "../parts/Told.tsx";
+import { useAsync } from "../parts/useAsync.ts";
+import { useIdleLock } from "../parts/useIdleLock.ts";
 import { WhoCanLook } from "./WhoCanLook.tsx";
 import { WhoLooked } from "./WhoLooked.tsx";
-
-/** Without a touch or a key for so long, the account locks itself. */
-const IDLE_LOCK_MS = 15 * 60_000;
 
 export interface Entrance {
   readonly portal: Portal;
@@ -107,23 +105,4 @@ function Inside({ session, leave }: { readonly session: Session; readonly leave:
       <Places place={place} />
     </>
   );
-}
-
-function useIdleLock(unlocked: boolean, leave: () => void): void {
-  const locking = useRef(leave);
-  locking.current = leave;
-  useEffect(() => {
-    if (!unlocked) return;
-    let timer = setTimeout(() => locking.current(), IDLE_LOCK_MS);
-    const touched = (): void => {
-      clearTimeout(timer);
-      timer = setTimeout(() => locking.current(), IDLE_LOCK_MS);
-    };
-    const signs = ["pointerdown", "keydown"] as const;
-    for (const sign of signs) addEventListener(sign, touched);
-    return () => {
-      clearTimeout(timer);
-      for (const sign of signs) removeEventListener(sign, touched);
-    };
-  }, [unlocked]);
 }

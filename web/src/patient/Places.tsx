@@ -1,9 +1,8 @@
-// The five places, with pictures that are drawn and not fetched.
+// The five places of a patient.
 
-import { linkTo } from "../app/route.ts";
-import { useWords } from "../words/words.ts";
+import { type Place, Places as Shown } from "../parts/Places.tsx";
 
-const PLACES = [
+const PLACES: readonly Place[] = [
   { place: "record", key: "place.record", path: "M7 3h7l4 4v14H7zM10 12h5M10 16h5M10 8h1" },
   { place: "looked", key: "place.looked", path: "M2 12s4-7 10-7 10 7 10 7-4 7-10 7-10-7-10-7zM12 9a3 3 0 1 1 0 6 3 3 0 0 1 0-6z" },
   {
@@ -13,21 +12,8 @@ const PLACES = [
   },
   { place: "approve", key: "place.approve", path: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5M8.500 12.200l2.500 2.500 4.800-5" },
   { place: "keys", key: "place.keys", path: "M8 19a4 4 0 1 1 0-8 4 4 0 0 1 0 8zM10.900 12.100L20 3M16 7l3 3" },
-] as const;
+];
 
 export function Places({ place }: { readonly place: string }) {
-  const say = useWords();
-  const here = place === "" || place === "code" ? "record" : place;
-  return (
-    <nav className="places" aria-label={say("place.all")}>
-      {PLACES.map((one) => (
-        <a key={one.place} className="place" href={linkTo(one.place)} aria-current={one.place === here ? "page" : undefined}>
-          <svg viewBox="0 0 24 24" aria-hidden="true">
-            <path d={one.path} />
-          </svg>
-          {say(one.key)}
-        </a>
-      ))}
-    </nav>
-  );
+  return <Shown places={PLACES} here={place === "" || place === "code" ? "record" : place} />;
 }

@@ -10,8 +10,8 @@ import { momentWords } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import { Preview } from "./Preview.tsx";
 import type { GivenGrant, Session, Who } from "./session.ts";
-import { Problem, Told, Waiting } from "./Told.tsx";
-import { useAct, useAsync } from "./useAsync.ts";
+import { Problem, Told, Waiting } from "../parts/Told.tsx";
+import { useAct, useAsync } from "../parts/useAsync.ts";
 
 export function WhoCanLook({ session }: { readonly session: Session }) {
   const say = useWords();

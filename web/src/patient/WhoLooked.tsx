@@ -7,8 +7,8 @@ import { entriesOf, type Entry } from "../fhir/entries.ts";
 import { dayWords, momentWords } from "../words/dates.ts";
 import { useErrorWords, useWords } from "../words/words.ts";
 import type { Session, Who } from "./session.ts";
-import { Told } from "./Told.tsx";
-import { useAsync } from "./useAsync.ts";
+import { Told } from "../parts/Told.tsx";
+import { useAsync } from "../parts/useAsync.ts";
 
 interface Looked {
   readonly report: AuditReport;

@@ -17,7 +17,7 @@ import {
 } from "../../sdk/src/index.ts";
 import { keepMemory, memoryOf } from "./device.ts";
 import { decodeMemory, encodeMemory, merged, type RememberedGrant } from "./memory.ts";
-import type { Portal } from "./portal.ts";
+import type { Portal } from "../network/portal.ts";
 
 /** Somebody who may read or write: their own public name and their organisation's. */
 export interface Who {

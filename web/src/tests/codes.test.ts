@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { type AccessRequest, AccessRequestShape, encodeAs, HceError, SignedTokenShape, toHex } from "../../sdk/src/index.ts";
 import { decodeAs, fromHex } from "../../sdk/src/index.ts";
 import { routeOf } from "../app/route.ts";
-import { helloCode, readRequest } from "../patient/codes.ts";
+import { helloCode, readRequest } from "../network/codes.ts";
 import { dayWords, today } from "../words/dates.ts";
 
 const bytes = (size: number): Uint8Array<ArrayBuffer> => new Uint8Array(size).fill(7);

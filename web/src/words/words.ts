@@ -15,6 +15,11 @@ const SHELL: Part = {
   en: () => import("./shell.en.json"),
   "zh-CN": () => import("./shell.zh-CN.json"),
 };
+/** What patients and clinicians both read: entries of a record, problems, codes. */
+export const COMMON: Part = {
+  en: () => import("./common.en.json"),
+  "zh-CN": () => import("./common.zh-CN.json"),
+};
 export const PATIENT: Part = {
   en: () => import("./patient.en.json"),
   "zh-CN": () => import("./patient.zh-CN.json"),

@@ -7,8 +7,8 @@ import type { Language } from "../../app/preferences.ts";
 import { useWords } from "../../words/words.ts";
 import { keepWithPasskey, keepWithPassphrase } from "../device.ts";
 import { mayHavePasskey } from "../passkey.ts";
-import { Problem, Waiting } from "../Told.tsx";
-import { useAct } from "../useAsync.ts";
+import { Problem, Waiting } from "../../parts/Told.tsx";
+import { useAct } from "../../parts/useAsync.ts";
 
 export const MIN_PASSPHRASE_CHARS = 8;
 

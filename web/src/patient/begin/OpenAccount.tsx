@@ -6,10 +6,10 @@ import { toHex } from "../../../sdk/src/index.ts";
 import { usePreferences } from "../../app/preferences.ts";
 import { useWords } from "../../words/words.ts";
 import type { Entrance } from "../Patient.tsx";
-import { askToOpen, type GatewayStatus, gatewaysOf } from "../portal.ts";
+import { askToOpen, type GatewayStatus, gatewaysOf } from "../../network/portal.ts";
 import type { Session } from "../session.ts";
-import { Problem, Told, Waiting } from "../Told.tsx";
-import { useAct, useAsync } from "../useAsync.ts";
+import { Problem, Told, Waiting } from "../../parts/Told.tsx";
+import { useAct, useAsync } from "../../parts/useAsync.ts";
 
 interface OpenAccountProps {
   readonly entrance: Entrance;

@@ -5,8 +5,8 @@ import { Button } from "react-aria-components/Button";
 import { systemRandom, wordlist } from "../../../sdk/src/index.ts";
 import type { Language } from "../../app/preferences.ts";
 import { useWords } from "../../words/words.ts";
-import { Told } from "../Told.tsx";
-import { useAsync } from "../useAsync.ts";
+import { Told } from "../../parts/Told.tsx";
+import { useAsync } from "../../parts/useAsync.ts";
 
 const ASKED = 3;
 const OFFERED = 6;

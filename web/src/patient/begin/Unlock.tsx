@@ -7,8 +7,8 @@ import { useWords } from "../../words/words.ts";
 import { type Kept, wordsOf } from "../device.ts";
 import type { Entrance } from "../Patient.tsx";
 import { Session } from "../session.ts";
-import { Problem, Waiting } from "../Told.tsx";
-import { useAct } from "../useAsync.ts";
+import { Problem, Waiting } from "../../parts/Told.tsx";
+import { useAct } from "../../parts/useAsync.ts";
 import { useState } from "react";
 import { OpenAccount } from "./OpenAccount.tsx";
 

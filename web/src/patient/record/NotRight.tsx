@@ -10,7 +10,7 @@ import { together } from "../../fhir/measures.ts";
 import { dayWords } from "../../words/dates.ts";
 import { useWords } from "../../words/words.ts";
 import type { Session } from "../session.ts";
-import { useAsync } from "../useAsync.ts";
+import { useAsync } from "../../parts/useAsync.ts";
 
 interface NotRightProps {
   readonly entry: Entry;
@@ -53,7 +53,7 @@ function Letter({ entry, title, session }: NotRightProps) {
       </div>
       <pre className="paper">{letter}</pre>
       <Button className="button main" onPress={() => void copy()}>
-        {copied ? say("wrong.copied") : say("wrong.copy")}
+        {copied ? say("copy.done") : say("wrong.copy")}
       </Button>
     </section>
   );

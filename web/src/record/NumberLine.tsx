@@ -1,6 +1,6 @@
 // Where a value lies beside its usual range. A picture of the sentence above it, so it is hidden from who listens.
 
-import { digits, type Measure } from "../../fhir/measures.ts";
+import { digits, type Measure } from "../fhir/measures.ts";
 
 /** Room on the line beside the range, in widths of the range. */
 const MARGIN = 0.5;

@@ -46,5 +46,5 @@ export function Scan({ found }: { readonly found: (text: string) => void }) {
     look().catch(stop); // no camera, or no permission: the text field stays
     return stop;
   }, []);
-  return <video className="camera" ref={video} muted playsInline aria-label={say("approve.camera")} />;
+  return <video className="camera" ref={video} muted playsInline aria-label={say("take.camera")} />;
 }

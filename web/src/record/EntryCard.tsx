@@ -1,24 +1,25 @@
-// One entry: a line that says it all, and behind it the sentence, the number line, the table, the papers, and "Not right?".
+// One entry: a line that says it all, and behind it the sentence, the number line, the table, the papers, and what may be done.
 
-import { useState } from "react";
+import { type ReactNode, useState } from "react";
 import { Button } from "react-aria-components/Button";
-import { usePreferences } from "../../app/preferences.ts";
-import type { Attachment, Entry } from "../../fhir/entries.ts";
-import { historyOf } from "../../fhir/glance.ts";
-import { hasRange, type Measure, rangeText, together } from "../../fhir/measures.ts";
-import { dayWords } from "../../words/dates.ts";
-import { useWords } from "../../words/words.ts";
-import type { Session } from "../session.ts";
-import { NotRight } from "./NotRight.tsx";
+import { usePreferences } from "../app/preferences.ts";
+import type { Attachment, Entry } from "../fhir/entries.ts";
+import { historyOf } from "../fhir/glance.ts";
+import { hasRange, type Measure, rangeText, together } from "../fhir/measures.ts";
+import { dayWords } from "../words/dates.ts";
+import { useWords } from "../words/words.ts";
 import { NumberLine } from "./NumberLine.tsx";
+
+/** What whoever looks may do about an entry. */
+export type Below = (entry: Entry, title: string) => ReactNode;
 
 interface EntryCardProps {
   readonly entry: Entry;
   readonly all: readonly Entry[];
-  readonly session: Session;
+  readonly below: Below;
 }
 
-export function EntryCard({ entry, all, session }: EntryCardProps) {
+export function EntryCard({ entry, all, below }: EntryCardProps) {
   const say = useWords();
   const [open, setOpen] = useState(false);
   const { measures } = entry;
@@ -39,12 +40,12 @@ export function EntryCard({ entry, all, session }: EntryCardProps) {
           </span>
         </Button>
       </h4>
-      {open && <Inside entry={entry} title={title} all={all} session={session} />}
+      {open && <Inside entry={entry} title={title} all={all} below={below} />}
     </article>
   );
 }
 
-function Inside({ entry, title, all, session }: EntryCardProps & { readonly title: string }) {
+function Inside({ entry, title, all, below }: EntryCardProps & { readonly title: string }) {
   const say = useWords();
   const results = all.filter(({ resourceId, date }) => entry.results.includes(resourceId) && date === entry.date);
   return (
@@ -67,7 +68,7 @@ function Inside({ entry, title, all, session }: EntryCardProps & { readonly titl
         <Paper key={one.name} paper={one} />
       ))}
       <p className="soft small">{say("entry.signed", { name: entry.author })}</p>
-      <NotRight entry={entry} title={title} session={session} />
+      {below(entry, title)}
     </div>
   );
 }
