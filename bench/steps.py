@@ -39,7 +39,7 @@ from hce.service.contracts.value.execute import apply_transfer, transfer_steps
 from hce.service.contracts.value.transactions import decode_value_tx
 from hce.service.contracts.value.tries import ordered_root
 from hce.service.terms.genesis import TOTAL_SUPPLY_AHCE, Params
-from hce.service.terms.payloads import AnchorPost, CompartmentRotate, CredentialRevoke, owner_digest
+from hce.service.terms.payloads import AnchorPost, CompartmentRotate, CredentialRevoke, PortalRelease, PortalVote, owner_digest
 from hce.service.terms.transactions import HealthTx, parse
 
 
@@ -67,7 +67,13 @@ def transactions(world: World) -> list[tuple[str, HealthTx]]:
     world.next_block(blocks=world.params.anchor_blocks)
     world.certify("clinic")
     world.certify("lab")
+    release = PortalRelease(1, bytes32("bundle"), "1.0.0")
+    published = [
+        world.tx("portal.vote", PortalVote(release, key(name).public), [("node", name)])
+        for name in (f"node {voter} service" for voter in range(6))
+    ]
     for voter in range(5):
+        world.run(published[voter])
         world.run(world.vote(world.certificate("pharmacy"), voter))
         world.run(world.vote_revoke("lab", voter))
     [nurse] = world.run(world.credential("clinic", "nurse"))
@@ -92,6 +98,7 @@ def transactions(world: World) -> list[tuple[str, HealthTx]]:
                 "anchor.post", AnchorPost(0, 1, bytes32("anchor"), key("node 8 service").public), [("node", "node 8 service")]
             ),
         ),
+        ("portal.vote", published[5]),
     ]
 
 

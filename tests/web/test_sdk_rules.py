@@ -25,6 +25,7 @@ NO_CODES = {"organisation.vote", "organisation.revoke", "credential.issue", "cre
     "grant.revoke",
     "access.open",
     "anchor.post",
+    "portal.vote",
     "act.accept",
     "act.reject",
     "act.erase",

@@ -23,6 +23,8 @@ from hce.service.terms.payloads import (
     AnchorPost,
     CompartmentRotate,
     CredentialRevoke,
+    PortalRelease,
+    PortalVote,
     RecordBatch,
     availability_message,
     envelopes_root,
@@ -73,6 +75,8 @@ def story(world: World) -> Any:
         "anchor the first period",
         world.tx("anchor.post", AnchorPost(0, 2, bytes32("anchor"), key("node 0 service").public), [("node", "node 0 service")]),
     )
+    release = PortalVote(PortalRelease(1, bytes32("bundle"), "1.0.0"), key("node 0 service").public)
+    yield "publish the portal's page", world.tx("portal.vote", release, [("node", "node 0 service")])
 
 
 def made_by(world: World, prefix: bytes) -> bytes:

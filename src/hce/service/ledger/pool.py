@@ -35,6 +35,7 @@ LANE_OF_UNPAID = {
     "organisation.vote": "node",
     "organisation.revoke": "node",
     "anchor.post": "node",
+    "portal.vote": "node",
 }
 """Exactly the kinds of `terms.transactions.UNPAID_KINDS`."""
 

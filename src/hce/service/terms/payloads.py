@@ -148,6 +148,25 @@ class AnchorPost(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tru
     """Service key of the node: nobody makes another's anchor his own transaction by signing the same body."""
 
 
+class PortalRelease(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One edition of the portal's page."""
+
+    number: Annotated[int, Meta(ge=1, le=MAX_SAFE_INT)]
+    """The first is 1, and each names the one after it: a page that was replaced does not come back under an old number."""
+    bundle: Digest
+    """Hash of all its files (`docs/formats.md`, section The portal's page)."""
+    version: Annotated[str, Meta(pattern=r"\A[0-9A-Za-z.+-]{1,32}\Z")]
+    """Of the sources it was built from, for people."""
+
+
+class PortalVote(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A super node's word that this page was built from sources it stands for."""
+
+    release: PortalRelease
+    voter: PublicKey
+    """As in `OrganisationVote`."""
+
+
 def org_id(chain: bytes, org_key: bytes) -> bytes:
     return digest("hce/org/1", chain, org_key)
 

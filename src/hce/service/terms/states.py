@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.types.errors import Corrupt, Refused
 from hce.foundation.types.scalars import Bytes32, Cid, Digest, Height, PublicKey, TimeMs
-from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote
+from hce.service.terms.payloads import CredentialBody, OrganisationCertificate, OrganisationVote, PortalRelease
 
 MAX_OPEN_VOTES = 64
 """Subjects one node may have voted on that did not take effect: votes are free, so inventing certificates must end somewhere."""
@@ -95,6 +95,23 @@ class AnchorState(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     """Block the anchor stands in."""
 
 
+class PortalVoteState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The newest edition a node voted for."""
+
+    release: PortalRelease
+    height: Height
+    """Block the vote stands in."""
+
+
+class PortalState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An edition of the portal's page that two thirds of the nodes stand for."""
+
+    release: PortalRelease
+    height: Height
+    """Block of the vote that published it."""
+    time_ms: TimeMs
+
+
 class KeyholderState(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The keyholders' public half of lock B."""
 
@@ -154,6 +171,18 @@ def key_anchor(service_key: bytes, period: int) -> bytes:
 
 
 KEY_KEYHOLDERS = b"keyholders"
+KEY_PORTAL = b"portal"
+"""Holds the newest edition."""
+
+
+def key_portal(bundle: bytes) -> bytes:
+    """Holds the newest edition with this bundle, for ever: what was replaced can be told from what never was."""
+    return b"portal/" + bundle
+
+
+def key_portal_vote(service_key: bytes) -> bytes:
+    """One for each node."""
+    return b"portalvote/" + service_key
 
 
 def key_node(index: int) -> bytes:
@@ -225,6 +254,17 @@ class HealthReader:
     def anchor(self, service_key: bytes, period: int) -> AnchorState | None:
         """Of the node with this service key."""
         return self._read(AnchorState, key_anchor(service_key, period))
+
+    def portal(self) -> PortalState | None:
+        """The newest edition of the portal's page."""
+        return self._read(PortalState, KEY_PORTAL)
+
+    def portal_of(self, bundle: bytes) -> PortalState | None:
+        """The newest edition with this bundle."""
+        return self._read(PortalState, key_portal(bundle))
+
+    def portal_vote(self, service_key: bytes) -> PortalVoteState | None:
+        return self._read(PortalVoteState, key_portal_vote(service_key))
 
     def keyholders(self) -> KeyholderState | None:
         return self._read(KeyholderState, KEY_KEYHOLDERS)

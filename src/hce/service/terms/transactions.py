@@ -34,6 +34,7 @@ ROLES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "grant.revoke": (("revoke_key",),),
     "access.open": (("reader", "payer"),),
     "anchor.post": (("node",),),
+    "portal.vote": (("node",),),
 }
 """Kind -> the allowed role lists. A kind that is not here is refused."""
 
@@ -49,6 +50,7 @@ PAYLOADS: Mapping[str, type[Struct]] = {
     "grant.revoke": payloads.GrantRevoke,
     "access.open": payloads.AccessOpen,
     "anchor.post": payloads.AnchorPost,
+    "portal.vote": payloads.PortalVote,
 }
 """Kind -> what it says. Exactly the kinds of `ROLES`."""
 

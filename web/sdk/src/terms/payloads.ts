@@ -85,6 +85,10 @@ export const PAYLOADS = {
   "grant.revoke": struct({ grantId: bytes32 }),
   "access.open": AccessOpenShape,
   "anchor.post": struct({ period: count, count: integer(1), root: digest32, node: publicKey }),
+  "portal.vote": struct({
+    release: struct({ number: integer(1), bundle: digest32, version: pattern(/^[0-9A-Za-z.+-]{1,32}$/) }),
+    voter: publicKey,
+  }),
 } as const;
 export type Kind = keyof typeof PAYLOADS;
 export type Payload<K extends Kind> = Of<(typeof PAYLOADS)[K]>;

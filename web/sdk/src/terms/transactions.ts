@@ -26,6 +26,7 @@ const ROLES: Readonly<Record<Kind, readonly (readonly Role[])[]>> = {
   "grant.revoke": [["revoke_key"]],
   "access.open": [["reader", "payer"]],
   "anchor.post": [["node"]],
+  "portal.vote": [["node"]],
 };
 export type Role = "node" | "organisation" | "owner" | "recovery" | "revoke_key" | "reader" | "payer";
 

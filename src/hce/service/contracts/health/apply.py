@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.store.journal import HEALTH, Journal
-from hce.service.contracts.health import access, anchors, compartments, credentials, grants, records
+from hce.service.contracts.health import access, anchors, compartments, credentials, grants, portal, records
 from hce.service.contracts.health.env import BlockEnv, HealthState
 from hce.service.contracts.health.errors import PayerMismatch, StepsExceeded
 from hce.service.contracts.health.steps import count_steps
@@ -43,6 +43,7 @@ CONTRACTS: Final[Mapping[str, Contract]] = {
     "grant.revoke": Contract(_nothing_more, grants.revoke_grant),
     "access.open": Contract(_nothing_more, access.open_access),
     "anchor.post": Contract(_nothing_more, anchors.post_anchor),
+    "portal.vote": Contract(_nothing_more, portal.vote_portal),
 }
 """Exactly the kinds of `terms.transactions.ROLES`."""
 

@@ -35,6 +35,7 @@ from hce.service.terms.payloads import (
     OrganisationCertificate,
     OrganisationRevoke,
     OrganisationVote,
+    PortalVote,
     credential_id,
     org_id,
     organisation_revoke_subject,
@@ -69,7 +70,7 @@ def check_credential(body: CredentialBody) -> None:
 
 def vote_organisation(tx: HealthTx, vote: OrganisationVote, state: HealthState, env: BlockEnv) -> list[bytes]:
     """Record one node's vote; the vote that completes two_thirds(n) certifies. Produces the org_id then, else nothing."""
-    voter = _voter(tx, vote, env)
+    voter = voter_of(tx, vote, env)
     certificate = vote.certificate
     organisation = org_id(env.chain, certificate.org_key)
     _check_certificate(certificate, state.organisation(organisation), env)
@@ -86,7 +87,7 @@ def vote_organisation(tx: HealthTx, vote: OrganisationVote, state: HealthState, 
 
 def revoke_organisation(tx: HealthTx, revoke: OrganisationRevoke, state: HealthState, env: BlockEnv) -> list[bytes]:
     """Record one node's vote to revoke this certification; the vote that completes two_thirds(n) revokes, in this block."""
-    voter = _voter(tx, revoke, env)
+    voter = voter_of(tx, revoke, env)
     found = state.organisation(revoke.org_id)
     if found is None:
         raise OrganisationUnknown(org_id=revoke.org_id.hex())
@@ -139,7 +140,7 @@ def require_signer(tx: HealthTx, org_key: bytes) -> None:
         raise OrganisationWrongKey(expected=org_key.hex())
 
 
-def _voter(tx: HealthTx, vote: OrganisationVote | OrganisationRevoke, env: BlockEnv) -> int:
+def voter_of(tx: HealthTx, vote: OrganisationVote | OrganisationRevoke | PortalVote, env: BlockEnv) -> int:
     """Index of the node that signed, which must be the one the vote names."""
     signer = tx.signer("node")
     if signer != vote.voter:

@@ -234,3 +234,17 @@ class AnchorExists(Refused):
 
     code = "anchor.exists"
     status = 409
+
+
+class PortalWrongNumber(Refused):
+    """An edition of the portal's page is numbered one above the newest that was published."""
+
+    code = "portal.wrong_number"
+    status = 409
+
+
+class PortalVotedRecently(Refused):
+    """This node voted for another page under the same number too few blocks ago to change its mind."""
+
+    code = "portal.voted_recently"
+    status = 429

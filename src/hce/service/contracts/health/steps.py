@@ -34,6 +34,7 @@ STEPS_OF_KIND: Final = {
     "grant.revoke": 60,
     "access.open": 90,
     "anchor.post": 60,
+    "portal.vote": 120,
 }
 """Parsing, the contract itself, and writing its own keys."""
 STEPS_OF_SIGNATURE: Final = 45
