@@ -13,7 +13,7 @@ import pytest
 from hce.foundation.crypto.secret import SecretBytes
 from hce.service.api.app import routes
 from hce.service.api.services import NodeServices
-from hce.service.gateway.http import AskAccess, Enrol, OpenCompartment, ReadRecords, make_app
+from hce.service.gateway.http import AskAccess, Enrol, OpenCompartment, ReadRecords, WriteNote, make_app
 from hce.service.gateway.practice import Practice
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -25,6 +25,7 @@ BODIES: dict[str, type[Any]] = {
     "/v1/patients": Enrol,
     "/v1/access-requests": AskAccess,
     "/v1/grants/{grant_id}/read": ReadRecords,
+    "/v1/notes": WriteNote,
 }
 
 

@@ -74,7 +74,8 @@ async def test_what_is_imported_granted_and_read_comes_back_as_it_was(http: http
     request = decode_as(AccessRequest, bytes.fromhex((await http.post("/v1/access-requests", json=wish)).json()["request"]))
     made = await owner.grant(request, lasts_ms=DAY_MS, date_from="1900-01-01", date_to="2100-12-31")
     assert (await http.post("/v1/grants/collect")).json() == {"grants": [made.grant_id.hex()], "refused": {}}
-    assert [grant["grant_id"] for grant in (await http.get("/v1/grants")).json()] == [made.grant_id.hex()]
+    (held,) = (await http.get("/v1/grants")).json()
+    assert (held["grant_id"], held["patient_id"], held["revoked"]) == (made.grant_id.hex(), patient.patient_id, False)
 
     read = (await http.post(f"/v1/grants/{made.grant_id.hex()}/read", json={"reason": "visit"})).json()
     assert {record["record_id"] for record in read["records"]} == set(told[-1]["records"])
@@ -85,6 +86,31 @@ async def test_what_is_imported_granted_and_read_comes_back_as_it_was(http: http
     await owner.revoke(made.grant_id, made.body.nonce)
     refused = await http.post(f"/v1/grants/{made.grant_id.hex()}/read", json={"reason": "again"})
     assert (refused.status_code, refused.json()["code"]) == (403, "grant.revoked")
+    assert [grant["revoked"] for grant in (await http.get("/v1/grants")).json()] == [True]
+
+
+async def test_a_request_is_listed_with_its_wishes_until_a_grant_answers_it(http: httpx.AsyncClient, practice: Practice) -> None:
+    await events_of(http, bundle_of(f"wish-{os.urandom(4).hex()}", ["a"]))
+    (patient,) = practice.index.patients()
+    assert patient.custodial_id is not None
+    owner = Owner(practice.network, practice.clock, practice.keyring.custodial_keys(bytes.fromhex(patient.custodial_id)))
+    doctor = (await http.get("/v1/staff")).json()[0]["credential_id"]
+    terms = {"credential_id": doctor, "purpose": "treatment", "date_from": "2020-01-01", "date_to": "2030-12-31"}
+    wish = {"patient_id": patient.patient_id, "lasts_days": 7, "reason": "follow-up"}
+    for wrong, code in (
+        ({"patient_id": "nobody"}, (404, "patient.unknown")),
+        ({"reason": "x" * 121}, (400, "malformed")),
+        ({"lasts_days": -1}, (400, "malformed")),
+    ):
+        answer = await http.post("/v1/access-requests", json=terms | wrong)
+        assert (answer.status_code, answer.json()["code"]) == code
+    request = (await http.post("/v1/access-requests", json=terms | wish)).json()["request"]
+    (listed,) = (await http.get("/v1/access-requests")).json()
+    assert {**terms, **wish, "request": request, "grant_id": "", "mode": "read"}.items() <= listed.items()
+    asked = decode_as(AccessRequest, bytes.fromhex(request))
+    made = await owner.grant(asked, lasts_ms=DAY_MS, date_from="2020-01-01", date_to="2020-12-31")
+    await http.post("/v1/grants/collect")
+    assert [one["grant_id"] for one in (await http.get("/v1/access-requests")).json()] == [made.grant_id.hex()]
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ def test_an_index_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     index.put_pending([PendingRecord(b"s" * 32, "p1", "labs", "2019-03-02", b"a" * 32, b"d2" * 32, 9, ["Observation/2"])])
     index.close()
     database = sqlite3.connect(path)
-    for statement in ("ALTER TABLE resource DROP name", "ALTER TABLE pending DROP names", "PRAGMA user_version = 2"):
+    later = [f"ALTER TABLE asked DROP {column}" for column in ("patient_id", "lasts_days", "reason", "asked_ms")]
+    for statement in (*later, "ALTER TABLE resource DROP name", "ALTER TABLE pending DROP names", "PRAGMA user_version = 2"):
         database.execute(statement)
     database.commit()
     database.close()
@@ -131,6 +132,25 @@ def test_an_index_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
     assert pending.resources == [Resource(b"d2" * 16, ""), Resource(b"d2" * 16, "")]
     index.settle([(LABS, pending.resources)])
     assert index.known_resources("p1").digests == {b"d1" * 16, b"d2" * 16}
+    index.close()
+
+
+def test_an_index_that_did_not_keep_why_it_asked_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    index = Index(path)
+    index.put_asked(Asked(b"n" * 32, b"a" * 32, b"request", "p1", 7, "follow-up", 5))
+    index.close()
+    database = sqlite3.connect(path)
+    columns = [f"ALTER TABLE asked DROP {column}" for column in ("patient_id", "lasts_days", "reason", "asked_ms")]
+    for statement in (*columns, "PRAGMA user_version = 3"):
+        database.execute(statement)
+    database.commit()
+    database.close()
+    index = Index(path)
+    index.put_asked(Asked(b"m" * 32, b"a" * 32, b"request", "p1", 7, "follow-up", 5))
+    new, old = index.latest_asked(2)
+    assert (old, new.reason) == (Asked(b"n" * 32, b"a" * 32, b"request"), "follow-up")
+    assert index.latest_asked(1) == [new]
     index.close()
 
 

@@ -298,7 +298,7 @@ def test_a_signature_of_anybody_else_is_no_author(pair: Two) -> None:
     for forged in (
         replace(ours, author_signature=bytes(64)),
         replace(ours, ciphertext=pair.two.sealed.ciphertext_cid),
-        replace(ours, author_signature=pair.two.sealed.author_signature),
+        replace(ours, author_signature=pair.sessions[1].openings[pair.two.sealed.record_id].author_signature),
     ):
         with pytest.raises(AuthorNotCertified):
             opening.verify_author(forged, sealed.record_id, state, world.network.health)

@@ -258,7 +258,7 @@ def _record(
         "ciphertext_cid": shown(sealed.ciphertext_cid),
         "author_key": shown(key("author").public),
         "author_message": shown(author_message(CHAIN, name, sealed.policy, sealed.ciphertext_cid)),
-        "author_signature": shown(sealed.author_signature),
+        "author_signature": shown(opened.author_signature),
         "label": shown(locks.label_of(header)),
         "seed_b": shown(owner.seed_b.reveal()),
         "capsule": named(capsule),

@@ -113,6 +113,14 @@ def read_bundle(sent: bytes, bounds: BundleBounds) -> tuple[list[Entry], list[Pr
     return entries, problems
 
 
+def read_resource(content: bytes, max_bytes: int = MAX_INLINE_BYTES) -> Entry | Problem:
+    """One resource that came alone, under its own type and id. Not checked here: its FHIR structure."""
+    if len(content) > max_bytes:
+        return Problem(0, "", "fhir.too_large", f"{len(content)} bytes, at most {max_bytes}")
+    parsed = _parse(0, content)
+    return parsed if isinstance(parsed, Problem) else _named(0, _Slot(), content, parsed)
+
+
 def problem_of(entry: Entry, code: str, detail: str) -> Problem:
     return Problem(entry.index, entry.type, code, detail, entry.id)
 

@@ -28,12 +28,17 @@ from hce.service.terms.grants import (
     public_grant,
 )
 from hce.service.terms.mailbox import MailItem
-from hce.service.terms.states import key_grant
+from hce.service.terms.states import HealthReader, key_grant
 from hce.service.terms.transactions import HealthTx, add_signature, check_signatures, parse
 from hce.service.vault.errors import ParcelNotOurs
 from hce.service.vault.granting import open_parcel
 
 MAX_REASON_CHARS = 500
+MAX_WISH_CHARS = 120
+"""Of the reason a request names: it travels in a code that people hold in front of a camera."""
+MAX_WISH_DAYS = 3_653
+MAX_LISTED = 500
+"""Requests that are shown, the newest; and grants, with what the chain says of each."""
 MAX_GRANT_LIFE_MS = 3_653 * 24 * 3_600_000
 """Ten years: a grant that ends later is not paid for. The ledger refuses it too, but would keep the fee."""
 OFFERS_AT_A_TIME = 8
@@ -70,17 +75,61 @@ class HeldGrant(Struct, frozen=True):
 
     grant_id: str
     credential_id: str
+    compartment_id: str
+    patient_id: str
+    """"" when whose compartment it is is not enrolled here."""
     purpose: str
+    mode: str
     date_from: str
     date_to: str
+    not_before_ms: int
     expires_at_ms: int
+    revoked: bool
+    """As the final chain says it."""
+
+
+class Wish(Struct, frozen=True):
+    """What a request says beside its terms: of whom, for how long, why. Nothing of it binds the owner."""
+
+    patient_id: str = ""
+    lasts_days: int = 0
+    reason: str = ""
+
+
+class MadeRequest(Struct, frozen=True):
+    """A request as the staff see it."""
+
+    request: str
+    """Hex of the `AccessRequest`, to show again."""
+    credential_id: str
+    patient_id: str
+    purpose: str
+    mode: str
+    date_from: str
+    date_to: str
+    lasts_days: int
+    reason: str
+    asked_at_ms: int
+    grant_id: str
+    """"" until a grant that answers it is final."""
+
+
+NO_WISH = Wish()
 
 
 async def ask(
-    practice: Practice, credential_id: bytes, purpose: Purpose, mode: Literal["read", "read-write"], date_from: str, date_to: str
+    practice: Practice,
+    credential_id: bytes,
+    purpose: Purpose,
+    mode: Literal["read", "read-write"],
+    date_from: str,
+    date_to: str,
+    wish: Wish = NO_WISH,
 ) -> AccessRequest:
     """A request for one of the staff, with a reader key of its own; show it to the patient (a QR, a message)."""
     practice.keyring.clinician(credential_id)
+    if wish.patient_id:
+        practice.enrolled(wish.patient_id)
     reader_key = practice.keyring.new_reader_key()
     request = convert(
         AccessRequest,
@@ -95,8 +144,33 @@ async def ask(
             date_to,
         ],
     )
-    practice.index.put_asked(Asked(reader_key.public, credential_id, encode(request)))
+    asked_ms = practice.clock.now_ms()
+    asked = Asked(reader_key.public, credential_id, encode(request), wish.patient_id, wish.lasts_days, wish.reason, asked_ms)
+    practice.index.put_asked(asked)
     return request
+
+
+def made_requests(practice: Practice) -> list[MadeRequest]:
+    """Newest first, at most MAX_LISTED."""
+    answered = {held.reader_key: held.grant_id.hex() for held in practice.index.held()}
+    return [_made(asked, answered.get(asked.reader_key, "")) for asked in practice.index.latest_asked(MAX_LISTED)]
+
+
+def _made(asked: Asked, grant_id: str) -> MadeRequest:
+    terms = decode_as(AccessRequest, asked.request)
+    return MadeRequest(
+        asked.request.hex(),
+        asked.credential_id.hex(),
+        asked.patient_id,
+        terms.purpose,
+        terms.mode,
+        terms.date_from,
+        terms.date_to,
+        asked.lasts_days,
+        asked.reason,
+        asked.asked_ms,
+        grant_id,
+    )
 
 
 async def collect(practice: Practice) -> Collected:
@@ -219,14 +293,30 @@ def require_only_this_grant(tx: HealthTx, body: GrantBody, payer: bytes) -> None
     check_signatures(tx)
 
 
-def held_grants(practice: Practice) -> list[HeldGrant]:
-    found = []
-    for held in practice.index.held():
-        body = decode_as(GrantParcel, held.parcel).body
-        found.append(
-            HeldGrant(held.grant_id.hex(), body.grantee.hex(), body.purpose, body.date_from, body.date_to, body.expires_at_ms)
-        )
-    return found
+async def held_grants(practice: Practice) -> list[HeldGrant]:
+    """In the order they came, the latest MAX_LISTED of them, each with what the final chain says."""
+    held = practice.index.held()[-MAX_LISTED:]
+    chain = await practice.network.reader(*(key_grant(one.grant_id) for one in held)) if held else None
+    people = {patient.compartment_id: patient.patient_id for patient in practice.people()}
+    return [_shown(one, chain, people) for one in held]
+
+
+def _shown(held: Held, chain: HealthReader | None, people: Mapping[bytes, str]) -> HeldGrant:
+    body = decode_as(GrantParcel, held.parcel).body
+    state = None if chain is None else chain.grant(held.grant_id)
+    return HeldGrant(
+        grant_id=held.grant_id.hex(),
+        credential_id=body.grantee.hex(),
+        compartment_id=body.compartment_id.hex(),
+        patient_id=people.get(body.compartment_id, ""),
+        purpose=body.purpose,
+        mode=body.mode,
+        date_from=body.date_from,
+        date_to=body.date_to,
+        not_before_ms=body.not_before_ms,
+        expires_at_ms=body.expires_at_ms,
+        revoked=state is not None and state.revoked_height is not None,
+    )
 
 
 def reader_for(practice: Practice, grant_id: bytes, records_per_entry: int = MAX_RECORDS_PER_ENTRY) -> Reader:

@@ -1,7 +1,7 @@
 """The gateway's HTTP face for its own staff and software. Loopback and a bearer token; JSON, ids in hex, contents in base64.
 
-Every path but /v1/status and /v1/welcome needs the token. An import answers with one JSON line for each event, so that a caller sees
-progress.
+Every path but /v1/status and /v1/welcome needs the token. An import and a signature answer with one JSON line for each event, so that a
+caller sees progress.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from hce.service.fhir.bundle import MAX_BUNDLE_BYTES, Entry
 from hce.service.fhir.gate import default_gate
 from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
+from hce.service.gateway.granted import MAX_WISH_CHARS, MAX_WISH_DAYS, Wish
 from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
+from hce.service.gateway.notes import MAX_NOTE_BYTES, Drafts, NoteEvent, draft_note, sign_note
 from hce.service.gateway.people import absolute_names, identity_of
 from hce.service.gateway.practice import OWN_ACCOUNT, Practice
 from hce.service.gateway.welcome import Welcome
@@ -74,6 +76,20 @@ class AskAccess(Struct, frozen=True, forbid_unknown_fields=True):
     date_from: str
     date_to: str
     mode: Literal["read", "read-write"] = "read"
+    patient_id: Annotated[str, Meta(max_length=64)] = ""
+    lasts_days: Annotated[int, Meta(ge=0, le=MAX_WISH_DAYS)] = 0
+    reason: Annotated[str, Meta(max_length=MAX_WISH_CHARS)] = ""
+
+
+class WriteNote(Struct, frozen=True, forbid_unknown_fields=True):
+    credential_id: Hex32
+    patient_id: Annotated[str, Meta(max_length=64)]
+    content: Annotated[bytes, Meta(max_length=MAX_NOTE_BYTES)]
+    """Base64 of the FHIR resource's exact bytes."""
+
+
+class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
+    """The path says it all."""
 
 
 class ReadRecords(Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,9 +118,12 @@ def make_app(
         ("/v1/patients", "POST", face.enrol),
         ("/v1/import", "POST", face.import_bundle),
         ("/v1/access-requests", "POST", face.ask),
+        ("/v1/access-requests", "GET", face.requests),
         ("/v1/grants", "GET", face.grants),
         ("/v1/grants/collect", "POST", face.collect),
         ("/v1/grants/{grant_id}/read", "POST", face.read),
+        ("/v1/notes", "POST", face.draft),
+        ("/v1/notes/{note_id}/sign", "POST", face.sign),
         ("/metrics", "GET", face.metrics),
     ]
     routes = [counted_route(method, path, _guard(handler, token)) for path, method, handler in guarded]
@@ -142,6 +161,7 @@ class _Face:
         self._settings = staff_of
         self._meters = meters
         self._welcome = welcome
+        self._drafts = Drafts()
 
     async def status(self, request: Request) -> Response:
         practice = self._practice
@@ -214,13 +234,17 @@ class _Face:
 
     async def ask(self, request: Request) -> Response:
         asked = await _body(request, AskAccess)
+        wish = Wish(asked.patient_id, asked.lasts_days, asked.reason)
         made = await granted.ask(
-            self._practice, bytes.fromhex(asked.credential_id), asked.purpose, asked.mode, asked.date_from, asked.date_to
+            self._practice, bytes.fromhex(asked.credential_id), asked.purpose, asked.mode, asked.date_from, asked.date_to, wish
         )
         return JSONResponse({"request": encode(made).hex()})
 
+    async def requests(self, request: Request) -> Response:
+        return JSONResponse(msgspec.to_builtins(granted.made_requests(self._practice)))
+
     async def grants(self, request: Request) -> Response:
-        return JSONResponse([msgspec.to_builtins(grant) for grant in granted.held_grants(self._practice)])
+        return JSONResponse(msgspec.to_builtins(await granted.held_grants(self._practice)))
 
     async def collect(self, request: Request) -> Response:
         found = await granted.collect(self._practice)
@@ -228,12 +252,28 @@ class _Face:
 
     async def read(self, request: Request) -> Response:
         asked = await _body(request, ReadRecords)
-        try:
-            grant_id = bytes.fromhex(request.path_params["grant_id"])
-        except ValueError as error:
-            raise Malformed("grant_id is not hex") from error
+        grant_id = _hex_in_path(request, "grant_id")
         names = [bytes.fromhex(name) for name in asked.records]
         return JSONResponse(_shown(await granted.read(self._practice, grant_id, names, asked.reason)))
+
+    async def draft(self, request: Request) -> Response:
+        asked = await _body(request, WriteNote)
+        made = await draft_note(self._practice, self._drafts, asked.patient_id, bytes.fromhex(asked.credential_id), asked.content)
+        told = {
+            "note_id": made.note_id.hex(),
+            "message": made.sealed.message.hex(),
+            "kind": made.kind,
+            "date": made.day,
+            "amends": None if made.amends is None else made.amends.hex(),
+            "gone_at_ms": made.gone_ms,
+        }
+        return JSONResponse(told)
+
+    async def sign(self, request: Request) -> Response:
+        await _body(request, Nothing)
+        events = sign_note(self._practice, self._drafts, _hex_in_path(request, "note_id"))
+        first = await anext(events)
+        return StreamingResponse(_lines(first, events), media_type="application/x-ndjson")
 
 
 def _shown(result: ReadResult) -> dict[str, Any]:
@@ -247,6 +287,9 @@ def _shown(result: ReadResult) -> dict[str, Any]:
                 "kind": record.kind,
                 "date": record.date,
                 "author": record.author.body.name,
+                "author_key": record.author.body.person_key.hex(),
+                "org_id": record.author.body.org_id.hex(),
+                "amends": [parent.hex() for parent in record.manifest.parents],
                 "items": [
                     {
                         "name": item.name,
@@ -261,7 +304,10 @@ def _shown(result: ReadResult) -> dict[str, Any]:
     }
 
 
-async def _lines(first: Event, rest: AsyncGenerator[Event, None]) -> AsyncIterator[bytes]:
+T_Event = TypeVar("T_Event", Event, NoteEvent)
+
+
+async def _lines(first: T_Event, rest: AsyncGenerator[T_Event, None]) -> AsyncIterator[bytes]:
     """One JSON line an event; a refusal in the middle becomes the last line, for the status line is already gone."""
     async with aclosing(rest):
         yield msgspec.json.encode(first) + b"\n"
@@ -285,5 +331,12 @@ def _hex(request: Request, name: str) -> bytes | None:
         return None
     try:
         return bytes.fromhex(raw)
+    except ValueError as error:
+        raise Malformed(f"{name} is not hex") from error
+
+
+def _hex_in_path(request: Request, name: str) -> bytes:
+    try:
+        return bytes.fromhex(request.path_params[name])
     except ValueError as error:
         raise Malformed(f"{name} is not hex") from error

@@ -90,7 +90,9 @@ class Finished(Struct, frozen=True, tag_field="event", tag="finished"):
 Event = Planned | EntryProblem | Progress | Finished
 
 
-class _Sealed(Struct, frozen=True):
+class Sealed(Struct, frozen=True):
+    """A batch with what the index shall know of it."""
+
     batch: Batch
     written: list[tuple[WrittenRecord, list[Resource]]]
     resources: int
@@ -104,7 +106,7 @@ async def import_bundle(
         await practice.require_author(author)
     known = None if patient_id is None else practice.index.patient(patient_id)
     identity = None if known is None else identity_of(known)
-    plan = await asyncio.to_thread(plan_import, bundle, today=_today(practice), known=identity)
+    plan = await asyncio.to_thread(plan_import, bundle, today=today_of(practice), known=identity)
     patient = await practice.patient_for(plan.identity, patient_id)
     async with aclosing(_write(practice, plan, patient, author)) as events:
         async for event in events:
@@ -116,7 +118,7 @@ async def import_directory(practice: Practice, bundle: bytes, author: bytes | No
     if author is not None:
         await practice.require_author(author)
     own = await practice.own_account()
-    plan = await asyncio.to_thread(plan_directory, bundle, identity_of(own), _today(practice))
+    plan = await asyncio.to_thread(plan_directory, bundle, identity_of(own), today_of(practice))
     async with aclosing(_write(practice, plan, own, author)) as events:
         async for event in events:
             yield event
@@ -185,32 +187,13 @@ async def settled(practice: Practice, patient_id: str) -> None:
 
 async def _publish(
     practice: Practice, patient: Patient, credential_id: bytes, parts: Sequence[list[PlannedRecord]]
-) -> AsyncGenerator[_Sealed, None]:
-    """Seals and publishes part by part, keeping IN_FLIGHT batches on their way; yields what is final, in order.
-
-    Every batch is in the index as pending before anybody is sent it, and leaves it only as written, or as dead.
-    """
-    author = Author(practice.network, practice.org_id, practice.keys.signing, practice.outbox.keep)
-    token = decode_as(SignedToken, patient.token)
-    waiting: list[asyncio.Task[_Sealed]] = []
-
-    async def publish(sealed: _Sealed) -> _Sealed:
-        valid_until = await practice.network.head() + practice.commit_valid_blocks
-        practice.index.put_pending([_pending(record, inside, valid_until) for record, inside in sealed.written])
-        try:
-            await author.publish(sealed.batch, {token.token.feed: token}, valid_until)
-        except (NotDurable, Failed):
-            practice.index.settle([], [record.record_id for record, _ in sealed.written])
-            raise
-        height = practice.network.light.height
-        written = [(_at(record, height), inside) for record, inside in sealed.written]
-        practice.index.settle(written)
-        return _Sealed(sealed.batch, written, sealed.resources)
-
+) -> AsyncGenerator[Sealed, None]:
+    """Seals and publishes part by part, keeping IN_FLIGHT batches on their way; yields what is final, in order."""
+    waiting: list[asyncio.Task[Sealed]] = []
     try:
         for part in parts:
             sealed = await _seal(practice, patient, credential_id, part)
-            waiting.append(asyncio.create_task(publish(sealed)))
+            waiting.append(asyncio.create_task(publish(practice, patient, sealed)))
             if len(waiting) == IN_FLIGHT:
                 yield await waiting.pop(0)
         while waiting:
@@ -221,14 +204,34 @@ async def _publish(
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part: list[PlannedRecord]) -> _Sealed:
+async def publish(practice: Practice, patient: Patient, sealed: Sealed) -> Sealed:
+    """Makes a batch of this person's records final; the same with the block they are in by now.
+
+    It is in the index as pending before anybody is sent it, and leaves it only as written, or as dead.
+    """
+    author = Author(practice.network, practice.org_id, practice.keys.signing, practice.outbox.keep)
+    token = decode_as(SignedToken, patient.token)
+    valid_until = await practice.network.head() + practice.commit_valid_blocks
+    practice.index.put_pending([_pending(record, inside, valid_until) for record, inside in sealed.written])
+    try:
+        await author.publish(sealed.batch, {token.token.feed: token}, valid_until)
+    except (NotDurable, Failed):
+        practice.index.settle([], [record.record_id for record, _ in sealed.written])
+        raise
+    height = practice.network.light.height
+    written = [(_at(record, height), inside) for record, inside in sealed.written]
+    practice.index.settle(written)
+    return Sealed(sealed.batch, written, sealed.resources)
+
+
+async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part: list[PlannedRecord]) -> Sealed:
     """One batch; the work of sealing runs beside the event loop."""
     now_ms = practice.clock.now_ms()
     card = await practice.card_to_seal(patient)
     key = await practice.require_author(credential_id)
     keyholders = practice.network.genesis.keyholders
 
-    def work() -> _Sealed:
+    def work() -> Sealed:
         sessions: list[AuthoringSession] = []
         written: list[tuple[WrittenRecord, list[Resource]]] = []
         for _, visit in groupby(part, key=lambda record: record.encounter):
@@ -236,10 +239,10 @@ async def _seal(practice: Practice, patient: Patient, credential_id: bytes, part
             for planned in visit:
                 sealed = session.seal(planned.items, planned.kind, planned.date, now_ms, planned.parents)
                 record = WrittenRecord(sealed.record_id, patient.patient_id, planned.kind, planned.date, credential_id, 0)
-                written.append((record, [Resource(_digest(item.content), item.name) for item in planned.items]))
+                written.append((record, [Resource(digest_of(item.content), item.name) for item in planned.items]))
             sessions.append(session)
         nodes = len(practice.network.genesis.nodes)
-        return _Sealed(make_batch(sessions, nodes), written, sum(len(record.items) for record in part))
+        return Sealed(make_batch(sessions, nodes), written, sum(len(record.items) for record in part))
 
     return await asyncio.to_thread(work)
 
@@ -268,7 +271,7 @@ def not_yet_written(plan: ImportPlan, known: KnownResources) -> tuple[list[Plann
     fresh: list[PlannedRecord] = []
     repeated = amended = 0
     for record in plan.records:
-        items = [item for item in record.items if _digest(item.content) not in known.digests]
+        items = [item for item in record.items if digest_of(item.content) not in known.digests]
         repeated += len(record.items) - len(items)
         amended += sum(item.name in known.latest for item in items)
         fresh += [
@@ -291,11 +294,11 @@ def _with_parents(items: Sequence[ContentItem], latest: dict[str, bytes]) -> lis
     return parts
 
 
-def _today(practice: Practice) -> str:
+def today_of(practice: Practice) -> str:
     return datetime.fromtimestamp(practice.clock.now_ms() / 1_000, UTC).date().isoformat()
 
 
-def _digest(content: bytes) -> bytes:
+def digest_of(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 

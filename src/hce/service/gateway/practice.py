@@ -244,11 +244,16 @@ class Practice:
         """Everybody enrolled here, without the organisation's own account."""
         return [patient for patient in self.index.patients() if patient.patient_id != OWN_ACCOUNT]
 
-    def _named_patient(self, identity: PatientIdentity, patient_id: str) -> Patient:
-        """Whom somebody who has looked says it is; `PatientUnknown`, `NotThatPerson`."""
+    def enrolled(self, patient_id: str) -> Patient:
+        """One of these; `PatientUnknown`."""
         patient = self.index.patient(patient_id)
         if patient is None or patient_id == OWN_ACCOUNT:
             raise PatientUnknown(patient_id=patient_id)
+        return patient
+
+    def _named_patient(self, identity: PatientIdentity, patient_id: str) -> Patient:
+        """Whom somebody who has looked says it is; `PatientUnknown`, `NotThatPerson`."""
+        patient = self.enrolled(patient_id)
         require_could_be(patient, identity)
         return patient
 

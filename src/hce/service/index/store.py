@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from hce.foundation.types.errors import Corrupt
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 DIGEST_BYTES = 32
 _SCHEMA = """
 CREATE TABLE patient (
@@ -45,7 +45,11 @@ CREATE TABLE resource (
 CREATE TABLE asked (
     reader_key BLOB PRIMARY KEY,
     credential_id BLOB NOT NULL,
-    request BLOB NOT NULL
+    request BLOB NOT NULL,
+    patient_id TEXT NOT NULL DEFAULT '',
+    lasts_days INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    asked_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE held (
     grant_id BLOB PRIMARY KEY,
@@ -80,6 +84,13 @@ ALTER TABLE resource ADD COLUMN name TEXT NOT NULL DEFAULT '';
 ALTER TABLE pending ADD COLUMN names TEXT NOT NULL DEFAULT '[]';
 """
 """Version 2 did not keep the names of resources: what it knows is never written twice, and later versions of it amend nothing."""
+_FROM_3 = """
+ALTER TABLE asked ADD COLUMN patient_id TEXT NOT NULL DEFAULT '';
+ALTER TABLE asked ADD COLUMN lasts_days INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE asked ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+ALTER TABLE asked ADD COLUMN asked_ms INTEGER NOT NULL DEFAULT 0;
+"""
+"""Version 3 did not keep of whom and why access was asked for."""
 
 
 class IndexUnknown(Corrupt):
@@ -132,6 +143,12 @@ class Asked(Struct, frozen=True):
     reader_key: bytes
     credential_id: bytes
     request: bytes
+    patient_id: str = ""
+    """Of whom; "" when that was not said."""
+    lasts_days: int = 0
+    """For how long it was asked; 0 when that was not said. The owner decides."""
+    reason: str = ""
+    asked_ms: int = 0
 
 
 class Held(Struct, frozen=True):
@@ -189,7 +206,7 @@ class Index:
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        steps = {0: _SCHEMA, 2: _FROM_2, SCHEMA_VERSION: ""}.get(version)
+        steps = {0: _SCHEMA, 2: _FROM_2 + _FROM_3, 3: _FROM_3, SCHEMA_VERSION: ""}.get(version)
         if steps is None:
             raise IndexUnknown(expected=SCHEMA_VERSION, actual=version)
         if steps:
@@ -256,11 +273,15 @@ class Index:
 
     def put_asked(self, asked: Asked) -> None:
         with self._transaction():
-            self._db.execute("INSERT INTO asked VALUES (?, ?, ?)", (asked.reader_key, asked.credential_id, asked.request))
+            self._db.execute("INSERT INTO asked VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(asked))
 
     def asked(self, reader_key: bytes) -> Asked | None:
         row = self._db.execute("SELECT * FROM asked WHERE reader_key = ?", (reader_key,)).fetchone()
         return None if row is None else Asked(*row)
+
+    def latest_asked(self, most: int) -> list[Asked]:
+        """Newest first."""
+        return [Asked(*row) for row in self._db.execute("SELECT * FROM asked ORDER BY rowid DESC LIMIT ?", (most,))]
 
     def claim(self, held: Held) -> bool:
         """Notes which grant and transaction a request is answered with, before anything is paid; False when it is another already."""

@@ -2,7 +2,7 @@
 
 The order is forced by what names what. A ciphertext is named by its CID; the placement manifest names ciphertexts; an opening names
 the placement manifest. So `seal` makes everything but the opening, the batch is closed over all ciphertexts, and only then each
-session finishes its openings. A record is sealed once and finished once: its keys are single-use, a second try starts anew.
+session signs and finishes its openings. A record is sealed once and finished once: its keys are single-use, a second try starts anew.
 
 One session = one author, one compartment, one visit: two KEMs for all its records. One batch = records of many sessions, in the
 order of their (random) ids, so that neither the order nor the commit on chain tells which belong together.
@@ -62,7 +62,7 @@ class SessionLocks(Struct, frozen=True):
 
 
 class SealedRecord(Struct, frozen=True):
-    """A sealed record, all but its opening. Holds no key; the policy and its salt go to nobody but by the opening."""
+    """A sealed record, all but its opening and so not signed yet. Holds no key; the policy and its salt go to nobody but by the opening."""
 
     record_id: bytes
     entry: RecordEntry
@@ -71,7 +71,11 @@ class SealedRecord(Struct, frozen=True):
     envelope: Envelope
     owner_wrap: bytes
     policy: PolicyBody
-    author_signature: bytes
+
+    @property
+    def message(self) -> bytes:
+        """What the author signs of it, once its session is finished."""
+        return author_message(self.policy.chain, self.record_id, self.policy, self.ciphertext_cid)
 
     def __repr__(self) -> str:
         return f"SealedRecord({self.record_id.hex()}, {len(self.ciphertext)} bytes)"
@@ -185,13 +189,12 @@ class AuthoringSession:
             envelope=envelope,
             owner_wrap=owner_wrap,
             policy=policy,
-            author_signature=self._author_key.sign(author_message(self.chain, record_id, policy, ciphertext_cid)),
         )
         self._pending.append(sealed)
         return sealed
 
     def finish(self, placement_cid: bytes) -> FeedWrite:
-        """Seals the openings of everything pending, which then is pending no more: an opening key is used once.
+        """Signs everything pending and seals its openings; then it is pending no more: an opening key is used once.
 
         Raises `BatchTooLarge`; ValueError when nothing is pending. `make_batch` calls it.
         """
@@ -213,7 +216,7 @@ class AuthoringSession:
         return PolicyBody(self.chain, card.compartment_id, card.reading_epoch, date, kind, self._author, salt)
 
     def _seal_opening(self, record: SealedRecord, placement_cid: bytes) -> SealedOpening:
-        opening = Opening(record.policy, record.author_signature, record.ciphertext_cid, placement_cid)
+        opening = Opening(record.policy, self._author_key.sign(record.message), record.ciphertext_cid, placement_cid)
         key = locks.opening_key(self._locks.session_secret, record.record_id)
         return SealedOpening(record.record_id, aead_seal(key, pad(encode(opening)), record.record_id))
 
