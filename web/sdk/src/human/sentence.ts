@@ -11,6 +11,9 @@ import type { Explained } from "./explain.ts";
 /** credential_id, org_id or grant_id -> a name for people, if one is known. */
 export type NameOf = (subject: Bytes) => string | null;
 
+/** Of a CID: what it says beside the digest. */
+const CID_HEAD_BYTES = 4;
+
 const TEMPLATES = {
   en: {
     grant: "You let {who} {mode} your records dated {date_from} to {date_to}, for {purpose}, from {start} until {end} (UTC).",
@@ -26,6 +29,8 @@ const TEMPLATES = {
     "act.revoke-token": "You no longer let the holder of write permission {number} write without asking.",
     "act.drop-log": "You delete your log up to item {number}.",
     post: "You leave a sealed offer in the inbox of {who}.",
+    record: "As {author} you sign {kind} of {date} into the record {who}. Its sealed content is {content}.",
+    "record.kind": { document: "a document", vitals: "a measurement", labs: "a laboratory result" },
     other: "You sign “{kind}”.",
     mode: { read: "read", "read-write": "read and add to" },
     purpose: {
@@ -49,6 +54,8 @@ const TEMPLATES = {
     "act.revoke-token": "您收回编号 {number} 的直接写入许可。",
     "act.drop-log": "您删除访问日志中第 {number} 条及之前的内容。",
     post: "您在{who}的收件箱中留下一份密封的授权。",
+    record: "您以{author}的身份，在病历 {who} 中签署一份 {date} 的{kind}。其密封内容编号为 {content}。",
+    "record.kind": { document: "文书", vitals: "测量结果", labs: "检验结果" },
     other: "您签署“{kind}”。",
     mode: { read: "查看", "read-write": "查看并补充" },
     purpose: {
@@ -80,6 +87,13 @@ export function sentence(explained: Explained, language: Language, nameOf: NameO
     }
     case "mailbox-read":
       return filled(words.other, { kind: `mailbox-read ${explained.body.what}` });
+    case "record": {
+      const { policy, ciphertext } = explained.body;
+      const kinds: Readonly<Record<string, string>> = words["record.kind"];
+      const fields = { who: shown(policy.compartmentId, nameOf), author: shown(policy.author, nameOf), date: policy.date };
+      const content = toHex(ciphertext.subarray(CID_HEAD_BYTES)).slice(0, 16);
+      return filled(words.record, { ...fields, kind: kinds[policy.kind] ?? policy.kind, content });
+    }
     case "transaction":
       return ofTransaction(explained.body, language, nameOf);
   }
