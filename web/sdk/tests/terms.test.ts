@@ -159,14 +159,14 @@ test("what is signed is shown from the bytes that are signed", () => {
 
 test("what an author signs is said from the signed bytes", () => {
   const { record } = readVectors("hce/records.json");
-  const explained = explain(record.author_message);
+  const explained = explain(record.authorMessage);
   assert.ok(explained.what === "record");
-  assert.deepEqual(explained.body.recordId, record.record_id);
+  assert.deepEqual(explained.body.recordId, record.recordId);
   const nameOf = (subject: Bytes): string => (toHex(subject) === toHex(record.policy.author) ? "Dr. Lin" : "Zhen");
   const said = sentence(explained, "en", nameOf);
   assert.match(said, /^As Dr\. Lin \([0-9a-f]{8}\) you sign .+ of \d{4}-\d\d-\d\d into the record Zhen \([0-9a-f]{8}\)\./);
-  assert.ok(said.endsWith(`content is ${toHex(record.ciphertext_cid).slice(8, 24)}.`));
-  const [domain, signedFor, name, policy, content] = decode(record.author_message) as readonly never[];
+  assert.ok(said.endsWith(`content is ${toHex(record.ciphertextCid).slice(8, 24)}.`));
+  const [domain, signedFor, name, policy, content] = decode(record.authorMessage) as readonly never[];
   for (const odd of [
     [domain, signedFor, name, policy],
     [domain, new Uint8Array(16), name, policy, content],
