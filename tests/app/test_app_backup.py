@@ -33,17 +33,23 @@ from hce.app.gateway import bearer_token, read_settings
 from hce.app.rejoin import (
     BLOCKS_ABOVE,
     SAFE_MS,
+    LogNotWhole,
     MarkUnreadable,
     NotWatching,
     Watch,
     begin_watch,
     end_watch,
     give_up_watch,
+    ledger_identity,
     watch_of,
 )
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.store.errors import StoreBusy
+from hce.foundation.store.errors import LogCorrupt, StoreBusy, StoreCorrupt
+from hce.foundation.store.kv import KeyValueStore
+from hce.network.consensus.application import BlockContext
 from hce.network.consensus.events import Lock, SignStep
+from hce.network.consensus.messages import block_id_of
+from hce.network.runtime.blocklog import BlockLog
 from hce.network.runtime.errors import SignRefused
 from hce.network.runtime.salvage import open_records
 from hce.network.runtime.signstate import SignState
@@ -54,6 +60,8 @@ from hce.service.gateway.securing import Outbox
 from hce.service.index.store import Index
 from hce.service.keyring.errors import MasterKeyMissing
 from hce.service.keyring.keyring import Keyring
+from hce.service.ledger.genesis import genesis_block
+from hce.service.ledger.ledger import Ledger
 from hce.service.sdk.network import Network
 from hce.service.sdk.owner import Owner
 from hce.service.terms.genesis import Params
@@ -234,6 +242,7 @@ def test_a_watch_is_given_up_by_somebodys_word_and_above_the_nodes_own_blocks(tm
     shutil.rmtree(data / "sign")
     assert watch_of(data, 4, 7_000) is not None
     running = open_records(data / "blocks.log", alone=False)
+    BlockLog(running, genesis_block(genesis))
     with pytest.raises(StoreBusy):
         give_up_watch(data, genesis, 1)
     running.close()
@@ -244,6 +253,56 @@ def test_a_watch_is_given_up_by_somebodys_word_and_above_the_nodes_own_blocks(tm
         state.store(0, 7, SignStep.PRECOMMIT, None, Lock(), ())
     state.store(1, 0, SignStep.PREVOTE, None, Lock(), ())
     state.close()
+
+
+def test_no_watch_is_given_up_on_a_log_that_lost_blocks(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    create(home, list(range(30_000, 30_000 + port_count(4))), 4, Params())
+    data, genesis = home.node(1) / "data", home.genesis()
+    shutil.rmtree(data / "sign")
+    assert watch_of(data, 4, 7_000) is not None
+    with pytest.raises(LogNotWhole):
+        give_up_watch(data, genesis, 1)  # the log is gone: whatever it held comes from the others first
+    with open_records(data / "blocks.log", alone=False) as records:
+        BlockLog(records, genesis_block(genesis))
+        records.append(b"a block")
+    content = bytearray((data / "blocks.log").read_bytes())
+    content[60] ^= 1
+    (data / "blocks.log").write_bytes(content)
+    with pytest.raises(LogCorrupt):
+        give_up_watch(data, genesis, 1)
+    assert not list(data.glob("*.damaged-*")), "it is not cut either"
+    open_records(data / "blocks.log", alone=False).close()
+    with pytest.raises(LogNotWhole) as cut:
+        give_up_watch(data, genesis, 1)
+    assert cut.value.fields["beside"] == ["blocks.log.damaged-1"]
+    assert watch_of(data, 4, 7_000) is not None, "it watches on"
+    (data / "blocks.log.damaged-1").rename(tmp_path / "looked at")
+    assert give_up_watch(data, genesis, 1) == 0
+
+
+def test_no_watch_is_given_up_below_what_the_ledger_has_executed(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    create(home, list(range(30_000, 30_000 + port_count(4))), 4, Params())
+    data, genesis = home.node(1) / "data", home.genesis()
+    shutil.rmtree(data / "sign")
+    assert watch_of(data, 4, 7_000) is not None
+    with open_records(data / "blocks.log", alone=False) as records:
+        BlockLog(records, genesis_block(genesis))
+    with KeyValueStore.open(
+        data / "ledger", tables=Ledger.tables(), identity=ledger_identity(genesis, 1), map_size=1 << 24
+    ) as store:
+        Ledger.create(store, genesis)
+        ledger = Ledger(store, genesis, on_revokes=lambda _: None, monotonic_ns=lambda: 0)
+        context = BlockContext(1, 0, genesis.time_ms + 1, genesis.node_list[0].operator, block_id_of(genesis_block(genesis).header))
+        ledger.finalize(context, ledger.prepare_proposal(context))
+        ledger.commit(1)
+    with pytest.raises(LogNotWhole) as behind:
+        give_up_watch(data, genesis, 1)
+    assert (behind.value.fields["height"], behind.value.fields["executed"]) == (0, 1)
+    (data / "ledger" / "data.mdb").write_bytes(bytes(9_000))
+    with pytest.raises(StoreCorrupt):
+        give_up_watch(data, genesis, 1)
 
 
 def test_a_node_whose_disk_is_new_watches_and_a_new_network_does_not(tmp_path: Path) -> None:

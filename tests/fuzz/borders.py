@@ -34,6 +34,7 @@ from hce.network.link import messages as link
 from hce.network.link.certificates import link_key_of
 from hce.service.contracts.value.header import ValueHeader, decode_header, encode_header
 from hce.service.contracts.value.transactions import decode_value_tx
+from hce.service.keyholders import hearing
 from hce.service.mailbox import replica
 from hce.service.sdk.owner import OfferedGrant
 from hce.service.terms import genesis, grants, identity, mailbox, payloads, proofs, records, states, transactions
@@ -66,6 +67,7 @@ _STRUCTS: dict[str, Any] = {
     "replica erasures": replica.Erasures,
     "replica names": replica.Names,
     "replica records": list[replica.PeerRecord | None],
+    "revocations seen": hearing.Seen,
     "intake receipt": payloads.AvailabilityReceipt,
     "submitted": list[transactions.Submitted],
     "genesis": genesis.Genesis,

@@ -45,6 +45,8 @@ from hce.service.fhir.catalogue import FHIR_JSON
 from hce.service.fhir.grouping import plan_import
 from hce.service.fhir.scan import scan
 from hce.service.fhir.summary import summary_line
+from hce.service.keyholders import hearing
+from hce.service.keyholders.revoked import RevokedSet
 from hce.service.mailbox import catchup, replica
 from hce.service.sdk.errors import remote
 from hce.service.terms import grants, intake, mailbox
@@ -285,8 +287,9 @@ def _peer_room(method: str) -> Callable[[Path], Any]:
             return [b"x" * 100 if cid[-1] & 1 else None for cid in cids]
 
         ear = _Ear()
-        with _box(folder) as (_, box), asyncio.Runner() as runner:
+        with _box(folder) as (_, box), RevokedSet.open(folder / "revoked") as revoked, asyncio.Runner() as runner:
             catchup.serve(box.replica, ear, at_once)
+            hearing.serve(revoked, lambda: 1, ear, at_once)
             peers.serve(ear, blobs)
             yield lambda raw: runner.run(ear.handlers[method](1, raw))
 
@@ -299,6 +302,7 @@ _QUESTIONS: dict[str, Any] = {
     catchup.ITEMS: replica.Wanted,
     catchup.RECORDS: replica.RecordIds,
     peers.METHOD: peers.Cids,
+    hearing.SEEN: hearing.SeenAfter,
 }
 
 

@@ -14,14 +14,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from hce.app.anchoring import AnchorPosting
 from hce.app.devnet.home import Home
+from hce.app.doubt import Doubt, taking
 from hce.app.gossip import feed_pool
 from hce.app.mending import Damageable, open_anew, open_mailbox, remove_damaged, watch_tables
-from hce.app.rejoin import Watch, end_watch, sign_state_of
+from hce.app.rejoin import Watch, end_watch, has_begun, ledger_identity, sign_state_of
 from hce.app.room import disk_bytes, free_bytes, require_room
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.kv import KeyValueStore
@@ -48,6 +48,7 @@ from hce.service.api.workers import Workers
 from hce.service.contracts.health import revokes_of
 from hce.service.intake.arrivals import Arrivals
 from hce.service.intake.service import Intake
+from hce.service.keyholders import hearing
 from hce.service.keyholders.anchoring import Anchoring
 from hce.service.keyholders.keyshare import load_share
 from hce.service.keyholders.revoked import RevokedSet
@@ -92,21 +93,28 @@ class RunningNode:
         self.link = make_link(home, genesis, index, keys.link, clock) if len(genesis.nodes) > 1 else None
         self._pool = stack.enter_context(ThreadPoolExecutor(WORKERS, thread_name_prefix="hce-work"))
         alone, identity = len(genesis.nodes) == 1, genesis.chain + bytes([index])
-        began_before = (data / "blocks.log").exists()
+        lost_ms = clock.now_ms() if has_begun(data, len(genesis.nodes)) else None
         remove_damaged(data, chain=genesis.chain, node=index, alone=alone, after_fault=after_fault)
+        open_revoked = partial(RevokedSet.open, data / "revoked", lost_ms=lost_ms, identity=b"revoked" + identity)
+        revoked: RevokedSet = stack.enter_context(_closing(open_anew(data / "revoked", open_revoked)))
         open_ledger = partial(
-            KeyValueStore.open, data / "ledger", tables=Ledger.tables(), identity=b"ledger" + identity, map_size=MAP_BYTES
+            KeyValueStore.open,
+            data / "ledger",
+            tables=Ledger.tables(),
+            identity=ledger_identity(genesis, index),
+            map_size=MAP_BYTES,
         )
         store = stack.enter_context(_closing(open_anew(data / "ledger", open_ledger)))
         if not Ledger.exists(store):
             Ledger.create(store, genesis)
-        revoked = self._open_revoked(data / "revoked", b"revoked" + identity, stack, began_before)
         self.ledger = make_ledger(store, genesis, on_revokes=revoked.add, monotonic_ns=time.monotonic_ns)
         records = stack.enter_context(_closing(open_records(data / "blocks.log", alone)))
         self.blocklog = BlockLog(records, genesis_block(genesis))
         signing = sign_state_of(data, genesis, index, self.blocklog, clock.now_ms())
         self._watch = signing if isinstance(signing, Watch) else None
         sign_state = None if isinstance(signing, Watch) else stack.enter_context(_closing(signing))
+        if self._watch is not None and revoked.lost_ms is None:
+            revoked.doubt(clock.now_ms())  # what set the sign state back, or lost it, may have done the same to the list
 
         shared: dict[str, Any] = {"chain": genesis.chain, "node_index": index, "service_key": service_key, "clock": clock}
         final = self._final_state
@@ -137,6 +145,8 @@ class RunningNode:
         )
         self._scrubber = Scrubber(self.files)
         catchup.serve(mailbox.replica, channel, self._work)
+        hearing.serve(revoked, lambda: self.ledger.height, channel, self._work)
+        self._doubt = self._doubt_of(revoked, genesis, index, channel)
         self._arrivals = Arrivals(genesis.chain, placements, mailbox.replica, final, self._health_txs)
         self._mail_catch_up = MailCatchUp(
             replica=mailbox.replica,
@@ -210,14 +220,23 @@ class RunningNode:
         self.watched = asyncio.Event()
         """Set when a node that lost its sign state has watched long enough: opened anew, it signs."""
 
-    def _open_revoked(self, folder: Path, identity: bytes, stack: ExitStack, began_before: bool) -> RevokedSet:
-        """A list that is lost is not known to be empty: nothing is released until whatever stood in it must be final."""
-        lost_ms = self._clock.now_ms() if began_before else None
-        open_revoked = partial(RevokedSet.open, folder, lost_ms=lost_ms, identity=identity)
-        revoked: RevokedSet = stack.enter_context(_closing(open_anew(folder, open_revoked)))
-        self._revoked = revoked
-        self._unsure = None if revoked.lost_ms is None else Watch(revoked.lost_ms)
-        return revoked
+    def _doubt_of(self, revoked: RevokedSet, genesis: Genesis, index: int, channel: Channel) -> Doubt:
+        """A list of revocations that is lost is not known to be empty."""
+        window = genesis.params.replay_window
+        asking = hearing.Hearing(
+            peers=[peer for peer in range(len(genesis.nodes)) if peer != index],
+            enough=genesis.keyholders.threshold,
+            channel=channel,
+            worker=self._work,
+            take=taking(self.ledger),
+            height=lambda: self.ledger.height,
+        )
+        doubt = Doubt(revoked, asking, window, self._work)
+        if doubt.is_open:
+            with self.ledger.queries.snapshot() as view:
+                last = range(max(0, view.height - 2 * window), view.height + 1)
+                doubt.has_seen((height, view.head(height).time_ms) for height in last)
+        return doubt
 
     async def _work(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
@@ -241,7 +260,12 @@ class RunningNode:
     @property
     def _behind(self) -> bool:
         """What this node knows may be old: it releases and anchors nothing."""
-        return self.runtime.driver.syncing or self._watch is not None or self._unsure is not None
+        return self.runtime.driver.syncing or self._watch is not None or self.in_doubt
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it may have forgotten revocations it had seen."""
+        return self._doubt.is_open
 
     def _gossip(self, raw: bytes) -> None:
         if self.link is not None:
@@ -266,10 +290,7 @@ class RunningNode:
         revoked = revokes_of(parse_kind(block.ledger.health_txs, self._chain, "grant.revoke"))
         if revoked:
             await self._work(self.keyholder.revocations_final, revoked)
-        if self._unsure is not None and self._unsure.may_sign(block.header.height, block.header.time_ms):
-            await self._work(self._revoked.known_again)
-            self._unsure = None
-            log.info("revocations that were under way when this node lost its list of them are final: it releases again")
+        await self._doubt.block_is_final(block.header.height, block.header.time_ms)
         if self._watch is not None and self._watch.may_sign(block.header.height, block.header.time_ms):
             self.watched.set()
 
@@ -294,7 +315,7 @@ class RunningNode:
         """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""
         watching = watch_tables(self._data, self._stores, self._work)
         mail, anchors = self._mail_catch_up.run(), self._anchors.run()
-        await _together(self._look_out(), self._scrubber.run(), mail, anchors, self._sweep(), watching)
+        await _together(self._look_out(), self._scrubber.run(), mail, anchors, self._sweep(), watching, self._doubt.run())
 
     async def _look_out(self) -> None:
         """Looks through blocks nobody was told of: those that are executed again from the log after tables were lost."""

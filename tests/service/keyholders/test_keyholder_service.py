@@ -139,7 +139,7 @@ def test_another_sharing_epoch_never_answers(scene: Scene) -> None:
 
 def test_a_seen_revocation_stops_the_next_read_until_the_chain_itself_does(scene: Scene) -> None:
     keyholder, grant_id = scene.keyholder(), scene.request.access.grant_id
-    scene.revoked.add([grant_id])
+    scene.revoked.add({grant_id: b"signed"})
     with pytest.raises(errors.RevokeSeen):
         keyholder.release(scene.request)
     keyholder.revocations_final([grant_id])  # said too early: the state does not show it yet
@@ -155,7 +155,7 @@ def test_a_seen_revocation_stops_the_next_read_until_the_chain_itself_does(scene
 def test_a_revocation_that_comes_while_the_answer_is_made_stops_it(scene: Scene) -> None:
     class RevokedMeanwhile:
         def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes, entered: ReceiptLeaf) -> bool:
-            scene.revoked.add([scene.request.access.grant_id])
+            scene.revoked.add({scene.request.access.grant_id: b"signed"})
             return True
 
     with pytest.raises(errors.RevokeSeen):
@@ -174,8 +174,8 @@ def test_a_revocation_that_became_final_and_was_forgotten_meanwhile_stops_it_too
 
 def test_a_seen_revocation_survives_the_process(tmp_path: Path) -> None:
     first = RevokedSet.open(tmp_path / "revoked")
-    first.add([b"\x01" * 32, b"\x02" * 32])
-    first.add([b"\x01" * 32])
+    first.add({b"\x01" * 32: b"one", b"\x02" * 32: b"two"})
+    first.add({b"\x01" * 32: b"again"})
     first.close()
     second = RevokedSet.open(tmp_path / "revoked")
     assert b"\x01" * 32 in second
@@ -234,7 +234,7 @@ def test_a_revocation_the_disk_did_not_take_is_not_reported_as_kept(tmp_path: Pa
     RevokedSet.open(tmp_path / "revoked").close()
     broken = RevokedSet.open(tmp_path / "revoked", commit=fail)
     with pytest.raises(OSError, match="no disk"):
-        broken.add([b"\x01" * 32])
+        broken.add({b"\x01" * 32: b"one"})
     assert b"\x01" * 32 in broken  # strict while it lives
     broken.close()
 

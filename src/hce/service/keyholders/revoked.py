@@ -4,11 +4,13 @@ A node treats a revocation as effective when it has precommitted a block with it
 the vote is signed, `add` makes them durable and returns, then the vote goes out. A valid signed revocation that comes by any other
 path (pool, link, API) is checked by the ledger and added the same way. Ids may be forgotten once the revocation is final, because then
 the chain says it.
+
+Each id is kept with the signed revocation it came by: a node that lost its own list asks for these (`hearing.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +19,7 @@ from hce.foundation.store.kv import Commit, KeyValueStore, commit_durably
 _TABLE, _MARKS = "revoked", "marks"
 _LOST, _BEGUN = b"lost", b"begun"
 MAP_BYTES = 16 << 20
-"""A revocation is 32 bytes; the map grows when a hundred thousand wait to become final."""
+"""A revocation is some 400 bytes; the map grows when twenty thousand wait to become final."""
 
 
 class RevokedSet:
@@ -56,23 +58,42 @@ class RevokedSet:
     def close(self) -> None:
         self._store.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __contains__(self, grant_id: object) -> bool:
         return grant_id in self._ids
 
     def __len__(self) -> int:
         return len(self._ids)
 
-    def add(self, grant_ids: Iterable[bytes]) -> None:
-        """Refuse these from now on; durable on return. Memory first: should the disk fail, the node errs on the strict side."""
-        named = set(grant_ids)
-        self._ids |= named
+    def add(self, signed: Mapping[bytes, bytes]) -> None:
+        """Refuse these grants from now on; durable on return. By grant, the signed transaction that revokes it.
+
+        Memory first: should the disk fail, the node errs on the strict side.
+        """
+        self._ids |= set(signed)
         with self._store.write() as batch:
-            for grant_id in sorted(named):
+            for grant_id in sorted(signed):
                 if batch.get(_TABLE, grant_id) is None:
-                    batch.put(_TABLE, grant_id, b"")
+                    batch.put(_TABLE, grant_id, signed[grant_id])
+
+    def page(self, after: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Grants above `after` in order, with the signed transactions that revoke them."""
+        with self._store.read() as snapshot:
+            return list(snapshot.scan(_TABLE, start=after + b"\0", limit=limit))
+
+    def doubt(self, lost_ms: int) -> None:
+        """What this node saw revoked up to now may be missing here: its disk was set back. Durable on return."""
+        self.lost_ms = lost_ms
+        with self._store.write() as batch:
+            batch.put(_MARKS, _LOST, lost_ms.to_bytes(8, "big"))
 
     def known_again(self) -> None:
-        """Whatever was unknown is on chain."""
+        """What was unknown is here or on chain."""
         self.lost_ms = None
         with self._store.write() as batch:
             batch.delete(_MARKS, _LOST)

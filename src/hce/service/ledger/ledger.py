@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, TypeVarTuple
 
 from msgspec import Struct
@@ -78,8 +78,8 @@ CHECKED_TOGETHER = 25
 
 T = TypeVar("T")
 U = TypeVarTuple("U")
-OnRevokes = Callable[[list[bytes]], None]
-"""Takes grant ids; returns when the keyholders have them fsynced."""
+OnRevokes = Callable[[Mapping[bytes, bytes]], None]
+"""Takes signed revocations by the grant they revoke; returns when the keyholders have them fsynced."""
 
 
 class Outcome(Struct, frozen=True):
@@ -203,9 +203,9 @@ class Ledger:
 
     def before_precommit(self, block_id: Cid, block: LedgerBlock) -> None:
         """Hands the grants this block revokes to the keyholders and returns when they are safe; then the vote may be signed."""
-        revoked = revokes_of(parse_kind(block.health_txs, self._genesis.chain, REVOKE))
-        if revoked:
-            self._on_revokes(revoked)
+        revokes = parse_kind(block.health_txs, self._genesis.chain, REVOKE)
+        if revokes:
+            self._on_revokes(_by_grant(revokes))
 
     def finalize(self, context: BlockContext, block: LedgerBlock) -> LedgerHeader:
         """Execute for good. For a height that is final already: its header again, `ReplayDiffers` if the block is another."""
@@ -291,9 +291,8 @@ class Ledger:
         """Tell the keyholders of a revoke the state agrees with."""
         with final_view(self._store) as view:
             apply(tx, Journal(view.get), self._door_at(view).env.health)
-        revoked = revokes_of([tx])
-        self._on_revokes(revoked)
-        return revoked
+        self._on_revokes(_by_grant([tx]))
+        return revokes_of([tx])
 
     def _execute(self, context: BlockContext, block: LedgerBlock) -> Outcome:
         """The outcome of these lists, remembered or afresh."""
@@ -364,6 +363,11 @@ def _answer(ask: Callable[[*U], T], *arguments: *U) -> T | HceError:
         return ask(*arguments)
     except HceError as refusal:
         return refusal.with_traceback(None)
+
+
+def _by_grant(revokes: list[HealthTx]) -> dict[bytes, bytes]:
+    """Signed revocations by the grant they revoke."""
+    return dict(zip(revokes_of(revokes), (tx.raw for tx in revokes), strict=True))
 
 
 def _check_lists(block: LedgerBlock) -> None:
