@@ -26,6 +26,7 @@ export { type FinalHeader, type Genesis, genesisCid, type HealthReceipt, type Ke
 export {
   type AccessRequest,
   AccessRequestShape,
+  cardMessage,
   type ContactCard,
   type GrantBody,
   GrantBodyShape,
@@ -40,8 +41,9 @@ export {
   type SignedReceipt,
   type SignedToken,
   SignedTokenShape,
+  tokenMessage,
 } from "./terms/grants.ts";
-export type { OwnReadReceipt, SignedDeletion } from "./terms/mailbox.ts";
+export { actMessage, type OwnReadReceipt, type SignedDeletion } from "./terms/mailbox.ts";
 export { grantIdOf, type Kind, orgIdOf, type Payload } from "./terms/payloads.ts";
 export type { ContentItem, ContentManifest, Opening } from "./terms/records.ts";
 export {

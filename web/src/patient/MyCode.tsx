@@ -2,8 +2,7 @@
 
 import { useState } from "react";
 import { Button } from "react-aria-components/Button";
-import { explain, fromHex, sentence } from "../../sdk/src/index.ts";
-import { tokenMessage } from "../../sdk/src/terms/grants.ts";
+import { explain, fromHex, sentence, tokenMessage } from "../../sdk/src/index.ts";
 import { usePreferences } from "../app/preferences.ts";
 import { useWords } from "../words/words.ts";
 import { helloCode } from "../network/codes.ts";

@@ -38,6 +38,7 @@ def routes(node: NodeServices) -> list[tuple[str, str, Handler]]:
         ("POST", "/v1/shards", records.shards),
         ("POST", "/v1/mailbox/{operation}", records.mailbox),
         ("GET", "/v1/cards/{address}", records.card),
+        ("GET", "/v1/handovers/{address}", records.handover),
         ("POST", "/v1/release", records.release),
         ("POST", "/v1/anchors", records.anchors),
         ("GET", "/metrics", MetricsFace(node).metrics),

@@ -16,6 +16,7 @@ from hce.service.api.services import NodeServices
 from hce.service.api.taking import Taking
 from hce.service.http import cbor, encoded, hex_param, read_body
 from hce.service.terms.grants import MAX_LEAVES_ASKED, ReleaseRequest, SignedCard
+from hce.service.terms.handovers import SignedHandover
 from hce.service.terms.mailbox import SignedAct, SignedPost, SignedRead
 
 MAX_INTAKE_BYTES = 16 << 20
@@ -65,6 +66,8 @@ class RecordsFace:
                 return cbor(await self._node.worker(lambda: mailbox.post(decode_as(SignedPost, body))))
             case "card":
                 return cbor(await self._node.worker(lambda: mailbox.put_card(decode_as(SignedCard, body))))
+            case "handover":
+                return cbor(await self._node.worker(lambda: mailbox.put_handover(decode_as(SignedHandover, body))))
         raise NotFound("mailbox operation")
 
     async def card(self, request: Request) -> Response:
@@ -72,6 +75,13 @@ class RecordsFace:
         found = await self._node.worker(self._node.mailbox.card, address)
         if found is None:
             raise NotFound("card", address=address.hex())
+        return cbor(found)
+
+    async def handover(self, request: Request) -> Response:
+        address = hex_param(request, "address", DIGEST_BYTES)
+        found = await self._node.worker(self._node.mailbox.handover, address)
+        if found is None:
+            raise NotFound("handover", address=address.hex())
         return cbor(found)
 
     async def release(self, request: Request) -> Response:

@@ -1,7 +1,7 @@
 """The gateway's HTTP face for its own staff and software. Loopback and a bearer token; JSON, ids in hex, contents in base64.
 
-Every path but /v1/status and /v1/welcome needs the token. An import and a signature answer with one JSON line for each event, so that a
-caller sees progress.
+Every path but /v1/status, /v1/welcome and /v1/claims needs the token. An import and a signature answer with one JSON line for each event,
+so that a caller sees progress.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from hce.service.fhir.bundle import MAX_BUNDLE_BYTES, Entry
 from hce.service.fhir.gate import default_gate
 from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
+from hce.service.gateway.claiming import Claims
+from hce.service.gateway.claims_http import ClaimsFace
 from hce.service.gateway.granted import MAX_WISH_CHARS, MAX_WISH_DAYS, Wish
 from hce.service.gateway.importing import Event, import_bundle, import_directory
 from hce.service.gateway.metrics import GatewayMeters, families
@@ -111,11 +113,13 @@ def make_app(
     """
     meters = GatewayMeters()
     face = _Face(practice, staff_of, meters, Welcome(practice, welcomes_per_hour))
+    cards = ClaimsFace(Claims(practice))
     guarded: list[tuple[str, str, Handler]] = [
         ("/v1/staff", "GET", face.staff),
         ("/v1/compartments", "POST", face.open_compartment),
         ("/v1/patients", "GET", face.patients),
         ("/v1/patients", "POST", face.enrol),
+        ("/v1/patients/{patient_id}/claim-card", "POST", cards.print_card),
         ("/v1/import", "POST", face.import_bundle),
         ("/v1/access-requests", "POST", face.ask),
         ("/v1/access-requests", "GET", face.requests),
@@ -127,6 +131,7 @@ def make_app(
         ("/metrics", "GET", face.metrics),
     ]
     routes = [counted_route(method, path, _guard(handler, token)) for path, method, handler in guarded]
+    routes += [counted_route("POST", "/v1/claims", cards.claim), counted_route("POST", "/v1/claims/finish", cards.finish)]
     return Starlette(
         routes=[counted_route("GET", "/v1/status", face.status), counted_route("POST", "/v1/welcome", face.welcome), *routes],
         middleware=[Middleware(CountRequests, requests=meters.requests), *_pages_of(portal)],

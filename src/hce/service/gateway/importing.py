@@ -127,6 +127,7 @@ async def import_directory(practice: Practice, bundle: bytes, author: bytes | No
 async def _write(practice: Practice, plan: ImportPlan, patient: Patient, author: bytes | None) -> AsyncGenerator[Event, None]:
     """What of a plan is not written yet, as one account's records."""
     async with practice.writing_for(patient.patient_id):
+        patient = practice.index.patient(patient.patient_id) or patient  # who took their account over meanwhile
         await settled(practice, patient.patient_id)
         for problem in plan.problems:
             yield EntryProblem(problem.index, problem.type, problem.code, problem.detail)

@@ -215,6 +215,14 @@ class Practice:
             found = only_match(self.people(), identity, somebody_new=patient_id == SOMEBODY_NEW)
             return await self._take_custody(identity) if found is None else self._call(found, identity)
 
+    def released(self, patient: Patient, card: SignedCard, token: SignedToken | None) -> None:
+        """Somebody took their account over: what is written for them is sealed to their own card from now on.
+
+        Without a token of theirs it waits in quarantine until they accept it.
+        """
+        own = encode(token) if token is not None else patient.token
+        self.index.put_patient(msgspec.structs.replace(patient, custodial_id=None, card=encode(card), token=own))
+
     async def own_account(self) -> Patient:
         """The organisation's own compartment, for what it keeps about itself; its keys are in the keyring like those of other accounts."""
         found = self.index.patient(OWN_ACCOUNT)

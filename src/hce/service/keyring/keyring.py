@@ -21,17 +21,18 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.errors import Malformed
-from hce.foundation.types.scalars import Bytes16, Bytes32, Bytes64
+from hce.foundation.types.scalars import Bytes16, Bytes32, Bytes64, Digest, PublicKey, TimeMs
 from hce.service.keyring.errors import AccountClaimed, KeyNotFound, KeyringCorrupt, KeyringFull
 from hce.service.keyring.sealedfile import SCRYPT_LOG2_N, SealedFile
+from hce.service.terms.handovers import EarlierSeed
 from hce.service.vault.compartments import SYSTEM_RANDOM, CompartmentKeys, Random
 
-CONTENT_DOMAIN: Final = "hce/keyring-content/1"
+CONTENT_DOMAIN: Final = "hce/keyring-content/2"
 SEED_BYTES = 32
 ACCOUNT_SEED_BYTES = 64
 """As long as a BIP-39 seed, so that both give compartments by one rule."""
 MAX_ENTRIES = 20_000
-"""People, reader keys and accounts together; the file then has about 5 MiB and is written in about 50 ms."""
+"""People, reader keys, accounts and cards together; the file then has about 5 MiB and is written in about 50 ms."""
 
 
 class _StoredPerson(Struct, frozen=True, array_like=True):
@@ -56,7 +57,38 @@ class _StoredAccount(Struct, frozen=True, array_like=True):
         return "_StoredAccount(…)"
 
 
+class Claimant(Struct, frozen=True, array_like=True):
+    """Who used a card: from then on it is worth something to them alone."""
+
+    owner_key: PublicKey
+    recovery_digest: Digest
+
+
+class ClaimCard(Struct, frozen=True, array_like=True):
+    """A card that was printed for a custodial account: its public half. One for each account."""
+
+    account_id: Bytes16
+    card_key: PublicKey
+    expires_ms: TimeMs
+    """First instant at which nobody who has not used it can."""
+    claimant: Claimant | None
+
+
 class _Content(Struct, frozen=True, array_like=True):
+    domain: Literal["hce/keyring-content/2"]
+    organisation_seed: Bytes32
+    people: list[_StoredPerson]
+    reader_seeds: list[Bytes32]
+    accounts: Annotated[list[_StoredAccount], Meta(max_length=MAX_ENTRIES)]
+    cards: Annotated[list[ClaimCard], Meta(max_length=MAX_ENTRIES)]
+
+    def __repr__(self) -> str:
+        return "_Content(…)"
+
+
+class _ContentBeforeCards(Struct, frozen=True, array_like=True):
+    """As keyrings were before there were cards; written anew with the next change."""
+
     domain: Literal["hce/keyring-content/1"]
     organisation_seed: Bytes32
     people: list[_StoredPerson]
@@ -64,7 +96,7 @@ class _Content(Struct, frozen=True, array_like=True):
     accounts: Annotated[list[_StoredAccount], Meta(max_length=MAX_ENTRIES)]
 
     def __repr__(self) -> str:
-        return "_Content(…)"
+        return "_ContentBeforeCards(…)"
 
 
 class OrganisationKeys(NamedTuple):
@@ -113,7 +145,7 @@ class Keyring:
         scrypt_log2_n: int = SCRYPT_LOG2_N,
     ) -> Keyring:
         """A new keyring with a new organisation key in directory `path`. Raises `KeyringExists`, `KeyringInUse`."""
-        content = _Content(CONTENT_DOMAIN, random(SEED_BYTES), [], [], [])
+        content = _Content(CONTENT_DOMAIN, random(SEED_BYTES), [], [], [], [])
         file = SealedFile.create(path, encode(content), passphrase, random, scrypt_log2_n)
         return cls(file, content, random, max_entries)
 
@@ -124,7 +156,7 @@ class Keyring:
         """The keyring in directory `path`. Raises `KeyringMissing`, `WrongPassphrase`, `MasterKeyExposed` and their siblings."""
         file, raw = SealedFile.open(path, passphrase, random)
         try:
-            content = decode_as(_Content, raw)
+            content = _content_of(raw)
         except Malformed as error:
             file.close()
             raise KeyringCorrupt("content") from error
@@ -194,6 +226,36 @@ class Keyring:
             raise AccountClaimed(account_id=account_id.hex())
         return CompartmentKeys(SecretBytes(seed), index)
 
+    def custodial_seed(self, account_id: bytes, index: int = 0) -> EarlierSeed:
+        """What `custodial_keys` follow from, for whoever has taken the account over. Raises `KeyNotFound`, `AccountClaimed`."""
+        seed = self._account(account_id).seed
+        if seed is None:
+            raise AccountClaimed(account_id=account_id.hex())
+        return EarlierSeed(seed, index)
+
+    def put_card(self, account_id: bytes, card_key: bytes, expires_ms: int) -> None:
+        """A card for an account, in the place of one printed before. Raises `KeyNotFound`, `AccountClaimed`."""
+        if self._account(account_id).seed is None:
+            raise AccountClaimed(account_id=account_id.hex())
+        others = [card for card in self._content.cards if card.account_id != account_id]
+        self._change(cards=[*others, ClaimCard(account_id, card_key, expires_ms, None)])
+
+    def card(self, card_key: bytes) -> ClaimCard | None:
+        return next((card for card in self._content.cards if card.card_key == card_key), None)
+
+    def use_card(self, card_key: bytes, claimant: Claimant) -> None:
+        """Notes who used a card, before anything is done for them. Raises `KeyNotFound`."""
+        if self.card(card_key) is None:
+            raise KeyNotFound("card")
+        used = [
+            msgspec.structs.replace(card, claimant=claimant) if card.card_key == card_key else card for card in self._content.cards
+        ]
+        self._change(cards=used)
+
+    def is_claimed(self, account_id: bytes) -> bool:
+        """Raises `KeyNotFound`."""
+        return self._account(account_id).seed is None
+
     def custodial_accounts(self) -> list[CustodialAccount]:
         return [_listed(account) for account in self._content.accounts]
 
@@ -229,6 +291,7 @@ class Keyring:
         people: list[_StoredPerson] | None = None,
         reader_seeds: list[bytes] | None = None,
         accounts: list[_StoredAccount] | None = None,
+        cards: list[ClaimCard] | None = None,
     ) -> None:
         """Durable first, then in memory; a failed write changes nothing."""
         old = self._content
@@ -238,14 +301,24 @@ class Keyring:
             old.people if people is None else people,
             old.reader_seeds if reader_seeds is None else reader_seeds,
             old.accounts if accounts is None else accounts,
+            old.cards if cards is None else cards,
         )
-        entries = len(changed.people) + len(changed.reader_seeds) + len(changed.accounts)
+        entries = len(changed.people) + len(changed.reader_seeds) + len(changed.accounts) + len(changed.cards)
         if entries > self._max_entries:
             raise KeyringFull(actual=entries, max_entries=self._max_entries)
         encoded = encode(changed)
-        decode_as(_Content, encoded)
+        decode_as(_Content, encoded)  # the bounds of every field, before the disk has it
         self._file.write(encoded)
         self._content = changed
+
+
+def _content_of(raw: bytes) -> _Content:
+    """What a sealed file holds. Raises `Malformed`."""
+    try:
+        return decode_as(_Content, raw)
+    except Malformed:
+        old = decode_as(_ContentBeforeCards, raw)
+        return _Content(CONTENT_DOMAIN, old.organisation_seed, old.people, old.reader_seeds, old.accounts, [])
 
 
 def _listed(account: _StoredAccount) -> CustodialAccount:

@@ -30,6 +30,13 @@ class CardOlder(Refused):
     status = 409
 
 
+class HandoverOlder(Refused):
+    """A newer handover of earlier keys is kept there."""
+
+    code = "mailbox.handover_older"
+    status = 409
+
+
 class NotCurrentOwner(Refused):
     """The key that asks as owner is not the owner key of the compartment it names, or the place does not belong to it."""
 

@@ -15,7 +15,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.store.disk import Sync
 from hce.foundation.store.kv import DEFAULT_MAP_BYTES, Commit, KeyValueStore, WriteTxn, commit_durably
 from hce.foundation.types.clock import Clock
-from hce.service.mailbox import anchors, cards, deposits, inbox, ownreads, places, records, replica, streams, tokens
+from hce.service.mailbox import anchors, cards, deposits, handovers, inbox, ownreads, places, records, replica, streams, tokens
 from hce.service.mailbox.deposits import Delivery, Deposit
 from hce.service.mailbox.errors import EnvelopeCorrupt, ItemUnknown
 from hce.service.mailbox.final import FinalState, FinalView
@@ -26,6 +26,7 @@ from hce.service.mailbox.records import Content, Delivered
 from hce.service.mailbox.rules import FRESH_MS, Here, Lane, check_act, check_post, check_read, lane_of
 from hce.service.mailbox.slots import Entropy, SlotFile
 from hce.service.terms.grants import SignedCard
+from hce.service.terms.handovers import SignedHandover
 from hce.service.terms.mailbox import (
     DeletionReceipt,
     HeldRecord,
@@ -40,7 +41,7 @@ from hce.service.terms.mailbox import (
     deletion_message,
 )
 
-_PARTS = (streams, records, replica, places, inbox, cards, tokens, ownreads, anchors, deposits)
+_PARTS = (streams, records, replica, places, inbox, cards, handovers, tokens, ownreads, anchors, deposits)
 TABLES = tuple(table for part in _PARTS for table in part.TABLES)
 SWEEP_ADDRESSES = 1_000
 """Addresses one sweep cleans for each kind."""
@@ -191,6 +192,21 @@ class Mailbox:
             kept = cards.get(snapshot, address)
         with self._state() as final:
             return kept if kept is not None and cards.in_force(final, kept, self._clock.now_ms()) else None
+
+    def put_handover(self, signed: SignedHandover) -> None:
+        """Keep an owner's earlier keys, if no newer ones are kept. Refusals: `handovers.check`, `handovers.put`."""
+        here = self._here()
+        with self._state() as final:
+            handovers.check(final, signed, here)
+        with self._store.write() as batch:
+            handovers.put(batch, signed, self._quotas.places)
+
+    def handover(self, address: bytes) -> SignedHandover | None:
+        """What is kept at a log address while its owner key is the compartment's."""
+        with self._store.read() as snapshot:
+            kept = handovers.get(snapshot, address)
+        with self._state() as final:
+            return kept if kept is not None and handovers.in_force(final, kept) else None
 
     def append_log(self, address: bytes, compartment_id: bytes, item_id: bytes, data: bytes, entered: anchors.ReceiptLeaf) -> bool:
         """A sealed receipt into a compartment's log and its leaf into its period, durable on return; False when that item was there."""

@@ -18,6 +18,7 @@ from hce.foundation.types.errors import Malformed
 from hce.service.sdk.errors import BadAnswer, NodeUnreachable, remote
 from hce.service.terms.genesis import Genesis
 from hce.service.terms.grants import AnchorProof, SignedCard
+from hce.service.terms.handovers import SignedHandover
 from hce.service.terms.identity import Identity
 from hce.service.terms.proofs import FinalHeader, StateProof, TxProof, WholeBlock
 from hce.service.terms.transactions import Submitted
@@ -112,6 +113,14 @@ class NodeClient:
     async def card(self, feed: bytes) -> SignedCard:
         """The card last published for a feed; `Remote` with status 404 when there is none."""
         return await self._cbor(SignedCard, "GET", f"/v1/cards/{feed.hex()}")
+
+    async def keep_handover(self, handover: SignedHandover) -> None:
+        """Keeps an owner's earlier keys at the address of the owner's log."""
+        await self.mailbox("handover", handover)
+
+    async def handover(self, log: bytes) -> SignedHandover:
+        """The earlier keys kept at a log address; `Remote` with status 404 when there are none."""
+        return await self._cbor(SignedHandover, "GET", f"/v1/handovers/{log.hex()}")
 
     async def intake(self, batch: bytes) -> bytes:
         return await self._bytes("POST", "/v1/intake", content=batch)

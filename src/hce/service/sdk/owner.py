@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -19,9 +19,18 @@ from hce.service.sdk.errors import Remote
 from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
-from hce.service.sdk.reading import CheckedRecord, OpenedRecord, check_listed, follow_feed, open_all
-from hce.service.terms.grants import AccessRequest, SignedCard, SignedToken, card_message
-from hce.service.terms.mailbox import HeldRecord, InboxPost, Ownership, SignedPost, post_message
+from hce.service.sdk.reading import (
+    CheckedRecord,
+    Listing,
+    OpenedRecord,
+    check_listed,
+    follow_feed,
+    merged,
+    named_in_epoch,
+    open_all,
+)
+from hce.service.terms.grants import CLOCK_SKEW_MS, AccessRequest, EpochKey, SignedCard, SignedReceipt, SignedToken, card_message
+from hce.service.terms.mailbox import HeldRecord, InboxPost, Ownership, OwnReadReceipt, SignedPost, post_message
 from hce.service.terms.payloads import GrantRevoke
 from hce.service.terms.proofs import HealthReceipt
 from hce.service.terms.states import (
@@ -36,9 +45,19 @@ from hce.service.terms.states import (
 )
 from hce.service.terms.transactions import make_body, sign_tx, tx_id
 from hce.service.vault.anchors import AnchorReport
-from hce.service.vault.auditing import AuditReport, GrantOnChain, OwnReadLog, ReadLog, audit, read_own_receipts, read_receipts
+from hce.service.vault.auditing import (
+    AuditReport,
+    Finding,
+    GrantOnChain,
+    OwnReadLog,
+    ReadLog,
+    audit,
+    read_own_receipts,
+    read_receipts,
+)
 from hce.service.vault.compartments import CompartmentKeys, make_card, make_token
 from hce.service.vault.granting import MadeGrant, check_request, make_grant, require_same_grant
+from hce.service.vault.handovers import EarlierKeys
 from hce.service.vault.opening import owner_checks_both_locks, owner_open
 
 TOKEN_LIFE_MS = 365 * 24 * 3_600_000
@@ -51,6 +70,8 @@ MAX_LOOKS = 2
 """At the entries of a grant that is being used meanwhile."""
 CARD_RENEW_MS = 15 * 24 * 3_600_000
 """A published card with less than this to live is replaced: half of a card's life."""
+
+NOT_CURRENT_OWNER = "mailbox.not_current_owner"
 
 
 class GrantNotFinal(Unavailable):
@@ -75,15 +96,37 @@ class OwnRecords(Struct, frozen=True):
     both_locks_checked: int
 
 
-class Owner:
-    """The owner of one compartment, in its current reading epoch."""
+class _Era(NamedTuple):
+    """One feed of the compartment: the keys it was written to, and its reading epoch."""
 
-    def __init__(self, network: Network, clock: Clock, keys: CompartmentKeys, reading_epoch: int = 0) -> None:
+    keys: CompartmentKeys
+    epoch: int
+
+    @property
+    def place(self) -> list[bytes]:
+        return [self.keys.feed(self.epoch).public, self.keys.owner.public]
+
+
+class Owner:
+    """The owner of one compartment, in its current reading epoch. What was written to earlier keys of it is read along."""
+
+    def __init__(
+        self,
+        network: Network,
+        clock: Clock,
+        keys: CompartmentKeys,
+        reading_epoch: int = 0,
+        earlier: Sequence[EarlierKeys] = (),
+    ) -> None:
         self._network = network
         self._clock = clock
         self.keys = keys
         self.reading_epoch = reading_epoch
         self.compartment_id = keys.compartment_id(network.chain)
+        before = [_Era(one.keys, epoch) for one in earlier for epoch in range(one.first_epoch, one.last_epoch + 1)]
+        own = range(len(before), reading_epoch + 1)
+        self._eras = [*before, *(_Era(keys, epoch) for epoch in own)]
+        """By reading epoch: they count on over rotations."""
 
     async def compartment(self) -> CompartmentState:
         """Proven state of the compartment; `NotFound` before it is opened."""
@@ -147,13 +190,16 @@ class Owner:
             self._network.chain,
             (await self.compartment()).version,
             request,
-            not_before_ms=0,
+            not_before_ms=max(0, now_ms - CLOCK_SKEW_MS),
             expires_at_ms=now_ms + lasts_ms,
             date_from=date_from,
             date_to=date_to,
             purpose=request.purpose,
             mode=mode,
-            reading_epochs=range(self.reading_epoch + 1),
+            reading_epochs=[era.epoch for era in self._eras if era.keys is self.keys],
+            earlier=[
+                EpochKey(era.epoch, era.keys.reading_seed(era.epoch).reveal()) for era in self._eras if era.keys is not self.keys
+            ],
             card=await self.card(),
         )
         valid_until = await self._network.head() + self._network.genesis.params.replay_window
@@ -195,14 +241,16 @@ class Owner:
         return await self._network.submit(raw, tx_id(body), everywhere=True)
 
     async def read_own(self) -> OwnRecords:
-        """Everything the feed names, opened with the root key alone; both locks of each record are checked on the way."""
-        key = self.keys.reading(self.reading_epoch)
-        feed = Mail(self._network, self._clock, self._place(), self.keys.feed(self.reading_epoch))
-        listing = await follow_feed(feed, key, self._network.chain, self.compartment_id, self.reading_epoch)
+        """Everything the feeds name, opened with the root key alone; both locks of each record are checked on the way."""
+        listing = merged([await self._followed(era) for era in self._eras])
         names = list(listing)
 
         async def fetch(node: NodeClient, wanted: Sequence[bytes]) -> list[HeldRecord]:
-            return (await self._own_feed().records(node, "owner", wanted)).found
+            held: list[HeldRecord] = []
+            for era in self._eras:
+                if ours := named_in_epoch(listing, wanted, era.epoch):
+                    held += (await self._own_feed(era).records(node, "owner", ours)).found
+            return held
 
         checked, failed = await check_listed(self._network, fetch, listing, names)
         refused: dict[bytes, HceError] = dict(failed)
@@ -215,13 +263,18 @@ class Owner:
         opened, unopened = await open_all(self._network, checked, deks)
         return OwnRecords(opened, refused | unopened, len(deks))
 
+    async def _followed(self, era: _Era) -> Listing:
+        feed = Mail(self._network, self._clock, era.place, era.keys.feed(era.epoch))
+        return await follow_feed(feed, era.keys.reading(era.epoch), self._network.chain, self.compartment_id, era.epoch)
+
     def _check_both_locks(self, checked: CheckedRecord) -> SecretBytes:
         """The record's key from the owner's wrap, when a grantee would get the same one."""
         wrap = checked.held.owner_wrap
         if wrap is None:
             raise NotFound("owner wrap", record_id=checked.listed.record_id.hex())
         session = checked.listed.session
-        mine = owner_open(self.keys.root, session.owner_lock, wrap, checked.header, self.compartment_id)
+        root = self._eras[session.reading_epoch].keys.root
+        mine = owner_open(root, session.owner_lock, wrap, checked.header, self.compartment_id)
         owner_checks_both_locks(
             mine, wrap, session, checked.header, checked.held.envelope, checked.state, self._network.genesis.keyholders
         )
@@ -244,15 +297,31 @@ class Owner:
 
     async def receipts(self) -> ReadLog:
         """Every receipt of every node that answers, decrypted and its signature checked: each node keeps those it signed."""
-        place = [self.keys.log_read.public, self.keys.owner.public]
-        items = await Mail(self._network, self._clock, place, self.keys.log_read).items("log")
-        return read_receipts(self.keys.log, items, self._network.chain, self._service_keys())
+        receipts: list[SignedReceipt] = []
+        findings: list[Finding] = []
+        for keys in {era.keys.owner.public: era.keys for era in self._eras}.values():
+            place = [keys.log_read.public, keys.owner.public]
+            items = await Mail(self._network, self._clock, place, keys.log_read).items("log")
+            log = read_receipts(keys.log, items, self._network.chain, self._service_keys())
+            receipts += log.receipts
+            findings += log.findings
+        return ReadLog(receipts, findings)
 
     async def own_reads(self) -> OwnReadLog:
-        """Receipts of this feed's reading with the owner key, by this device or by whoever else has the key."""
-        items = await self._own_feed().items("own-reads")
-        feed = self.keys.feed_address(self.reading_epoch)
-        return read_own_receipts(items, self._network.chain, feed, self._service_keys())
+        """Receipts of reading with an owner key, by this device or by whoever else has or had one: a custodian, say."""
+        receipts: list[OwnReadReceipt] = []
+        findings: list[Finding] = []
+        for era in self._eras:
+            try:
+                items = await self._own_feed(era).items("own-reads")
+            except Remote as error:
+                if error.code == NOT_CURRENT_OWNER and era.keys is not self.keys:
+                    continue  # nothing was ever written there: no node has heard of that feed
+                raise
+            log = read_own_receipts(items, self._network.chain, era.keys.feed_address(era.epoch), self._service_keys())
+            receipts += log.receipts
+            findings += log.findings
+        return OwnReadLog(receipts, findings)
 
     def _service_keys(self) -> dict[int, bytes]:
         return {index: node.service_key for index, node in enumerate(self._network.genesis.node_list)}
@@ -309,14 +378,9 @@ class Owner:
     def _people_keys(self, request: AccessRequest, org_id: bytes) -> list[bytes]:
         return [key_credential(request.grantee), key_organisation(request.grantee), key_organisation(org_id)]
 
-    def _place(self) -> list[bytes]:
-        """The feed of this owner key and epoch. After an owner rotation older records lie in the feed of the key before, which
-        this does not look for (`docs/cautions.md`, Rotation).
-        """
-        return [self.keys.feed(self.reading_epoch).public, self.keys.owner.public]
-
-    def _own_feed(self) -> Mail:
-        return Mail(self._network, self._clock, self._place(), self.keys.owner, self._ownership())
+    def _own_feed(self, era: _Era) -> Mail:
+        """A feed of any era, asked as the owner of today."""
+        return Mail(self._network, self._clock, era.place, self.keys.owner, self._ownership())
 
     def _ownership(self) -> Ownership:
         return Ownership(self.compartment_id, self.keys.owner.public)

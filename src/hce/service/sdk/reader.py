@@ -12,10 +12,20 @@ from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, Refused, Unavailable
+from hce.service.sdk.handovers import owner_keys_by_epoch
 from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
-from hce.service.sdk.reading import CheckedRecord, ListedRecord, Listing, OpenedRecord, check_listed, follow_feed, open_all
+from hce.service.sdk.reading import (
+    CheckedRecord,
+    ListedRecord,
+    Listing,
+    OpenedRecord,
+    check_listed,
+    follow_feed,
+    named_in_epoch,
+    open_all,
+)
 from hce.service.terms.grants import (
     MAX_RECORDS_PER_ENTRY,
     EpochKey,
@@ -84,16 +94,16 @@ class Reader:
         self._credential_key = credential_key
         self._payer, self._payer_key = payer
         self._records_per_entry = records_per_entry
+        self._owner_keys: dict[int, bytes] | None = None
+        """By reading epoch, once they were asked for."""
 
     async def listing(self) -> Listing:
         """Every record the granted feeds name within the granted days."""
         body = self.parcel.body
         listing: dict[bytes, list[ListedRecord]] = {}
-        for epoch_key in self.parcel.epoch_keys:
-            seed = SecretBytes(epoch_key.reading_seed)
-            found = await follow_feed(
-                self._feed(epoch_key), reading_key_of(seed), body.chain, body.compartment_id, epoch_key.reading_epoch
-            )
+        for epoch_key, feed in await self._feeds():
+            key = reading_key_of(SecretBytes(epoch_key.reading_seed))
+            found = await follow_feed(feed, key, body.chain, body.compartment_id, epoch_key.reading_epoch)
             for record_id, candidates in found.items():
                 granted = [one for one in candidates if body.date_from <= one.opening.policy.date <= body.date_to]
                 if granted:
@@ -196,22 +206,26 @@ class Reader:
         async def fetch(node: NodeClient, names: Sequence[bytes]) -> list[HeldRecord]:
             """Each from the feed of the epoch that names the record."""
             held: list[HeldRecord] = []
-            for epoch_key in self.parcel.epoch_keys:
-                epoch = epoch_key.reading_epoch
-                ours = [name for name in names if any(one.session.reading_epoch == epoch for one in listing.get(name, ()))]
-                held += (await self._feed(epoch_key).records(node, "envelopes", ours)).found
+            for epoch_key, feed in feeds:
+                if ours := named_in_epoch(listing, names, epoch_key.reading_epoch):
+                    held += (await feed.records(node, "envelopes", ours)).found
             return held
 
+        feeds = await self._feeds()
         return await check_listed(self.network, fetch, listing, records)
 
-    def _feed(self, epoch_key: EpochKey) -> Mail:
-        """The feed of one reading epoch under the owner key of the grant.
-
-        Records written before an owner rotation lie in the feed of the older owner key, which this does not look for
-        (`docs/cautions.md`, Rotation).
-        """
-        key = feed_key_of(SecretBytes(epoch_key.reading_seed), epoch_key.reading_epoch)
-        return Mail(self.network, self._clock, [key.public, self.parcel.body.owner_key], key)
+    async def _feeds(self) -> list[tuple[EpochKey, Mail]]:
+        """The feed of each granted reading epoch, under the owner key it was written to."""
+        body = self.parcel.body
+        if self._owner_keys is None:
+            epochs = [key.reading_epoch for key in self.parcel.epoch_keys]
+            self._owner_keys = await owner_keys_by_epoch(self.network, body.owner_key, body.log_read_key, epochs)
+        feeds = []
+        for epoch_key in self.parcel.epoch_keys:
+            key = feed_key_of(SecretBytes(epoch_key.reading_seed), epoch_key.reading_epoch)
+            place = [key.public, self._owner_keys[epoch_key.reading_epoch]]
+            feeds.append((epoch_key, Mail(self.network, self._clock, place, key)))
+        return feeds
 
 
 async def _release(network: Network, prepared: PreparedAccess, request: ReleaseRequest, node: NodeClient) -> ReleaseReply:

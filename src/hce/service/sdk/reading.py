@@ -94,6 +94,20 @@ async def follow_feed(feed: Mail, reading_key: OpeningKey, chain: bytes, compart
     return listing
 
 
+def merged(listings: Sequence[Listing]) -> Listing:
+    """Several feeds as one."""
+    together: dict[bytes, list[ListedRecord]] = {}
+    for listing in listings:
+        for record_id, candidates in listing.items():
+            together.setdefault(record_id, []).extend(candidates)
+    return together
+
+
+def named_in_epoch(listing: Listing, names: Sequence[bytes], epoch: int) -> list[bytes]:
+    """Those of the names that the feed of this reading epoch lists."""
+    return [name for name in names if any(one.session.reading_epoch == epoch for one in listing.get(name, ()))]
+
+
 async def check_listed(
     network: Network, fetch: Fetch, listing: Listing, wanted: Sequence[bytes]
 ) -> tuple[list[CheckedRecord], dict[bytes, Refused]]:

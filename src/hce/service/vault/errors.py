@@ -17,6 +17,18 @@ class TokenInvalid(Refused):
     code = "token.invalid"
 
 
+class HandoverInvalid(Refused):
+    """Earlier keys that do not open, were not signed by this owner, or are not this compartment's."""
+
+    code = "handover.invalid"
+
+
+class ClaimInvalid(Refused):
+    """A claim for another organisation or network, or not signed by the card and the new owner key."""
+
+    code = "claim.invalid"
+
+
 class RecordTooLarge(TooLarge):
     """More content than one record holds inline."""
 

@@ -152,9 +152,13 @@ def make_grant(
     mode: Literal["read", "read-write"],
     reading_epochs: Sequence[int],
     card: SignedCard,
+    earlier: Sequence[EpochKey] = (),
     random: Random = SYSTEM_RANDOM,
 ) -> MadeGrant:
-    """A signed grant and its parcel. The request must have passed `check_request`. Raises `GrantInvalid`, `Malformed`."""
+    """A signed grant and its parcel. The request must have passed `check_request`. Raises `GrantInvalid`, `Malformed`.
+
+    `earlier`: reading seeds of epochs before these keys, where a rotation has put them in the place of others.
+    """
     nonce = random(locks.SECRET_BYTES)
     revoke_key = keys.revoke(nonce)
     body = GrantBody(
@@ -177,7 +181,8 @@ def make_grant(
     )
     _require_window(body)
     signature = keys.owner.sign(grant_message(body))
-    epoch_keys = [EpochKey(epoch, keys.reading_seed(epoch).reveal()) for epoch in sorted(set(reading_epochs))]
+    own = [EpochKey(epoch, keys.reading_seed(epoch).reveal()) for epoch in sorted(set(reading_epochs))]
+    epoch_keys = sorted([*earlier, *own], key=lambda key: key.reading_epoch)
     parcel = GrantParcel(body, signature, epoch_keys, card)
     _check_parcel(parcel, chain)
     encoded = encode(parcel)

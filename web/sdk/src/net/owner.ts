@@ -10,6 +10,7 @@ import type { HealthReceipt } from "../terms/chain.ts";
 import {
   type AccessRequest,
   cardMessage,
+  CLOCK_SKEW_MS,
   feedAddress,
   type GrantBody,
   type Mode,
@@ -214,7 +215,7 @@ export class Owner {
     const { lastsMs, dateFrom, dateTo, mode = "read" } = terms;
     const epochs = Array.from({ length: this.readingEpoch + 1 }, (_, epoch) => epoch);
     const chosen = {
-      notBeforeMs: 0,
+      notBeforeMs: Math.max(0, nowMs - CLOCK_SKEW_MS),
       expiresAtMs: nowMs + lastsMs,
       dateFrom,
       dateTo,
