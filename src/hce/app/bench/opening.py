@@ -18,10 +18,10 @@ from hce.app.bench.content import batches_of, planned_records
 from hce.app.bench.figures import machine, per_second, spread
 from hce.app.bench.ledger import Figures
 from hce.app.bench.people import Patient, open_patient, open_practice, seal_batch, seal_task
-from hce.app.bench.records import BATCH_RECORDS
 from hce.app.bench.stage import Stage, Tell, stage_of
 from hce.app.tour.stage import DAY_MS, FIRST_DAY, LAST_DAY, Practice
 from hce.foundation.types.errors import HceError, Unavailable
+from hce.service.gateway.importing import BATCH_RECORDS
 from hce.service.sdk.author import Author
 from hce.service.sdk.reader import Reader
 from hce.service.sdk.reading import Listing

@@ -25,12 +25,11 @@ from hce.app.bench.watch import SeenBlock, follow
 from hce.app.tour.stage import Practice
 from hce.foundation.types.errors import HceError
 from hce.service.fhir.grouping import PlannedRecord
+from hce.service.gateway.importing import BATCH_RECORDS
 from hce.service.sdk.author import Author
 from hce.service.terms.genesis import Params
 
-BATCH_RECORDS = 100
-"""Records published together, as an import does."""
-IN_FLIGHT = 12
+IN_FLIGHT = 6
 """Batches on their way at a time: what a block has steps for, so that one is sealed while another becomes final."""
 PATIENTS = 4
 """Compartments written into, in turn."""

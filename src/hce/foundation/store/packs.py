@@ -152,7 +152,8 @@ class PackStore:
         with self._writing:
             if self._failed:
                 raise WriteFailed("an earlier flush of this block store failed; open it again")
-            fresh = {cid: blob for cid, blob in blobs if not self.has(cid)}
+            known = self.known([cid for cid, _ in blobs])
+            fresh = {cid: blob for cid, blob in blobs if cid not in known}
             if not fresh:
                 return
             try:
@@ -183,6 +184,11 @@ class PackStore:
     def has(self, cid: Cid) -> bool:
         """Whether the index knows the blob. Does not look at the bytes: `get` does."""
         return self._place(cid) is not None
+
+    def known(self, cids: Sequence[Cid]) -> set[Cid]:
+        """Those of the names that `has` is true of."""
+        with self._index.read() as txn:
+            return {cid for cid in cids if txn.get(_LIVE, cid) is not None}
 
     def delete(self, cid: Cid) -> None:
         """Forget a blob; its bytes become dead space. `BlobNotFound` when there is none."""
@@ -236,11 +242,11 @@ class PackStore:
         places = _plan(blobs, self._pack, self._end, self._max_pack_bytes)
         fresh = False
         for pack in sorted({place.pack for place in places.values()}):
+            ours = {cid: place for cid, place in places.items() if place.pack == pack}  # one behind the other
             with self._opened(pack, os.O_RDWR | os.O_CREAT) as descriptor:
                 fresh |= os.fstat(descriptor).st_size == 0  # also one that was deleted while it was in use
-                for cid, place in places.items():
-                    if place.pack == pack:
-                        write_all(descriptor, _header(cid, place.length) + blobs[cid], place.offset)
+                records = b"".join(_header(cid, place.length) + blobs[cid] for cid, place in ours.items())
+                write_all(descriptor, records, min(place.offset for place in ours.values()))
                 self._flush(descriptor)
         if fresh:
             sync_directory(self._folder, self._flush)

@@ -179,11 +179,10 @@ class Placements:
                 return []
             freed = {placement}
             for ciphertext in held.ciphertexts:
-                raw = batch.get(_BLOBS, ciphertext + placement)
-                for shard in [] if raw is None else decode_as(_Row, raw).shards:
-                    if batch.get(_SHARDS, shard + ciphertext + placement) is not None:
-                        batch.delete(_SHARDS, shard + ciphertext + placement)
-                        freed.add(shard)
+                shard = self._own_shard(batch.get(_BLOBS, ciphertext + placement), ciphertext)
+                if shard is not None:
+                    batch.delete(_SHARDS, shard + ciphertext + placement)
+                    freed.add(shard)
                 batch.delete(_BLOBS, ciphertext + placement)
             batch.delete(_MANIFESTS, placement)
             _release(batch, placement, held)
@@ -260,15 +259,19 @@ class Placements:
         with self._store.write() as batch:
             batch.delete(_MARKS, _SEEN)
 
-    @staticmethod
-    def _name(batch: WriteTxn, placement: bytes, ciphertexts: Iterable[bytes], height: bytes) -> None:
+    def _name(self, batch: WriteTxn, placement: bytes, ciphertexts: Iterable[bytes], height: bytes) -> None:
         for ciphertext in ciphertexts:
             blob = ciphertext + placement
             batch.put(_NAMED, _OF_CIPHERTEXT + ciphertext + height + blob, b"")
-            raw = batch.get(_BLOBS, blob)
-            for shard in [] if raw is None else decode_as(_Row, raw).shards:
-                if batch.get(_SHARDS, shard + blob) is not None:
-                    batch.put(_NAMED, _OF_SHARD + shard + height + blob, b"")
+            shard = self._own_shard(batch.get(_BLOBS, blob), ciphertext)
+            if shard is not None:
+                batch.put(_NAMED, _OF_SHARD + shard + height + blob, b"")
+
+    def _own_shard(self, raw: bytes | None, ciphertext: bytes) -> bytes | None:
+        """CID of the shard that a row of `blobs` gives this node."""
+        placed = None if raw is None else self._placed(ciphertext, raw)
+        number = None if placed is None else placed.shard_at(self._node)
+        return None if placed is None or number is None else placed.shards[number]
 
     @staticmethod
     def _first_keys(snapshot: ReadTxn, kind: bytes, cid: bytes, table: str, skip: int) -> list[bytes]:

@@ -177,10 +177,10 @@ class Intake:
 
     def _store(self, blobs: Sequence[tuple[bytes, bytes]]) -> None:
         """Durable and readable on return, also in place of damaged copies."""
-        for cid, _ in blobs:
+        for cid in self._packs.known([cid for cid, _ in blobs]):
             try:
                 self._packs.get(cid)
-            except BlobNotFound:
+            except BlobNotFound:  # a sweep was faster
                 continue
             except BlobCorrupt:
                 self._forget(cid)
