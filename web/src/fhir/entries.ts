@@ -2,7 +2,7 @@
 //
 // A title is what the author wrote, else the word for its kind: nothing is ever called "Unknown".
 
-import { type OpenedRecord, toHex } from "../../sdk/src/index.ts";
+import { type Bytes, type ContentItem, toHex } from "../../sdk/src/index.ts";
 import { at, isObject, type Json, numberAt, textAt, wordsAt } from "./json.ts";
 import { type Measure, measuresOf } from "./measures.ts";
 
@@ -37,16 +37,28 @@ export interface Attachment {
   readonly content: Uint8Array<ArrayBuffer>;
 }
 
+/** A record that was opened, whoever opened it. */
+export interface ReadableRecord {
+  readonly recordId: Bytes;
+  readonly date: string;
+  readonly author: { readonly body: { readonly name: string; readonly orgId: Bytes; readonly personKey: Bytes } };
+  readonly manifest: { readonly items: readonly ContentItem[]; readonly parents: readonly Bytes[] };
+}
+
 export interface Entry {
   /** Of record and item: tells two entries apart. */
   readonly id: string;
   readonly recordId: string;
+  /** Of the item in its record: later versions have the same. */
+  readonly name: string;
   readonly kind: EntryKind;
   /** "" where nobody wrote one: the kind's word stands for it. */
   readonly title: string;
   /** YYYY-MM-DD. */
   readonly date: string;
   readonly author: string;
+  /** The public key that signed. */
+  readonly authorKey: string;
   readonly orgId: string;
   readonly facts: readonly Fact[];
   readonly measures: readonly Measure[];
@@ -54,7 +66,7 @@ export interface Entry {
   readonly results: readonly string[];
   readonly resourceId: string;
   readonly attachments: readonly Attachment[];
-  /** Ended, entered in error, not done: said beside the title; the words are `status.*`. */
+  /** Ended, entered in error, not done, replaced by a later version: said beside the title; the words are `status.*`. */
   readonly status: string;
 }
 
@@ -132,23 +144,39 @@ const ORDER: readonly EntryKind[] = [
 ];
 
 /** Everything in the records, newest first. */
-export function entriesOf(records: readonly OpenedRecord[]): readonly Entry[] {
+export function entriesOf(records: readonly ReadableRecord[]): readonly Entry[] {
   const named = medicinesOf(records);
-  const entries = records.flatMap((record) => record.manifest.items.flatMap((item) => entryOf(record, item, named)));
+  const replaced = replacedIn(records);
+  const entries = records
+    .flatMap((record) => record.manifest.items.flatMap((item) => entryOf(record, item, named)))
+    .map((entry) => (replaced.has(entry.id) ? { ...entry, status: "replaced" } : entry));
   const order = (a: Entry, b: Entry): number => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind) || a.title.localeCompare(b.title);
   return entries.sort((a, b) => b.date.localeCompare(a.date) || order(a, b) || a.id.localeCompare(b.id));
 }
 
-type Item = OpenedRecord["manifest"]["items"][number];
+/** Ids of entries that their own organisation has written a later version of. Another's word changes nothing. */
+function replacedIn(records: readonly ReadableRecord[]): ReadonlySet<string> {
+  const organisations = new Map(records.map(({ recordId, author }) => [toHex(recordId), toHex(author.body.orgId)]));
+  return new Set(
+    records.flatMap(({ author, manifest }) =>
+      manifest.parents
+        .map(toHex)
+        .filter((parent) => organisations.get(parent) === toHex(author.body.orgId))
+        .flatMap((parent) => manifest.items.map(({ name }) => `${parent} ${name}`)),
+    ),
+  );
+}
 
-function entryOf(record: OpenedRecord, item: Item, medicines: ReadonlyMap<string, string>): readonly Entry[] {
+function entryOf(record: ReadableRecord, item: ContentItem, medicines: ReadonlyMap<string, string>): readonly Entry[] {
   const resource = item.mediaType === FHIR_JSON ? resourceOf(item) : null;
   const type = textAt(resource, "resourceType");
   if (SILENT.has(type) || (type === "Medication" && medicines.size > 0)) return [];
   const common = {
     id: `${toHex(record.recordId)} ${item.name}`,
     recordId: toHex(record.recordId),
+    name: item.name,
     author: record.author.body.name,
+    authorKey: toHex(record.author.body.personKey),
     orgId: toHex(record.author.body.orgId),
   };
   if (resource === null) {
@@ -174,7 +202,7 @@ function entryOf(record: OpenedRecord, item: Item, medicines: ReadonlyMap<string
   ];
 }
 
-function resourceOf(item: Item): Json | null {
+export function resourceOf(item: ContentItem): Json | null {
   try {
     const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(item.content));
     return isObject(value) ? value : null;
@@ -202,7 +230,7 @@ function personName(resource: Json): string {
 }
 
 /** id -> words of medicines that prescriptions only refer to. */
-function medicinesOf(records: readonly OpenedRecord[]): ReadonlyMap<string, string> {
+function medicinesOf(records: readonly ReadableRecord[]): ReadonlyMap<string, string> {
   const named = new Map<string, string>();
   for (const item of records.flatMap(({ manifest }) => manifest.items)) {
     const resource = item.mediaType === FHIR_JSON ? resourceOf(item) : null;

@@ -3,7 +3,7 @@
 import type { Entry, EntryKind } from "./entries.ts";
 import type { Measure } from "./measures.ts";
 
-const OVER = new Set(["entered-in-error", "resolved", "inactive", "remission", "stopped", "cancelled", "not-done"]);
+const OVER = new Set(["entered-in-error", "resolved", "inactive", "remission", "stopped", "cancelled", "not-done", "replaced"]);
 
 /** Conditions, allergies and medicines that are not over; the newest entry of each name. */
 export function currentOf(entries: readonly Entry[], kind: EntryKind): readonly Entry[] {
@@ -22,7 +22,7 @@ export interface Point {
 /** Every value of what `measure` measures, newest first; units must agree. */
 export function historyOf(entries: readonly Entry[], measure: Measure): readonly Point[] {
   return entries.flatMap(({ date, measures, status }) =>
-    status === "entered-in-error"
+    status === "entered-in-error" || status === "replaced"
       ? []
       : measures
           .filter(({ title, unit }) => title === measure.title && unit === measure.unit)

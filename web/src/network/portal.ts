@@ -44,12 +44,34 @@ export async function askToOpen(gateway: string, ownerDigest: string, recoveryDi
   });
 }
 
-async function asked(url: string, init: RequestInit = {}): Promise<unknown> {
+/** One JSON answer. Throws the refusal of whoever answers, `portal.unreachable`. */
+export async function asked(url: string, init: RequestInit = {}): Promise<unknown> {
+  return reached(url, async () => (await answered(url, init)).json());
+}
+
+/** An answer that comes as one JSON line for each event, each told as it comes. */
+export async function askedLines(url: string, init: RequestInit, told: (event: unknown) => void): Promise<void> {
+  await reached(url, async () => {
+    const answer = await answered(url, init);
+    const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+      const lines = (rest + piece.value).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) told(JSON.parse(line));
+    }
+  });
+}
+
+async function answered(url: string, init: RequestInit): Promise<Response> {
+  const answer = await fetch(url, { ...init, credentials: "omit", cache: "no-store", redirect: "error" });
+  if (!answer.ok) throw new Remote(codeOf(await answer.json()), answer.status);
+  return answer;
+}
+
+async function reached<T>(url: string, ask: () => Promise<T>): Promise<T> {
   try {
-    const answer = await fetch(url, { ...init, credentials: "omit", cache: "no-store", redirect: "error" });
-    const told: unknown = await answer.json();
-    if (!answer.ok) throw new Remote(codeOf(told), answer.status);
-    return told;
+    return await ask();
   } catch (error) {
     if (error instanceof HceError) throw error;
     throw new Unavailable("portal.unreachable", "", { url });

@@ -9,7 +9,7 @@ import { entriesOf } from "../fhir/entries.ts";
 import { within } from "../fhir/glance.ts";
 import { today } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
-import { readRequest } from "../network/codes.ts";
+import { DAY_MS, LASTS, readRequest, readWish, type Wish } from "../network/codes.ts";
 import { Preview } from "./Preview.tsx";
 import { Choice } from "../parts/Choice.tsx";
 import { TakeCode } from "../parts/TakeCode.tsx";
@@ -17,9 +17,6 @@ import type { Session, Who } from "./session.ts";
 import { Problem, Told, Waiting } from "../parts/Told.tsx";
 import { useAct, useAsync } from "../parts/useAsync.ts";
 
-const DAY_MS = 24 * 3_600_000;
-/** How long a grant may last, in days; the words are `lasts.*`. */
-const LASTS = [1, 7, 30, 365];
 /** How far back it reaches, in years; 0 is all that was asked for. The words are `reach.*`. */
 const REACHES = [0, 1, 5];
 
@@ -30,10 +27,10 @@ interface ApproveProps {
 
 export function Approve({ session, code }: ApproveProps) {
   const say = useWords();
-  const [request, setRequest] = useState<AccessRequest | null>(null);
+  const [asked, setAsked] = useState<{ readonly request: AccessRequest; readonly wish: Wish } | null>(null);
   const [given, setGiven] = useState(false);
   const { error, act } = useAct();
-  const take = (text: string): void => act(async () => setRequest(readRequest(text)));
+  const take = (text: string): void => act(async () => setAsked({ request: readRequest(text), wish: readWish(text) }));
   useEffect(() => {
     if (code === "") return;
     take(code);
@@ -44,10 +41,10 @@ export function Approve({ session, code }: ApproveProps) {
     <div className="stack wide">
       <h1>{say("approve.title")}</h1>
       {error !== null && <Problem error={error} />}
-      {request === null ? (
+      {asked === null ? (
         <TakeCode text={say("approve.text")} label={say("approve.code")} take={take} />
       ) : (
-        <Asked request={request} session={session} drop={() => setRequest(null)} done={() => setGiven(true)} />
+        <Asked {...asked} session={session} drop={() => setAsked(null)} done={() => setGiven(true)} />
       )}
     </div>
   );
@@ -55,14 +52,15 @@ export function Approve({ session, code }: ApproveProps) {
 
 interface AskedProps {
   readonly request: AccessRequest;
+  readonly wish: Wish;
   readonly session: Session;
   readonly drop: () => void;
   readonly done: () => void;
 }
 
-function Asked({ request, session, drop, done }: AskedProps) {
+function Asked({ request, wish, session, drop, done }: AskedProps) {
   const say = useWords();
-  const [days, setDays] = useState(7);
+  const [days, setDays] = useState(wish.days || 7);
   const [years, setYears] = useState(0);
   const reach = (nowMs: number): string => {
     if (years === 0) return request.dateFrom;
@@ -82,6 +80,7 @@ function Asked({ request, session, drop, done }: AskedProps) {
   }, [request, days, years]);
   return (
     <div className="stack wide">
+      {wish.reason && <p className="notice">{say("ask.said", { reason: wish.reason })}</p>}
       <Choice name="lasts" values={LASTS} chosen={days} choose={setDays} />
       <Choice name="reach" values={REACHES} chosen={years} choose={setYears} />
       <Told asked={asked} wait={say("approve.wait")} again={again}>

@@ -2,21 +2,20 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { OpenedRecord } from "../../sdk/src/index.ts";
-import { entriesOf, type Entry } from "../fhir/entries.ts";
+import { entriesOf, type Entry, type ReadableRecord } from "../fhir/entries.ts";
 import { currentOf, historyOf, within } from "../fhir/glance.ts";
 import { rangeText, together } from "../fhir/measures.ts";
 
 type Resource = Record<string, unknown>;
 
-function record(date: string, ...resources: readonly Resource[]): OpenedRecord {
+function record(date: string, ...resources: readonly Resource[]): ReadableRecord {
   const items = resources.map((resource, i) => ({
     name: `urn:uuid:${date}-${i}`,
     mediaType: "application/fhir+json",
     content: new TextEncoder().encode(JSON.stringify(resource)),
   }));
-  const author = { body: { name: "Dr. A", orgId: new Uint8Array(32) } };
-  return { recordId: new Uint8Array(32), date, kind: "labs", manifest: { items }, author } as unknown as OpenedRecord;
+  const author = { body: { name: "Dr. A", orgId: new Uint8Array(32), personKey: new Uint8Array(32) } };
+  return { recordId: new Uint8Array(32), date, manifest: { items, parents: [] }, author };
 }
 
 function only(...resources: readonly Resource[]): Entry {
