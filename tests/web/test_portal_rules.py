@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 from tests.web.node import ROOT, WEB, run_node
 
-from hce.app.portal.bundle import bundle_hash, read_bundle
+from hce.app.portal.bundle import VERSION, bundle_hash, read_bundle
 
 SOURCE = WEB / "src"
 FILES = sorted(path for path in SOURCE.rglob("*") if path.suffix in {".ts", ".tsx", ".css"})
@@ -105,6 +106,12 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 def _built(folder: Path) -> dict[str, bytes]:
     run_node(WEB / "node_modules/vite/bin/vite.js", "build", WEB, "--outDir", folder, "--emptyOutDir")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_version_that_is_published_is_that_of_the_sources() -> None:
+    """The chain names it beside the bundle's hash."""
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
+    assert json.loads((WEB / "package.json").read_text())["version"] == VERSION
 
 
 def test_the_portal_stays_light() -> None:

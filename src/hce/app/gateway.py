@@ -98,7 +98,7 @@ async def run_gateway(home: Home, name: str, port: int) -> None:
                 await when_reachable(lambda: settle(practice), REACH_S)
                 token = SecretBytes(bearer_token(folder).encode())
                 app = make_app(practice, token, lambda: _public(settings), home.portal, settings.welcomes_per_hour)
-                async with serving(app, port, pages=home.portal):
+                async with serving(app, port, pages=home.portal, door=home.gateway_door(name)):
                     stopping = asyncio.Event()
                     for sign in (signal.SIGTERM, signal.SIGINT):
                         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)

@@ -55,7 +55,7 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
         except (DiskFull, OSError) as error:
             if isinstance(error, OSError) and not is_full(error):
                 raise
-            await wait_for_room(home.node(index) / "data", port, stopping, DiskFull())
+            await wait_for_room(home.node(index) / "data", port, stopping, DiskFull(), home.node_door(index))
         else:
             if end_watch_now is None:
                 return
@@ -69,7 +69,7 @@ async def _run_until(
     """One life of the node; what to do before the next when it ended because its watch did."""
     with ExitStack() as stack:
         node = RunningNode(home, index, stack, make_ledger, after_fault=after_fault)
-        async with node.linked(), serving(node.api, port, pages=ANY_ORIGIN):
+        async with node.linked(), serving(node.api, port, pages=ANY_ORIGIN, door=home.node_door(index)):
             consensus = asyncio.create_task(node.runtime.run())
             tending = asyncio.create_task(node.tend())
             ends = [asyncio.create_task(event.wait()) for event in (stopping, node.watched)]

@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hce.app.face import Door
 from hce.app.serving import serving
 from hce.foundation.store.errors import DiskFull
 from hce.foundation.types.errors import HceError
@@ -58,12 +59,12 @@ def require_room(data: Path, size: int) -> None:
         raise DiskFull("what is left is kept for the chain", free_bytes=free, reserve_bytes=RESERVE_BYTES)
 
 
-async def wait_for_room(data: Path, port: int, stopping: asyncio.Event, reason: HceError) -> None:
+async def wait_for_room(data: Path, port: int, stopping: asyncio.Event, reason: HceError, door: Door | None = None) -> None:
     """Answers every request with the reason until there is room or the node is asked to stop."""
     log.error(
         "%s: this node has stopped voting and waits for %d free bytes; it has %d", reason.code, RESUME_BYTES, free_bytes(data)
     )
-    async with serving(refusing(reason), port, pages=ANY_ORIGIN):
+    async with serving(refusing(reason), port, pages=ANY_ORIGIN, door=door):
         stop = asyncio.create_task(stopping.wait())
         while free_bytes(data) < RESUME_BYTES and not stop.done():
             await asyncio.wait([stop], timeout=LOOK_S)

@@ -16,8 +16,9 @@ A slow body has its own time and its own budget (`service/http.py:BodyBudget`).
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -25,13 +26,15 @@ import msgspec
 import uvicorn
 from msgspec import Struct
 from starlette.applications import Starlette
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from hce.app.face import Door, Elsewhere
 from hce.foundation.types.errors import HceError, Malformed, Refused, Unavailable
 from hce.service.http import ALLOW_ORIGIN, PROBLEM_TYPE, problem_body
 
 MIB = 1 << 20
+LOOPBACK = "127.0.0.1"
 
 
 class HttpLimits(Struct, frozen=True):
@@ -236,15 +239,30 @@ def _problem(error: HceError) -> bytes:
 
 
 @asynccontextmanager
-async def serving(app: Starlette, port: int, limits: HttpLimits | None = None, pages: str | None = None) -> AsyncIterator[None]:
-    """HTTP on the loopback address for the time of the block. Signals stay with the caller.
+async def serving(
+    app: Starlette, port: int, limits: HttpLimits | None = None, pages: str | None = None, door: Door | None = None
+) -> AsyncIterator[None]:
+    """HTTP on the loopback address for the time of the block, and over TLS through the door for other machines. Each has its own
+    limits, so that nobody outside closes the inner one. Signals stay with the caller.
 
     `pages`: the origin ("*": any) whose pages may read what the port itself refuses; what the app answers is the app's.
     """
     limits = limits or HttpLimits()
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_listening(app, LOOPBACK, port, limits, pages, None))
+        if door is not None:
+            outer = Elsewhere(app, door.hsts)
+            await stack.enter_async_context(_listening(outer, door.address, door.port, limits, pages, door.tls))
+        yield
+
+
+@asynccontextmanager
+async def _listening(
+    app: ASGIApp, host: str, port: int, limits: HttpLimits, pages: str | None, tls: ssl.SSLContext | None
+) -> AsyncIterator[None]:
     config = uvicorn.Config(
         app,
-        host="127.0.0.1",
+        host=host,
         port=port,
         http=partial(BoundedHttp, limits=limits, pages=pages),  # type: ignore[arg-type]  # it is called like the class
         ws="none",
@@ -256,6 +274,8 @@ async def serving(app: Starlette, port: int, limits: HttpLimits | None = None, p
         timeout_keep_alive=limits.keep_alive_s,  # type: ignore[arg-type]  # a delay like any other
         timeout_graceful_shutdown=limits.goodbye_s,
     )
+    config.load()
+    config.ssl = tls  # uvicorn's own would offer older ciphers
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # `serve` would take the signal handlers
     try:

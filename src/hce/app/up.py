@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from hce.app.devnet.damage import damage_node
 from hce.app.devnet.home import Home
 from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
+from hce.app.face import PORT_OFFSET, Face, Outside, certified
 from hce.app.gateway_client import GatewayClient
 from hce.app.liveview import view
 from hce.app.portal.bundle import bundle_hash, read_bundle
@@ -63,10 +65,13 @@ def check_machine(home: Home, ports: list[int], processes: int, port_base: int) 
 
 
 @asynccontextmanager
-async def running(home: Home, params: Params, nodes: int, ports: list[int], tell: run.Tell) -> AsyncIterator[Supervisor]:
-    """A network, new or continued, for the time of the block."""
+async def running(
+    home: Home, params: Params, nodes: int, ports: list[int], tell: run.Tell, face: Callable[[Home], Face] | None = None
+) -> AsyncIterator[Supervisor]:
+    """A network, new or continued, for the time of the block; on this machine only, unless it is given a face."""
     if not home.exists and run.create(home, ports, nodes, params):
         tell("up.leftovers", home=str(home.root))
+    home.keep_face(None if face is None else face(home))
     supervisor = Supervisor(home.logs)
     try:
         await run.bring_up(home, supervisor, tell)
@@ -75,21 +80,44 @@ async def running(home: Home, params: Params, nodes: int, ports: list[int], tell
         await supervisor.stop_all()
 
 
-async def run_up(home: Home, params: Params, nodes: int, port_base: int, console: Console, chosen: Sequence[str] = ()) -> None:
-    """Until Ctrl-C or SIGTERM. `chosen`: options somebody gave that only a new network can follow.
+async def run_up(
+    home: Home,
+    params: Params,
+    nodes: int,
+    port_base: int,
+    console: Console,
+    chosen: Sequence[str] = (),
+    outside: Outside | None = None,
+) -> None:
+    """Until Ctrl-C or SIGTERM. `chosen`: options somebody gave that only a new network can follow. `outside`: how other machines
+    reach it until then.
 
-    Raises `HomeBusy`, `HomeOccupied`, `PathTooLong`, `MachineUnfit`, `ProcessFailed`.
+    Raises `HomeBusy`, `HomeOccupied`, `PathTooLong`, `MachineUnfit`, `ProcessFailed`, `TlsMissing`, `TlsUnusable`.
     """
     socket_path(home)  # too long a path is said before anything is made
+    pair = certified(outside, datetime.now(UTC))
+    face = None if outside is None or pair is None else partial(run.face_for, outside, pair, _outer)
     with alone(home):
-        await _run_alone(home, params, nodes, port_base, console, chosen)
+        await _run_alone(home, params, nodes, port_base, console, chosen, face)
 
 
-async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, console: Console, chosen: Sequence[str]) -> None:
+def _outer(port: int) -> int:
+    return port + PORT_OFFSET
+
+
+async def _run_alone(
+    home: Home,
+    params: Params,
+    nodes: int,
+    port_base: int,
+    console: Console,
+    chosen: Sequence[str],
+    face: Callable[[Home], Face] | None,
+) -> None:
     new = not home.exists
     ports = run.ports_of(nodes, port_base) if new else run.ports_in(home)
     processes = run.process_count(nodes if new else len(home.network()["nodes"]))
-    check_machine(home, ports, processes, port_base)
+    check_machine(home, ports if face is None else [*ports, *map(_outer, ports)], processes, port_base)
     if not new and chosen:
         console.print(say("up.options_ignored", options=", ".join(chosen)))
     stopping = asyncio.Event()
@@ -100,7 +128,7 @@ async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, con
         console.print("  " + say(key, **fields))
 
     console.print(say("up.new" if new else "up.continued", home=str(home.root)))
-    bringing = asyncio.create_task(_serve(home, params, nodes, ports, console, tell, stopping))
+    bringing = asyncio.create_task(_serve(home, params, nodes, ports, console, tell, stopping, face))
     stopped = asyncio.create_task(stopping.wait())
     await asyncio.wait((bringing, stopped), return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -111,11 +139,21 @@ async def _run_alone(home: Home, params: Params, nodes: int, port_base: int, con
 
 
 async def _serve(
-    home: Home, params: Params, nodes: int, ports: list[int], console: Console, tell: run.Tell, stopping: asyncio.Event
+    home: Home,
+    params: Params,
+    nodes: int,
+    ports: list[int],
+    console: Console,
+    tell: run.Tell,
+    stopping: asyncio.Event,
+    face: Callable[[Home], Face] | None,
 ) -> None:
-    async with running(home, params, nodes, ports, tell) as supervisor, answering(home, supervisor, partial(damage_node, home)):
+    async with (
+        running(home, params, nodes, ports, tell, face) as supervisor,
+        answering(home, supervisor, partial(damage_node, home)),
+    ):
         if not stopping.is_set():
-            await supervisor.start(run.portal_plan(home))
+            await run.bring_up_portal(home, supervisor, tell)
             await _seed_people(home, tell)
         _print_addresses(home, console)
         await _show(home, supervisor, console, stopping)

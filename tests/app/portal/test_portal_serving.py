@@ -1,15 +1,26 @@
-"""The portal's HTTP: nothing but the bundle, headers that leave a page no way out, and a check that names every changed file."""
+"""The portal's HTTP: nothing but the bundle, headers that leave a page no way out, and a check that takes nothing on trust."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 
 from hce.app.portal.bundle import bundle_hash
-from hce.app.portal.serving import make_portal
-from hce.app.portal.verifying import PortalDiffers, PortalUnreachable, verify
+from hce.app.portal.serving import headers_of, make_portal
+from hce.app.portal.verifying import (
+    MAX_FILE_BYTES,
+    Described,
+    PortalBadAnswer,
+    PortalNotPublished,
+    PortalUnreachable,
+    PortalWeakPolicy,
+    differing,
+    fetch,
+)
 
 ORIGIN = "http://localhost:7180"
 NODES = ["http://127.0.0.1:7100", "http://127.0.0.1:7101"]
@@ -61,25 +72,92 @@ async def test_the_page_has_one_name(http: httpx.AsyncClient) -> None:
     assert (foreign.status_code, foreign.json()["code"]) == (421, "portal.wrong_host")
 
 
-async def test_the_built_page_is_recognised(http: httpx.AsyncClient) -> None:
-    verified = await verify(ORIGIN, BUNDLE, http)
-    assert (verified.bundle, verified.files) == (bundle_hash(BUNDLE), 3)
-    assert (await http.get("/v1/status")).json()["bundle"] == verified.bundle
+async def test_what_is_served_is_fetched_whole_and_named_by_its_hash(http: httpx.AsyncClient) -> None:
+    found = await fetch(ORIGIN, http)
+    assert (found.files, found.bundle) == (BUNDLE, bundle_hash(BUNDLE))
+    assert found.network == Described("ab" * 36, NODES, GATEWAYS)
+    assert (await http.get("/v1/status")).json()["bundle"] == found.bundle
 
 
 @pytest.mark.parametrize("path", sorted(BUNDLE))
-async def test_a_changed_or_missing_file_is_named(path: str) -> None:
-    for forged in ({**BUNDLE, path: b"evil"}, {**BUNDLE, path: BUNDLE[path] + b" "}):
+async def test_a_changed_missing_or_added_file_changes_the_hash_and_is_named(path: str) -> None:
+    changed = {**BUNDLE, path: BUNDLE[path] + b" "}
+    for forged in (changed, {**BUNDLE, f"{path}.js": b""}):
         async with served(forged) as http:
-            with pytest.raises(PortalDiffers) as caught:
-                await verify(ORIGIN, BUNDLE, http)
-            assert path in str(caught.value.fields["paths"])
+            found = await fetch(ORIGIN, http)
+            assert found.bundle != bundle_hash(BUNDLE)
+            assert [one for one in differing(found.files, BUNDLE) if one.startswith(path)]
+
+
+def answering(**changed: httpx.Response) -> httpx.AsyncClient:
+    """A portal that answers like ours but for these paths, by name: `root`, `network`, `status`."""
+    names = {"": "root", "network.json": "network", "v1/status": "status"}
+    honest = httpx.ASGITransport(make_portal(BUNDLE, ORIGIN, "ab" * 36, NODES, GATEWAYS))
+
+    class Forging(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            forged = changed.get(names.get(request.url.path.removeprefix("/"), ""))
+            return await honest.handle_async_request(request) if forged is None else forged
+
+    return httpx.AsyncClient(transport=Forging())
+
+
+def answer(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return httpx.Response(status, headers=fields, stream=httpx.ByteStream(content))
+
+
+async def test_a_page_at_the_root_that_is_not_in_the_list_is_no_published_page() -> None:
+    """Else a portal could list the honest files and hand out something else."""
+    good = headers_of([*NODES, *GATEWAYS])
+    async with answering(root=httpx.Response(200, headers=good, stream=httpx.ByteStream(b"<!doctype html>evil"))) as http:
+        with pytest.raises(PortalNotPublished):
+            await fetch(ORIGIN, http)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-security-policy": "default-src *"},
+        {"content-security-policy": ""},
+        {"refresh": "0;url=/evil.html"},
+        {"link": "</evil.css>; rel=stylesheet"},
+        {"set-cookie": "a=b"},
+        {"x-content-type-options": ""},
+    ],
+)
+async def test_a_page_without_its_policy_is_refused(headers: dict[str, str]) -> None:
+    sent = {name: value for name, value in {**headers_of([*NODES, *GATEWAYS]), **headers}.items() if value}
+    async with answering(root=httpx.Response(200, headers=sent, stream=httpx.ByteStream(BUNDLE["index.html"]))) as http:
+        with pytest.raises(PortalWeakPolicy, match=next(iter(headers))):
+            await fetch(ORIGIN, http)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"network": answer(b"{}")},
+        {"network": answer(b"", 404)},
+        {"network": answer(b"[" * 100_000)},
+        {"status": answer(b'{"files": []}')},
+        {"status": answer(b'{"files": ["../../etc/passwd"]}')},
+        {"status": answer(b'{"files": ["//evil.example/x"]}')},
+        {"status": answer(b'{"files": ["assets/gone.js"]}')},
+        {"status": answer(msgspec.json.encode({"files": [f"{number}.js" for number in range(257)]}))},
+        {"status": answer(b"x" * (MAX_FILE_BYTES + 1))},
+        {"status": answer(gzip.compress(b'{"files": ["index.html"]}'), content_encoding="gzip")},
+    ],
+)
+async def test_what_is_no_portal_is_named(changed: dict[str, httpx.Response]) -> None:
+    async with answering(**changed) as http:
+        with pytest.raises(PortalBadAnswer):
+            await fetch(ORIGIN, http)
 
 
 async def test_silence_is_no_portal() -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(_away)) as http:
         with pytest.raises(PortalUnreachable):
-            await verify(ORIGIN, BUNDLE, http)
+            await fetch(ORIGIN, http)
 
 
 def _away(request: httpx.Request) -> httpx.Response:

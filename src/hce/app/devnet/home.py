@@ -1,7 +1,8 @@
 """Where a network's files lie, and the two small formats that describe them.
 
 HOME/genesis.cbor                   what everybody trusts
-HOME/network.json                   addresses of nodes, gateways and the portal
+HOME/network.json                   addresses of nodes, gateways and the portal on this machine
+HOME/face.json                      their addresses for other machines, and the certificate; only when there are any (`app/face.py`)
 HOME/nodes/0/keys.cbor  share.cbor  0600: the node's four keys, its share of lock B's key
 HOME/nodes/0/data/                  chain, mailbox, blobs
 HOME/gateways/riverside/            keyring, index, gateway.json, token (0600)
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
+from hce.app.face import Door, Face, door_of
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.store.disk import replace_file
 from hce.foundation.types.errors import Corrupt, Refused
@@ -76,6 +79,7 @@ class Home:
         self.root = root
         self.genesis_path = root / "genesis.cbor"
         self.network_path = root / "network.json"
+        self.face_path = root / "face.json"
         self.logs = root / "logs"
 
     def node(self, index: int) -> Path:
@@ -111,13 +115,48 @@ class Home:
 
     @property
     def portal(self) -> str:
-        """Origin of the portal: by name, because browsers give passkeys and cryptography to `localhost` and not to 127.0.0.1.
+        """The one origin of the portal: for other machines where there is a face, else on this machine."""
+        face = self.face()
+        return self.portal_here if face is None else face.portal
+
+    @property
+    def portal_here(self) -> str:
+        """By name, because browsers give passkeys and cryptography to `localhost` and not to 127.0.0.1.
 
         A network that was made before there was a portal has it at the usual distance from its first node.
         """
         described = self.network()
         first = urlsplit(described["nodes"][0]).port or 0
         return str(described.get("portal") or f"http://localhost:{first + PORTAL_PORT_OFFSET}")
+
+    def face(self) -> Face | None:
+        """How other machines reach this network; None when they do not. Raises `HomeBroken`."""
+        if not self.face_path.exists():
+            return None
+        try:
+            return msgspec.json.decode(self.face_path.read_bytes(), type=Face)
+        except msgspec.DecodeError as error:
+            raise HomeBroken(path=str(self.face_path)) from error
+
+    def keep_face(self, face: Face | None) -> None:
+        """For the processes that are started from now on."""
+        if face is None:
+            self.face_path.unlink(missing_ok=True)
+        else:
+            replace_file(self.face_path, msgspec.json.encode(face))
+
+    def node_door(self, index: int) -> Door | None:
+        """Where that node listens for other machines."""
+        face = self.face()
+        return None if face is None else door_of(face, face.nodes[index])
+
+    def gateway_door(self, name: str) -> Door | None:
+        face = self.face()
+        return None if face is None else door_of(face, face.gateways[name])
+
+    def portal_door(self) -> Door | None:
+        face = self.face()
+        return None if face is None else door_of(face, face.portal)
 
     def link_addresses(self) -> list[tuple[str, int]]:
         """(host, port) of each node's link, in node order."""

@@ -12,9 +12,12 @@ from hce.app.devnet.genesis import make_network
 from hce.app.devnet.home import PORTAL_PORT_OFFSET, Home
 from hce.app.devnet.making import make_whole
 from hce.app.devnet.people import ORGANISATIONS, certify, make_gateways
+from hce.app.devnet.publishing import publish_portal
+from hce.app.face import Face, Outside, face_of
+from hce.app.portal.bundle import bundle_hash, read_bundle
 from hce.app.supervisor import ProcessFailed, ProcessPlan, Supervisor
 from hce.app.words import explain_with_fields
-from hce.foundation.types.errors import Refused
+from hce.foundation.types.errors import HceError, Refused
 from hce.foundation.types.quorum import quorum
 from hce.service.sdk.network import Network
 from hce.service.terms.genesis import Params
@@ -105,7 +108,7 @@ def ports_in(home: Home) -> list[int]:
 
 def portal_plan(home: Home) -> ProcessPlan:
     """The portal of the network in this folder."""
-    return ProcessPlan("portal", ["portal", "--home", str(home.root), "--port", _port(home.portal)], home.portal)
+    return ProcessPlan("portal", ["portal", "--home", str(home.root), "--port", _port(home.portal_here)], home.portal_here)
 
 
 async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
@@ -123,6 +126,27 @@ async def bring_up(home: Home, supervisor: Supervisor, tell: Tell) -> None:
     for plan in gateways:
         tell("up.gateway_starting", name=plan.name)
         await supervisor.start(plan)
+
+
+async def bring_up_portal(home: Home, supervisor: Supervisor, tell: Tell) -> None:
+    """The page's hash onto the chain, unless it stands there, then the page's process. What keeps it from the chain is told of and keeps
+    nobody from the page. Raises `PortalNotBuilt`, `ProcessFailed`."""
+    bundle = bundle_hash(read_bundle())
+    try:
+        async with await Network.join(home.network()["nodes"], home.genesis()) as network:
+            published = await publish_portal(home, network, bytes.fromhex(bundle))
+        tell("up.published", number=published.release.number, height=published.height)
+    except HceError as error:
+        tell("up.not_published", reason=explain_with_fields(error))
+    await supervisor.start(portal_plan(home))
+
+
+def face_for(outside: Outside, pair: tuple[str, str], outer: Callable[[int], int], home: Home) -> Face:
+    """The face of the network in this folder; `outer`: loopback port -> the port for other machines."""
+    described = home.network()
+    nodes = [outer(int(_port(url))) for url in described["nodes"]]
+    gateways = {name: outer(int(_port(url))) for name, url in described["gateways"].items()}
+    return face_of(outside, pair, nodes, gateways, outer(int(_port(home.portal_here))))
 
 
 async def start_all(supervisor: Supervisor, plans: list[ProcessPlan], tell: Tell) -> None:

@@ -10,6 +10,8 @@ from hce.foundation.types.errors import NotFound
 
 INDEX = "index.html"
 FOLDER = "bundle"
+VERSION = "0.1.0"
+"""Of the sources, as `pyproject.toml` and `web/package.json` say."""
 BUILD_NOTES = frozenset({"manifest.json"})
 """What the build leaves for its own checks; not served and not named by the hash."""
 

@@ -32,8 +32,8 @@ ALWAYS_FRESH = "no-cache"
 HASHED = "assets/"
 MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 """Of every file a build makes. The machine's own table differs from machine to machine, and with `nosniff` a wrong type is no page."""
-LOOPBACK = frozenset({"127.0.0.1", "[::1]"})
-"""Other spellings of this machine, sent on to the name that passkeys work under."""
+LOOPBACK = frozenset({"127.0.0.1", "[::1]", "localhost"})
+"""Spellings of this machine, sent on to the one name of the page."""
 
 
 class WrongHost(Refused):
@@ -102,9 +102,9 @@ def make_portal(bundle: dict[str, bytes], origin: str, genesis: str, nodes: list
         return JSONResponse({"bundle": bundle_hash(bundle), "files": sorted(bundle)}, headers={"cache-control": "no-store"})
 
     async def file(request: Request) -> Response:
-        asked = urlsplit("//" + request.headers.get("host", ""))
-        if asked.netloc != here.netloc:
-            if asked.netloc.removesuffix(f":{here.port}") in LOOPBACK:
+        asked = request.headers.get("host", "")
+        if asked != here.netloc:
+            if asked.rpartition(":")[0] in LOOPBACK:
                 return RedirectResponse(origin + request.url.path)
             raise WrongHost
         path = request.path_params["path"] or INDEX
@@ -122,11 +122,12 @@ def make_portal(bundle: dict[str, bytes], origin: str, genesis: str, nodes: list
 
 
 async def run_portal(home: Home, port: int) -> None:
-    """Serves until SIGTERM or SIGINT. Raises `PortalNotBuilt`, `PortTaken`."""
-    described = home.network()
-    gateways = list(described["gateways"].values())
-    app = make_portal(read_bundle(), home.portal, genesis_cid(home.genesis()).hex(), described["nodes"], gateways)
-    async with serving(app, port):
+    """Serves until SIGTERM or SIGINT. Raises `PortalNotBuilt`, `PortTaken`, `TlsUnusable`."""
+    described, face = home.network(), home.face()
+    nodes: list[str] = described["nodes"] if face is None else face.nodes
+    gateways: dict[str, str] = described["gateways"] if face is None else face.gateways
+    app = make_portal(read_bundle(), home.portal, genesis_cid(home.genesis()).hex(), nodes, list(gateways.values()))
+    async with serving(app, port, door=home.portal_door()):
         stopping = asyncio.Event()
         for sign in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
