@@ -1,10 +1,10 @@
-"""What a node does about damaged tables of its own. All of them but one can be had again:
+"""What a node does about damaged tables of its own. All of them can be had again:
 
     packs/index       from the packs                                 (`foundation/store/packs.py` does it)
     placements        from final blocks and the packs                (`network/hcefs/placements.py` does it)
     ledger            from the block log, executed again
     mailbox           from the other nodes; of its own logs of receipts, void tokens and cards what can still be read is kept
-    revoked           not at all: revocations that were seen and are not final. The node releases nothing until they must be
+    revoked           signed revocations from the other nodes; until enough were heard the node releases nothing  (`doubt.py`)
 
 Before anything is opened a process of its own follows every page (`foundation/store/check.py`); what is damaged is removed and fills again.
 Large tables are walked then only when damage ended the life before, of the process (the supervisor says so) or within it, or when their
@@ -19,10 +19,11 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
-from hce.foundation.store.check import damaged_stores, is_short
+from hce.foundation.store.check import Walk, damaged_stores, is_short
 from hce.foundation.store.disk import set_aside
 from hce.foundation.store.errors import StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE
@@ -99,7 +100,25 @@ def open_anew(folder: Path, opened: Callable[[], T]) -> T:
 
 
 def open_mailbox(folder: Path, alone: bool, opened: Callable[[], T], chain: bytes, node: int) -> T:
-    """Opens a mailbox; one that is damaged or another's begins anew and is filled by the other nodes."""
+    """Opens a mailbox. Of one that is damaged what can be read is kept; another's begins anew. The other nodes fill both.
+
+    `SalvageUnfinished`, with everything as it was, when it could not be read to the end for another reason than damage.
+    """
+    try:
+        return _with_slots(folder, alone, opened, chain, node)
+    except StoreCorrupt as error:
+        if alone:
+            raise
+        log.error("%s: %d rows of the mailbox can still be read and are kept", error.code, rebuild_tables(folder, chain, node))
+        return _with_slots(folder, alone, opened, chain, node)
+    except StoreForeign:
+        if alone:
+            raise
+        return open_anew(folder, opened)
+
+
+def _with_slots(folder: Path, alone: bool, opened: Callable[[], T], chain: bytes, node: int) -> T:
+    """Opens a mailbox; damaged slots are removed with what was sealed under them."""
     try:
         return opened()
     except SlotsCorrupt as error:
@@ -109,18 +128,24 @@ def open_mailbox(folder: Path, alone: bool, opened: Callable[[], T], chain: byte
         (folder / "slots").unlink()
         forget_sealed(folder, chain, node)
         return opened()
-    except (StoreCorrupt, StoreForeign):
-        if alone:
-            raise
-        return open_anew(folder, opened)
 
 
-async def watch_tables(data: Path, stores: Sequence[Damageable], worker: Callable[..., Any]) -> None:
+async def watch_tables(data: Path, stores: Sequence[Damageable]) -> None:
     """Raises `StoreCorrupt` when a store has met damage or a walk over all pages finds some."""
     while True:
         for _ in range(LOOKS):
             await asyncio.sleep(LOOK_S)
             if any(store.damaged for store in stores):
                 raise StoreCorrupt("met while in use")
-        if found := await worker(damaged_stores, [data / part for part in TABLES]):
+        if found := await _walked([data / part for part in TABLES]):
             raise StoreCorrupt("found by the walk over all pages", folder=found[0].name)
+
+
+async def _walked(folders: Sequence[Path]) -> list[Path]:
+    """Damaged stores, looked for in a thread of its own: it waits for minutes, and whoever stops the node does not."""
+    walk = Walk(folders)
+    with ThreadPoolExecutor(1, thread_name_prefix="hce-walk") as own:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(own, walk.damaged)
+        finally:
+            walk.end()

@@ -313,7 +313,7 @@ class RunningNode:
 
     async def _keep_house(self) -> None:
         """Scrubs shards, fetches what was missed, anchors receipts, drops old mail."""
-        watching = watch_tables(self._data, self._stores, self._work)
+        watching = watch_tables(self._data, self._stores)
         mail, anchors = self._mail_catch_up.run(), self._anchors.run()
         await _together(self._look_out(), self._scrubber.run(), mail, anchors, self._sweep(), watching, self._doubt.run())
 

@@ -8,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
 
-from hce.foundation.store.check import damaged_stores, is_short
+from hce.foundation.store.check import Walk, damaged_stores, is_short
 from hce.foundation.store.errors import DiskFull, StoreCorrupt, StoreForeign
 from hce.foundation.store.kv import DATA_FILE, KeyValueStore
 
@@ -136,6 +138,51 @@ def test_a_check_that_is_ended_by_what_it_reads_calls_that_damaged(whole: Path, 
     for fault in (signal.SIGSEGV, signal.SIGBUS):
         monkeypatch.setattr(sys, "executable", program(whole.parent / "program", f"kill -{fault.name[3:]} $$"))
         assert damaged_stores([whole]) == [whole]
+
+
+HANGS = (
+    "import lmdb, pathlib, sys, time\n"
+    "environment = lmdb.open(sys.argv[1], readonly=True, create=False, map_size=1 << 40)\n"
+    "transaction = environment.begin()\n"
+    "transaction.stat()\n"
+    "pathlib.Path(sys.argv[2]).touch()\n"
+    "time.sleep(1_000)\n"
+)
+"""A child that follows pages in a circle."""
+
+
+def hanging(whole: Path) -> tuple[str, Path]:
+    """A Python whose first call hangs, and the file that says that it does."""
+    there = whole.parent / "hangs"
+    (whole.parent / "hang.py").write_text(HANGS)
+    line = f'if [ ! -e {there} ]; then exec "{sys.executable}" {whole.parent / "hang.py"} {whole} {there}; fi; exec "{sys.executable}" "$@"'
+    return program(whole.parent / "program", line), there
+
+
+def readers(environment: Any) -> list[str]:
+    """The lines of the table of readers that name one."""
+    return [line for line in environment.readers().splitlines()[1:] if line.strip() and "no active" not in line]
+
+
+def test_a_check_that_hung_keeps_no_place_among_the_readers(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with lmdb.open(str(whole), max_dbs=3, map_size=1 << 30) as owner:
+        monkeypatch.setattr(sys, "executable", hanging(whole)[0])
+        assert damaged_stores([whole], patience_s=4.0) == [whole]
+        assert (whole.parent / "hangs").exists()
+        assert readers(owner) == [], "else no page it could see would be used again, and the store would grow for ever"
+
+
+def test_a_check_is_ended_at_once_by_whoever_stops(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", hanging(whole)[0])
+    walk, found = Walk([whole, *copies(whole, ["other"])]), []
+    walking = threading.Thread(target=lambda: found.append(walk.damaged()))
+    walking.start()
+    while not (whole.parent / "hangs").exists():
+        walking.join(0.01)
+    walk.end()
+    walking.join(60)
+    assert found == [[]], "nothing is called damaged"
+    assert walk.damaged() == []
 
 
 def program(path: Path, line: str) -> str:

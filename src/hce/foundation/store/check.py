@@ -17,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ from hce.foundation.store.kv import DATA_FILE, DEFAULT_MAX_MAP_BYTES, value_of
 
 PATIENCE_S = 900.0
 """A child that has not finished by then follows pages in a circle: a hundred million rows take less."""
+CLEAR_S = 30.0
+"""For clearing the place of a child that was killed."""
 MAX_PAGE_BYTES = 1 << 16
 FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 """What ends a process that follows damage through a memory map. A kill from outside is none of them."""
@@ -36,6 +39,7 @@ _META = struct.Struct("=40xI92xQQ")
 """The header of a data file, up to its transaction number (`MDB_meta` of lmdb 0.9 behind a page header of 16 bytes)."""
 _PAGE_BYTES, _LAST_PAGE, _TRANSACTION = range(3)
 _WHOLE = b"whole"
+_CLEAR = "--clear-readers"
 _DAMAGED = 65
 """What the child ends with when it names damage."""
 
@@ -44,17 +48,68 @@ log = logging.getLogger("hce.store")
 
 def damaged_stores(folders: Sequence[Path], patience_s: float = PATIENCE_S) -> list[Path]:
     """Those of these folders whose store is damaged. One without files is whole: opening makes it. They may be in use."""
-    waiting = [folder for folder in folders if (folder / DATA_FILE).exists()]
-    damaged = []
-    while waiting:
-        whole, is_verdict = _whole_of_first(waiting, patience_s)
-        if whole < len(waiting):
-            if is_verdict:
-                damaged.append(waiting[whole])
-            else:
-                log.error("the tables in %s could not be looked at", waiting[whole])
-        waiting = waiting[whole + 1 :]
-    return damaged
+    return Walk(folders, patience_s).damaged()
+
+
+class Walk:
+    """One look through some stores, in a thread that may wait."""
+
+    def __init__(self, folders: Sequence[Path], patience_s: float = PATIENCE_S) -> None:
+        self._folders, self._patience_s = list(folders), patience_s
+        self._lock = threading.Lock()
+        """Guards the two below: a walk that was ended starts no child."""
+        self._ended = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def damaged(self) -> list[Path]:
+        """As `damaged_stores`; after `end` nothing more is called damaged."""
+        waiting = [folder for folder in self._folders if (folder / DATA_FILE).exists()]
+        damaged = []
+        while waiting and not self._ended:
+            whole, is_verdict = self._whole_of_first(waiting)
+            if whole < len(waiting):
+                if is_verdict:
+                    damaged.append(waiting[whole])
+                elif not self._ended:
+                    log.error("the tables in %s could not be looked at", waiting[whole])
+            waiting = waiting[whole + 1 :]
+        return damaged
+
+    def end(self) -> None:
+        """Ends the walk at once, from any thread. The next to open a store clears the place its child had among the readers."""
+        with self._lock:
+            self._ended = True
+            if self._child is not None:
+                self._child.kill()
+
+    def _whole_of_first(self, folders: Sequence[Path]) -> tuple[int, bool]:
+        """How many of the first are whole, in a row, and whether the child says, or shows by its end, that the next is not."""
+        with self._lock:
+            if self._ended:
+                return 0, False
+            child = self._child = subprocess.Popen(
+                [sys.executable, "-m", __name__, *map(str, folders)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        with child:
+            try:
+                said, _ = child.communicate(timeout=self._patience_s)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                said, _ = child.communicate()
+                whole = said.split().count(_WHOLE)
+                _clear_readers(folders[whole])
+                return whole, True
+        with self._lock:
+            self._child = None
+        return said.split().count(_WHOLE), child.returncode == _DAMAGED or -child.returncode in FAULTS
+
+
+def _clear_readers(folder: Path) -> None:
+    """A child that was killed keeps its place among the readers, and no page it could see is used again, until somebody clears it."""
+    try:
+        subprocess.run([sys.executable, "-m", __name__, _CLEAR, str(folder)], capture_output=True, timeout=CLEAR_S, check=False)
+    except subprocess.TimeoutExpired:
+        log.error("the readers of the tables in %s could not be cleared", folder)
 
 
 def is_short(folder: Path) -> bool:
@@ -75,17 +130,6 @@ def is_short(folder: Path) -> bool:
         metas = [_META.unpack(raw) for raw in (head, file.read(_META.size)) if len(raw) == _META.size]
     last_page: int = max(metas, key=lambda meta: meta[_TRANSACTION])[_LAST_PAGE]
     return size < (last_page + 1) * page_bytes
-
-
-def _whole_of_first(folders: Sequence[Path], patience_s: float) -> tuple[int, bool]:
-    """How many of the first are whole, in a row, and whether the child says, or shows by its end, that the next is not."""
-    command = [sys.executable, "-m", __name__, *map(str, folders)]
-    try:
-        child = subprocess.run(command, capture_output=True, timeout=patience_s, check=False)
-        said, is_verdict = child.stdout, child.returncode == _DAMAGED or -child.returncode in FAULTS
-    except subprocess.TimeoutExpired as error:
-        said, is_verdict = error.stdout or b"", True
-    return said.split().count(_WHOLE), is_verdict
 
 
 def follow_all(folder: Path) -> None:
@@ -113,7 +157,11 @@ def _follow(transaction: Any, table: str, handle: Any) -> None:
 
 
 def main(folders: Sequence[str]) -> None:
-    """What the child does: names what is whole until something is not."""
+    """What the child does: names what is whole until something is not; or clears the readers of one store."""
+    if folders[0] == _CLEAR:
+        with lmdb.open(folders[1], readonly=True, create=False, map_size=DEFAULT_MAX_MAP_BYTES) as environment:
+            environment.reader_check()
+        return
     for folder in folders:
         try:
             follow_all(Path(folder))

@@ -24,6 +24,12 @@ class ReadersOpen(Unavailable):
     code = "store.readers_open"
 
 
+class SalvageUnfinished(Unavailable):
+    """A child that reads what is left of damaged tables was ended before it had read all of it, again and again. Nothing was changed."""
+
+    code = "store.salvage_unfinished"
+
+
 class WriteFailed(Unavailable):
     """The disk refused a flush, so what is durable is no longer known. The store takes no more writes until it is opened again."""
 

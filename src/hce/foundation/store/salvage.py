@@ -1,12 +1,15 @@
 """The rows of a damaged key-value store that can still be read, asked of a process of its own; and a whole one copied row by row.
 
 As with `check.py`, a damaged page may end whoever follows it. So a child reads table by table in order and hands over each row whose
-checksum fits; where it cannot go on it reads from the other end, and where it is ended another child does. What neither reaches is lost.
+checksum fits; where it cannot go on it reads from the other end, and where damage ends it another child does. What neither reaches is lost.
 A row that comes is one that was written: it may come twice, and it may be one that a later change replaced, if the damage hit the page
 that names the newest change.
 
+A child that somebody or the machine ended, and not what it read, has lost nothing: another one reads the same again. If that does not
+help, the rows are not called lost but the salvage unfinished, and its caller leaves everything as it is.
+
     row on the child's standard output = key length u16 | value length u32 | key | value
-    with a key length of 0 there is neither: the second number says which table begins
+    with a key length of 0 there is neither: the second number says which table begins, or _END that all were read
 """
 
 from __future__ import annotations
@@ -18,17 +21,22 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import lmdb
 
+from hce.foundation.store.blame import machine_refuses
+from hce.foundation.store.check import FAULTS
 from hce.foundation.store.disk import PRIVATE_FILE, sync_directory
-from hce.foundation.store.errors import DiskFull, StoreCorrupt
+from hce.foundation.store.errors import DiskFull, SalvageUnfinished, StoreCorrupt
 from hce.foundation.store.kv import DATA_FILE, DEFAULT_MAX_MAP_BYTES, value_of
 
 _LENGTHS = struct.Struct(">HI")
 MAX_TABLES = 1_000
 ROWS_AT_ONCE = 20_000
+MAX_TRIES = 4
+"""Children that may be ended from outside, over all tables."""
+_END = 0xFFFFFFFF
 _BOTH, _BACKWARD = "both", "backward"
 
 Row = tuple[str, bytes, bytes]
@@ -36,15 +44,20 @@ Row = tuple[str, bytes, bytes]
 
 
 def readable_rows(folder: Path, tables: Sequence[str]) -> Iterator[Row]:
-    """Rows of these tables, in no order that holds. Nobody may write to the store meanwhile."""
-    left, directions = list(tables), _BOTH
+    """Rows of these tables, in no order that holds. Nobody may write to the store meanwhile. `SalvageUnfinished`."""
+    left, directions, tries = list(tables), _BOTH, 0
     while left:
-        ended_in = yield from _told(folder, left, directions)
-        if ended_in is None:
+        ended = yield from _told(folder, left, directions)
+        if ended.by_outside:
+            tries += 1
+            if tries == MAX_TRIES:
+                raise SalvageUnfinished(folder=folder.name, tries=tries, returncode=ended.returncode)
+            continue
+        if ended.in_table is None:
             return
         # The table that ended the child is read once from its other end, then the others as before.
-        read_twice = directions == _BACKWARD and ended_in == 0
-        left, directions = (left[1:], _BOTH) if read_twice else (left[ended_in:], _BACKWARD)
+        read_twice = directions == _BACKWARD and ended.in_table == 0
+        left, directions = (left[1:], _BOTH) if read_twice else (left[ended.in_table :], _BACKWARD)
 
 
 def remake(folder: Path) -> None:
@@ -81,15 +94,28 @@ def _copy_rows(source: Path, target: Path) -> None:
                         batch.cursor(db=target_handle).putmulti(some, append=True)
 
 
-def _told(folder: Path, tables: Sequence[str], first: str) -> Generator[Row, None, int | None]:
-    """What a child reads; the number of the table that ended it, None when it came to the end."""
-    number = 0
+class _Ended(NamedTuple):
+    """How a child ended."""
+
+    in_table: int | None
+    """The number of the table that ended it, None when it read all."""
+    by_outside: bool
+    """Neither: it says nothing about the files."""
+    returncode: int
+
+
+def _told(folder: Path, tables: Sequence[str], first: str) -> Generator[Row, None, _Ended]:
+    """What a child reads, and how it ended."""
+    number, to_the_end = 0, False
     with subprocess.Popen(
         [sys.executable, "-m", __name__, str(folder), first, *tables], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as child:
         assert child.stdout is not None
         while len(lengths := child.stdout.read(_LENGTHS.size)) == _LENGTHS.size:
             key_bytes, value_bytes = _LENGTHS.unpack(lengths)
+            if key_bytes == 0 and value_bytes == _END:
+                to_the_end = True
+                break
             if key_bytes == 0:
                 number = value_bytes
                 continue
@@ -97,7 +123,8 @@ def _told(folder: Path, tables: Sequence[str], first: str) -> Generator[Row, Non
             if len(value) < value_bytes:
                 break  # the child ended in the middle
             yield tables[number], key, value
-    return None if child.returncode == 0 else number
+    by_outside = not to_the_end and -child.returncode not in FAULTS
+    return _Ended(None if to_the_end else number, by_outside, child.returncode)
 
 
 def hand_over(folder: Path, first: str, tables: Sequence[str], out: BinaryIO) -> None:
@@ -109,11 +136,15 @@ def hand_over(folder: Path, first: str, tables: Sequence[str], out: BinaryIO) ->
             try:
                 handle = environment.open_db(table.encode(), create=False)
             except lmdb.Error:
+                if machine_refuses(DEFAULT_MAX_MAP_BYTES):
+                    raise
                 continue
             with environment.begin() as transaction:
                 forward = first == _BOTH or number > 0
                 if not forward or not _whole(transaction, table, handle, True, out):
                     _whole(transaction, table, handle, False, out)
+        out.write(_LENGTHS.pack(0, _END))
+        out.flush()
 
 
 def _whole(transaction: Any, table: str, handle: Any, forward: bool, out: BinaryIO) -> bool:
@@ -130,7 +161,9 @@ def _whole(transaction: Any, table: str, handle: Any, forward: bool, out: Binary
             except StoreCorrupt:
                 continue
             out.write(_LENGTHS.pack(len(key), len(value)) + key + value)
-    except lmdb.Error:
+    except (lmdb.Error, MemoryError):
+        if machine_refuses(DEFAULT_MAX_MAP_BYTES):
+            raise
         return False
     finally:
         out.flush()
@@ -142,8 +175,10 @@ def main(arguments: Sequence[str]) -> None:
     folder, first, *tables = arguments
     try:
         hand_over(Path(folder), first, tables, sys.stdout.buffer)
-    except lmdb.Error:
-        return
+    except (lmdb.Error, MemoryError):
+        if machine_refuses(DEFAULT_MAX_MAP_BYTES):
+            raise
+        sys.stdout.buffer.write(_LENGTHS.pack(0, _END))
 
 
 if __name__ == "__main__":
