@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from hce.foundation.types.blocks import LedgerBlock
 from hce.service.contracts.health import check_stateless, steps_of
+from hce.service.contracts.health.steps import LEAST_STEPS
 from hce.service.contracts.value.execute import TRANSFER_STEPS
 from hce.service.contracts.value.transactions import TX_GAS, ValueTx, decode_value_tx
 from hce.service.ledger.errors import BlockFull
@@ -76,15 +77,13 @@ class Admission:
         `BlockFull` before the first signature is looked at: a proposer's list that breaks the bounds is full of strangers' signatures,
         and would else cost every node seconds. Execution counts again, exactly.
         """
+        require_countable(block, params)
         health_txs: list[HealthTx] = []
         steps = 0
         for raw in block.health_txs:
             health_txs.append(self.read_health(raw))
             steps += steps_of(health_txs[-1], params)
-            _require_within("steps", steps, params.block_steps)
-        count = len(block.value_txs)
-        _require_within("steps", steps + count * TRANSFER_STEPS, params.block_steps)
-        _require_within("gas", count * TX_GAS, params.gas_limit)
+            _require_within("steps", steps + len(block.value_txs) * TRANSFER_STEPS, params.block_steps)
         for tx in health_txs:
             self.require_signed(tx)
         return health_txs, [self.value(raw) for raw in block.value_txs]
@@ -97,6 +96,14 @@ class Admission:
             self._bytes += len(tx.raw)
             while self._bytes > self._max_bytes:
                 self._bytes -= len(self._remembered.popitem(last=False)[1].raw)
+
+
+def require_countable(block: LedgerBlock, params: Params) -> None:
+    """`BlockFull` when there are more transactions than a block has room for, however little each takes; nothing of them is parsed."""
+    transfers = len(block.value_txs)
+    steps = len(block.health_txs) * min(LEAST_STEPS, params.tx_steps) + transfers * TRANSFER_STEPS
+    _require_within("steps", steps, params.block_steps)
+    _require_within("gas", transfers * TX_GAS, params.gas_limit)
 
 
 def _require_within(what: str, used: int, bound: int) -> None:

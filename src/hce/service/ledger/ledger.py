@@ -32,7 +32,7 @@ from hce.service.contracts.health import apply, revokes_of
 from hce.service.contracts.value.accounts import ACCOUNT_PREFIX, decode_account, is_account_key
 from hce.service.contracts.value.header import decode_header
 from hce.service.contracts.value.transactions import ValueTx
-from hce.service.ledger.admission import Admission, AnyTx, is_health
+from hce.service.ledger.admission import Admission, AnyTx, is_health, require_countable
 from hce.service.ledger.door import Door
 from hce.service.ledger.errors import GenesisMismatch, HeaderMismatch, NotNextHeight, PayerCannotPay, ReplayDiffers
 from hce.service.ledger.execution import BlockExecution, Executed, ExecutionEnv, check_window, execute, fee_of
@@ -63,7 +63,7 @@ from hce.service.ledger.pool import Pool, PoolLimits
 from hce.service.ledger.proposal import fill_block
 from hce.service.ledger.queries import Queries
 from hce.service.ledger.supply import require_supply_kept
-from hce.service.terms.genesis import Genesis, genesis_cid
+from hce.service.terms.genesis import Genesis, Params, genesis_cid
 from hce.service.terms.states import EntryState
 from hce.service.terms.transactions import HealthTx, UnknownKind, parse_kind
 
@@ -192,12 +192,12 @@ class Ledger:
 
     def check_lists(self, block: LedgerBlock) -> None:
         """`Refused` unless the lists fit their bounds and the header's roots; nothing of them is parsed."""
-        _check_lists(block)
+        _check_lists(block, self._genesis.params)
 
     def process_proposal(self, context: BlockContext, block: LedgerBlock) -> None:
         """`Refused` (with the reason) unless execution gives exactly this block."""
         require_version(block.header.version)
-        _check_lists(block)
+        self.check_lists(block)
         outcome = self._execute(context, block)
         require_equal(outcome.header, block.header)
 
@@ -370,11 +370,12 @@ def _by_grant(revokes: list[HealthTx]) -> dict[bytes, bytes]:
     return dict(zip(revokes_of(revokes), (tx.raw for tx in revokes), strict=True))
 
 
-def _check_lists(block: LedgerBlock) -> None:
-    """Size and roots of the lists, before anything of them is parsed."""
+def _check_lists(block: LedgerBlock, params: Params) -> None:
+    """Size, number and roots of the lists, in this order, before anything of them is parsed: roots cost some 9 us a transaction."""
     size = sum(map(len, block.health_txs)) + sum(map(len, block.value_txs))
     if size > MAX_LISTS_BYTES:
         raise TooLarge("a block's lists", actual_bytes=size, max_bytes=MAX_LISTS_BYTES)
+    require_countable(block, params)
     if block.header.health_head.txs_root != health_txs_root(block.health_txs):
         raise HeaderMismatch("not the root of the health list", field="health_head")
     if decode_header(block.header.value_head).transactions_root != value_txs_root(block.value_txs):

@@ -45,6 +45,8 @@ STEPS_OF_ENTRY: Final = 110
 """One record of a batch: its id, two absences, two writes and their share of the map's root."""
 STEPS_OF_KIB: Final = 20
 """Decoding and hashing 1,024 bytes, begun ones counted whole."""
+LEAST_STEPS: Final = min(STEPS_OF_KIND.values()) + STEPS_OF_SIGNATURE + STEPS_OF_KIB
+"""Less than this no transaction takes."""
 
 
 def count_steps(tx: HealthTx) -> int:
