@@ -1,7 +1,8 @@
 """The lives of a node process: opened, run until something ends it, mended if that was damage, opened anew.
 
-A node that meets damaged tables makes them anew and goes on; one that lost its sign state watches before it signs; one without room
-waits until there is some. What none of this helps against ends the process with an error.
+A node that meets damaged tables makes them anew and goes on; one whose ledger knows other blocks than its log, or comes to other
+headers, executes the log again from the beginning; one that lost its sign state watches before it signs; one without room waits until
+there is some. What none of this helps against ends the process with an error.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from contextlib import ExitStack, suppress
 
 from hce.app.devnet.home import Home
 from hce.app.lifeline import ended_by_fault
+from hce.app.mending import forget_ledger
 from hce.app.node import MakeLedger, RunningNode
 from hce.app.room import wait_for_room
 from hce.app.serving import serving
 from hce.foundation.store.disk import is_full
 from hce.foundation.store.errors import DiskFull, StoreCorrupt
-from hce.network.runtime.errors import SignStateCorrupt
+from hce.network.runtime.errors import ExecutionDiffers, SignStateCorrupt
 from hce.service.api.origins import ANY_ORIGIN
+from hce.service.ledger.errors import ReplayDiffers, UnknownVersion
 from hce.service.ledger.ledger import Ledger
 
 MAX_MENDED = 3
@@ -38,6 +41,7 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, stopping.set)
     mended_s: list[float] = []
+    executed_anew = False
     after_fault = ended_by_fault(os.environ)
     while not stopping.is_set():
         try:
@@ -48,6 +52,14 @@ async def run_node(home: Home, index: int, port: int, make_ledger: MakeLedger = 
                 raise
             after_fault = True
             log.error("%s: this node closes its files and makes damaged tables anew", error)
+        except (ReplayDiffers, ExecutionDiffers) as error:
+            if isinstance(error.__cause__, UnknownVersion):
+                raise error.__cause__ from None
+            if executed_anew:
+                raise  # it is not the state: this code comes to other results than the network
+            executed_anew = True
+            forget_ledger(home.node(index) / "data")
+            log.error("%s: this node executes its blocks again from the beginning", error)
         except SignStateCorrupt as error:
             if len(home.genesis().nodes) == 1:
                 raise

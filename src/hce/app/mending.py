@@ -85,6 +85,14 @@ def _data_bytes(folder: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def forget_ledger(data: Path) -> None:
+    """Takes a ledger away that contradicts the block log; the next life executes the log again. The first of them is kept beside."""
+    if list(data.glob("ledger.damaged-*")):
+        shutil.rmtree(data / "ledger")
+    else:
+        log.error("the ledger that contradicts the block log is %s", set_aside(data / "ledger").name)
+
+
 def open_anew(folder: Path, opened: Callable[[], T]) -> T:
     """Opens tables; damaged ones are removed first. Another node's are kept beside: perhaps only a disk is in the wrong place."""
     try:

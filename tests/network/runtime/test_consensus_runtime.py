@@ -10,10 +10,10 @@ from tests.simulate.world import CHAIN, CounterApp, CounterDisk, genesis_block, 
 
 from hce.foundation.store.appendlog import AppendLog
 from hce.foundation.types.clock import SystemClock
-from hce.foundation.types.errors import Bug
+from hce.foundation.types.errors import Refused
 from hce.network.consensus.commit import verify_commit
 from hce.network.runtime.blocklog import BlockLog
-from hce.network.runtime.errors import BlocksMissing, SignStateCorrupt
+from hce.network.runtime.errors import BlocksMissing, ExecutionDiffers, SignStateCorrupt
 from hce.network.runtime.node import ConsensusRuntime, NoNetwork
 from hce.network.runtime.pace import Pace
 from hce.network.runtime.signstate import SignState
@@ -122,9 +122,30 @@ async def test_execution_that_gives_another_header_stops_the_node(tmp_path):
             return self._header(context, [*block.health_txs, b"more"])
 
     node = OneNode(tmp_path, CounterDisk(), app=Diverging(NODES, CounterDisk()))
-    with pytest.raises(Bug):
+    with pytest.raises(ExecutionDiffers):
         await asyncio.wait_for(node.runtime.run(), LIMIT_S)
     node.close()
+
+
+async def test_a_final_block_that_cannot_be_executed_stops_the_node_by_name(tmp_path):
+    class Refusing(CounterApp):
+        def finalize(self, context, block):
+            raise Refused("its state is another one")
+
+    node = OneNode(tmp_path, CounterDisk(), app=Refusing(NODES, CounterDisk()))
+    with pytest.raises(ExecutionDiffers) as stopped:
+        await asyncio.wait_for(node.runtime.run(), LIMIT_S)
+    assert isinstance(stopped.value.__cause__, Refused)
+    node.close()
+
+
+async def test_an_application_that_knows_another_block_than_the_log_is_named_before_anything_is_executed(tmp_path):
+    first = OneNode(tmp_path / "one", CounterDisk())
+    await first.run_to(4)
+    other = OneNode(tmp_path / "other", CounterDisk())
+    await other.run_to(2)
+    with pytest.raises(ExecutionDiffers):
+        OneNode(tmp_path / "one", other.app._disk)
 
 
 async def test_a_listener_that_fails_stops_the_node_by_name(tmp_path):

@@ -10,6 +10,9 @@ state machine resumes from the sign state.
 
 A log that lost blocks the application has executed (a disk's doing: the log is written first) gets them from peers like a node that was
 away. The application compares each with what it knows of that height. Until they are here the node signs nothing.
+
+The log is what commits were verified for, so an application that knows another block of a height, or does not come to a final block's
+header, has damaged or foreign state of its own: `ExecutionDiffers`. The newest height both have is compared before anything else.
 """
 
 from __future__ import annotations
@@ -68,7 +71,7 @@ from hce.network.runtime.alarms import Alarms
 from hce.network.runtime.blocklog import BlockLog
 from hce.network.runtime.catchup import CatchUp
 from hce.network.runtime.early import EarlyMessages
-from hce.network.runtime.errors import SignRefused
+from hce.network.runtime.errors import ExecutionDiffers, SignRefused
 from hce.network.runtime.intake import accept_final_block, accept_proposal, accept_votes
 from hce.network.runtime.pace import Pace
 from hce.network.runtime.recovery import kept_blocks, load_tip, require_known, require_own_sign_state, require_source
@@ -130,6 +133,9 @@ class Driver:
         self._stopped = False
         self._due_ms: TimeMs = 0
         self._tip = load_tip(blocklog, chain, self._nodes, slots_per_turn)
+        both = min(app.height, blocklog.height)
+        if both > blocklog.base_height:
+            self._finalize(blocklog.read(both).block)
 
     # Life
 
@@ -369,10 +375,17 @@ class Driver:
         self._on_final(block, effect.commit)
 
     def _execute(self, block: Block) -> None:
-        header = self._app.finalize(self._context_of(block), block.ledger)
-        if header != block.ledger.header:
-            raise Bug(f"execution of final block {block.header.height} gave another header on this machine")
+        self._finalize(block)
         self._app.commit(block.header.height)
+
+    def _finalize(self, block: Block) -> None:
+        """The application comes to this block's header, or knows it already. `ExecutionDiffers`."""
+        try:
+            header = self._app.finalize(self._context_of(block), block.ledger)
+        except Refused as refusal:
+            raise ExecutionDiffers(height=block.header.height, refused=refusal.code) from refusal
+        if header != block.ledger.header:
+            raise ExecutionDiffers(height=block.header.height)
 
     def _enter_next_height(self) -> None:
         self._alarms.cancel_all()

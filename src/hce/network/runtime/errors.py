@@ -35,6 +35,12 @@ class BlockNotHere(Unavailable):
     code = "chain.block_not_here"
 
 
+class ExecutionDiffers(Corrupt):
+    """Executing a final block on this machine does not give the header that was voted on."""
+
+    code = "chain.execution_differs"
+
+
 class ChainMismatch(Corrupt):
     """The block log, the application and the genesis do not belong together."""
 
