@@ -76,6 +76,11 @@ export { verifyCard, verifyToken } from "./vault/cards.ts";
 export { type MadeGrant, openParcel } from "./vault/granting.ts";
 export { AuthoringSession, type Authorship, type Batch, type Content, makeBatch } from "./vault/sealing.ts";
 
+export { type Claim, claimMessage, type SignedClaim } from "./terms/claims.ts";
+export { handoverMessage, type SignedHandover } from "./terms/handovers.ts";
+
+export { claimAccount, type ClaimDesk, finishClaim, prepareClaim } from "./net/claiming.ts";
+export { findOwner, type FoundOwner, keepHandover } from "./net/handovers.ts";
 export { type JoinOptions, Network } from "./net/network.ts";
 export { Mail } from "./net/mail.ts";
 export { NodeClient } from "./net/node.ts";

@@ -225,8 +225,9 @@ test("the owner grants with the frozen body and signature", async () => {
   const keys = await patient();
   const request = decodeAs(AccessRequestShape, grant.request);
   const { notBeforeMs, expiresAtMs, dateFrom, dateTo, purpose, mode, nonce } = grant.body;
-  const terms = { notBeforeMs, expiresAtMs, dateFrom, dateTo, purpose, mode, readingEpochs: [0] };
-  const made = await granting.makeGrant(keys, chain, 0, request, terms, people.card, nonce);
+  const terms = { notBeforeMs, expiresAtMs, dateFrom, dateTo, purpose, mode };
+  const epochKeys = [{ readingEpoch: 0, readingSeed: (await keys.readingSeed(0)).reveal() }];
+  const made = await granting.makeGrant(keys, chain, 0, request, terms, epochKeys, people.card, nonce);
   assert.deepEqual(made.body, grant.body);
   assert.deepEqual(encodeAs(GrantBodyShape, made.body), grant.bodyBytes);
   assert.deepEqual(made.ownerSignature, grant.ownerSignature);
@@ -240,7 +241,16 @@ test("the owner grants with the frozen body and signature", async () => {
   await assert.rejects(granting.openParcel(await keys.root(), made.parcel, chain, [request.readerKey]), {
     code: "grant.parcel_not_ours",
   });
-  const backwards = granting.makeGrant(keys, chain, 0, request, { ...terms, expiresAtMs: notBeforeMs }, people.card, nonce);
+  const backwards = granting.makeGrant(
+    keys,
+    chain,
+    0,
+    request,
+    { ...terms, expiresAtMs: notBeforeMs },
+    epochKeys,
+    people.card,
+    nonce,
+  );
   await assert.rejects(backwards, { code: "grant.invalid" });
   granting.requireSameGrant(made.body, grant.public);
   assert.throws(() => granting.requireSameGrant({ ...made.body, dateTo: "2026-12-31" }, grant.public), {

@@ -6,6 +6,8 @@ import { type Bytes, equal } from "../bytes.ts";
 import { decode, type Item } from "../codec/dagcbor.ts";
 import type { Of, Shape } from "../codec/shape.ts";
 import { Malformed } from "../errors.ts";
+import { ClaimShape } from "../terms/claims.ts";
+import { HandoverShape } from "../terms/handovers.ts";
 import { ContactCardShape, GrantBodyShape, WriteTokenShape } from "../terms/grants.ts";
 import { InboxPostShape, MailboxActShape, MailboxReadShape } from "../terms/mailbox.ts";
 import { type PolicyBody, PolicyBodyShape } from "../terms/records.ts";
@@ -16,6 +18,8 @@ const MESSAGES = {
   grant: GrantBodyShape,
   card: ContactCardShape,
   token: WriteTokenShape,
+  claim: ClaimShape,
+  handover: HandoverShape,
   "mailbox-read": MailboxReadShape,
   "mailbox-act": MailboxActShape,
   "mailbox-post": InboxPostShape,

@@ -23,6 +23,8 @@ const TEMPLATES = {
     "compartment.rotate": "You replace the keys of your account {subject}. Every grant you gave ends.",
     card: "You publish your contact card, so that organisations can seal records for you, until {end} (UTC).",
     token: "You let {who} write into your records without asking each time, until {end} (UTC).",
+    claim: "You take over the record that {who} keeps for you. From then on its keys are yours alone.",
+    handover: "You keep the earlier keys of your record under your own, so that what was written before still opens.",
     "act.accept": "You take a waiting entry into your records.",
     "act.reject": "You reject a waiting entry; its records are erased.",
     "act.erase": "You erase {count} of your records. Nobody can open them again, you included.",
@@ -48,6 +50,8 @@ const TEMPLATES = {
     "compartment.rotate": "您更换账户 {subject} 的密钥。您给出的所有授权随之终止。",
     card: "您发布联系卡，让机构可以为您封存记录，有效期至 {end}（UTC）。",
     token: "您允许{who}在 {end}（UTC）之前直接写入您的记录，无需每次询问。",
+    claim: "您接管{who}代您保管的病历。此后其密钥只属于您。",
+    handover: "您将病历此前的密钥封存在自己的密钥之下，以便仍能打开以前的内容。",
     "act.accept": "您将一条等待中的内容收入您的记录。",
     "act.reject": "您拒绝一条等待中的内容；其中的记录将被删除。",
     "act.erase": "您删除 {count} 条记录。此后任何人都不能再打开，包括您自己。",
@@ -78,6 +82,10 @@ export function sentence(explained: Explained, language: Language, nameOf: NameO
       return filled(words.card, { end: minute(explained.body.expiresMs) });
     case "token":
       return filled(words.token, { who: shown(explained.body.orgId, nameOf), end: minute(explained.body.expiresMs) });
+    case "claim":
+      return filled(words.claim, { who: shown(explained.body.orgId, nameOf) });
+    case "handover":
+      return words.handover;
     case "mailbox-post":
       return filled(words.post, { who: shown(explained.body.orgId, nameOf) });
     case "mailbox-act": {

@@ -25,6 +25,7 @@ import {
   type SignedCard,
   SignedCardShape,
 } from "../terms/grants.ts";
+import { type SignedHandover, SignedHandoverShape } from "../terms/handovers.ts";
 import { type Identity, IdentityShape } from "../terms/mailbox.ts";
 
 const DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor";
@@ -101,6 +102,16 @@ export class NodeClient {
     return this.#get(SignedCardShape, `/v1/cards/${toHex(feed)}`);
   }
 
+  /** Keeps an owner's earlier keys at the address of the owner's log. */
+  async keepHandover(handover: SignedHandover): Promise<void> {
+    await this.mailbox("handover", SignedHandoverShape, handover);
+  }
+
+  /** The earlier keys kept at a log address; `Remote` with status 404 when there are none. */
+  handover(log: Bytes): Promise<SignedHandover> {
+    return this.#get(SignedHandoverShape, `/v1/handovers/${toHex(log)}`);
+  }
+
   blob(cid: Bytes): Promise<Bytes> {
     return this.#bytes("GET", `/v1/blobs/${toHex(cid)}`);
   }
@@ -111,7 +122,7 @@ export class NodeClient {
   }
 
   /** One mailbox operation (`docs/formats.md`, section Mailbox); the answer's bytes. */
-  mailbox<T>(operation: "read" | "act" | "post" | "card", shape: Shape<T>, request: T): Promise<Bytes> {
+  mailbox<T>(operation: "read" | "act" | "post" | "card" | "handover", shape: Shape<T>, request: T): Promise<Bytes> {
     return this.#bytes("POST", `/v1/mailbox/${operation}`, encodeAs(shape, request));
   }
 

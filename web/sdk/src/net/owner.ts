@@ -2,16 +2,12 @@
 
 import { type Bytes, equal, toHex } from "../bytes.ts";
 import { encodeAs } from "../codec/shape.ts";
-import { HceError, known, PeerFault, Refused, Remote, Unavailable } from "../errors.ts";
+import { type HceError, known, Refused, Unavailable } from "../errors.ts";
 import type { CompartmentKeys } from "../keys/compartments.ts";
-import { systemRandom } from "../keys/random.ts";
-import { verify } from "../keys/sign.ts";
 import type { HealthReceipt } from "../terms/chain.ts";
 import {
   type AccessRequest,
-  cardMessage,
   CLOCK_SKEW_MS,
-  feedAddress,
   type GrantBody,
   type Mode,
   OfferedGrantShape,
@@ -19,17 +15,7 @@ import {
   type SignedReceipt,
   type SignedToken,
 } from "../terms/grants.ts";
-import {
-  deletionMessage,
-  type InboxPost,
-  MAX_PAGE_ITEMS,
-  type Ownership,
-  type OwnReadReceipt,
-  postMessage,
-  type SignedDeletion,
-  SignedDeletionShape,
-  SignedPostShape,
-} from "../terms/mailbox.ts";
+import { type HeldRecord, MAX_PAGE_ITEMS, type Ownership, type OwnReadReceipt, type SignedDeletion } from "../terms/mailbox.ts";
 import { type CompartmentState, type GrantState, stateKey } from "../terms/states.ts";
 import { makeBody, signTx } from "../terms/transactions.ts";
 import type { AnchorReport } from "../vault/anchors.ts";
@@ -38,16 +24,20 @@ import { makeCard, makeToken } from "../vault/cards.ts";
 import { checkRequest, type MadeGrant, makeGrant, requireSameGrant } from "../vault/granting.ts";
 import { type OpenedSession, openOwnerLock, ownerChecksBothLocks, ownerOpen } from "../vault/opening.ts";
 import type { SecretBytes } from "../keys/secret.ts";
+import type { EarlierKeys } from "../vault/handovers.ts";
 import { checkReceipts, grantOnChain } from "./audits.ts";
+import { eraseAt } from "./erasing.ts";
+import { type Era, erasOf, feedOf, followEra, placeOf } from "./eras.ts";
 import { Mail } from "./mail.ts";
-import type { NodeClient } from "./node.ts";
+import { postTo, publish } from "./offers.ts";
 import { type Network, requireOne } from "./network.ts";
 import {
   type CheckedRecord,
   checkListed,
   type FetchHeld,
-  followFeed,
   type Listing,
+  merged,
+  namedInEpoch,
   openAll,
   type OpenedRecord,
   type Refusal,
@@ -58,9 +48,6 @@ import {
 const TOKEN_LIFE_MS = 365 * 24 * 3_600_000;
 const GRANT_WAIT_MS = 20_000;
 const GRANT_POLL_MS = 250;
-/** A published card with less than this to live is replaced: half of a card's life. */
-const CARD_RENEW_MS = 15 * 24 * 3_600_000;
-const NONCE_BYTES = 32;
 
 /** The owner's own reading. A record is in one of the two. */
 export interface OwnRecords {
@@ -72,6 +59,7 @@ export interface OwnRecords {
 export interface Waiting {
   readonly item: Bytes;
   readonly session: OpenedSession;
+  readonly era: Era;
 }
 
 /** A grant as far as a device knows it; `body` is null where only the log told of it. */
@@ -80,17 +68,22 @@ export interface KnownGrant {
   readonly body: GrantBody | null;
 }
 
-/** The owner of one compartment, in its current reading epoch. */
+/** The owner of one compartment, in its current reading epoch. What was written to earlier keys of it is read along. */
 export class Owner {
   readonly keys: CompartmentKeys;
   readonly compartmentId: Bytes;
   readonly readingEpoch: number;
+  /** Oldest first; empty for an account that was its owner's from the beginning. */
+  readonly earlier: readonly EarlierKeys[];
   readonly #network: Network;
+  readonly #eras: readonly Era[];
 
-  constructor(network: Network, keys: CompartmentKeys, readingEpoch = 0) {
+  constructor(network: Network, keys: CompartmentKeys, readingEpoch = 0, earlier: readonly EarlierKeys[] = []) {
     this.#network = network;
     this.keys = keys;
     this.readingEpoch = readingEpoch;
+    this.earlier = earlier;
+    this.#eras = erasOf(keys, readingEpoch, earlier);
     this.compartmentId = keys.compartmentId(network.chain);
   }
 
@@ -107,21 +100,7 @@ export class Owner {
 
   /** Has a card at the nodes that authors can fetch for a while yet; called now and then. The card that is out now. */
   async publishCard(): Promise<SignedCard> {
-    const fresh = await this.card();
-    const dueMs = this.#network.now() + CARD_RENEW_MS;
-    const feed = await this.feedAddress();
-    const answers = await this.#network.everyNode(async (node) => {
-      const held = await cardOrNull(node.card(feed));
-      const current =
-        held !== null &&
-        verify(this.keys.owner.public, cardMessage(held.card), held.signature) &&
-        held.card.version === fresh.card.version &&
-        held.card.expiresMs >= dueMs;
-      if (current) return held;
-      await node.publishCard(fresh);
-      return fresh;
-    });
-    return requireOne(answers).reduce((newest, one) => (one.card.issuedMs > newest.card.issuedMs ? one : newest));
+    return publish(this.#network, await this.card(), await this.feedAddress());
   }
 
   /** Lets an organisation write without quarantine, for a year or until revoked by its serial. */
@@ -129,23 +108,28 @@ export class Owner {
     return makeToken(this.keys, this.#network.chain, orgId, this.readingEpoch, serial, this.#network.now() + TOKEN_LIFE_MS);
   }
 
-  async feedAddress(): Promise<Bytes> {
-    return feedAddress((await this.keys.feed(this.readingEpoch)).public, this.keys.owner.public);
+  /** Where authors write to now. */
+  feedAddress(): Promise<Bytes> {
+    return feedOf(this.#eras.at(-1)!);
   }
 
-  /** Every record the feed names: kind, day and author, before anything is compared with the chain or opened. */
+  /** Every record the feeds name: kind, day and author, before anything is compared with the chain or opened. */
   async listing(): Promise<Listing> {
-    const key = await this.keys.reading(this.readingEpoch);
-    const feed = new Mail(this.#network, await this.#place(), await this.keys.feed(this.readingEpoch));
-    return followFeed(feed, key, this.#network.chain, this.compartmentId, this.readingEpoch);
+    return merged(await Promise.all(this.#eras.map((era) => followEra(this.#network, era, this.compartmentId))));
   }
 
   /** Opens records with the root key alone; both locks of each are checked on the way. All that are listed, unless some are named. */
   async readOwn(listing?: Listing, wanted?: readonly Bytes[]): Promise<OwnRecords> {
     const listed = listing ?? (await this.listing());
     const names = wanted ?? [...listed.values()].map(([first]) => first!.recordId);
-    const own = await this.#ownFeed();
-    const fetchHeld: FetchHeld = async (node, records) => (await own.records(node, "owner", records)).found;
+    const fetchHeld: FetchHeld = async (node, records) => {
+      const held: HeldRecord[] = [];
+      for (const era of this.#eras) {
+        const ours = namedInEpoch(listed, records, era.epoch);
+        if (ours.length > 0) held.push(...(await (await this.#ownFeed(era)).records(node, "owner", ours)).found);
+      }
+      return held;
+    };
     const { checked, refused: failed } = await checkListed(this.#network, fetchHeld, listed, names);
     const refused = new Map<string, HceError>(failed);
     const deks = new Map<string, SecretBytes>();
@@ -166,38 +150,45 @@ export class Owner {
 
   /** Entries that came without a write token and wait for the owner's word. Those of other keys are passed over. */
   async quarantine(): Promise<readonly Waiting[]> {
-    const key = await this.keys.reading(this.readingEpoch);
     const waiting: Waiting[] = [];
-    for (const item of await (await this.#ownFeed()).items("quarantine")) {
-      const session = await sessionOrNull(key, item, this.#network.chain, this.compartmentId, this.readingEpoch);
-      if (session !== null) waiting.push({ item, session });
+    for (const era of this.#eras) {
+      const key = await era.keys.reading(era.epoch);
+      for (const item of await this.#ownItems(era, "quarantine")) {
+        const session = await sessionOrNull(key, item, this.#network.chain, this.compartmentId, era.epoch);
+        if (session !== null) waiting.push({ item, session, era });
+      }
     }
     return waiting;
   }
 
-  async accept({ item }: Waiting): Promise<void> {
-    await (await this.#ownFeed()).actOn(item, "quarantine", "accept");
+  async accept({ item, era }: Waiting): Promise<void> {
+    await (await this.#ownFeed(era)).actOn(item, "quarantine", "accept");
   }
 
   /** The entry and the records that waited with it are erased. */
-  async reject({ item }: Waiting): Promise<void> {
-    await (await this.#ownFeed()).actOn(item, "quarantine", "reject");
+  async reject({ item, era }: Waiting): Promise<void> {
+    await (await this.#ownFeed(era)).actOn(item, "quarantine", "reject");
   }
 
   /** Nobody opens these records again, the owner included. The receipts of the nodes that did it, each signed, for this feed. */
   async erase(records: readonly Bytes[]): Promise<readonly SignedDeletion[]> {
-    const own = await this.#ownFeed();
+    const listing: Listing = this.#eras.length > 1 ? await this.listing() : new Map();
     const receipts: SignedDeletion[] = [];
-    for (let start = 0; start < records.length; start += MAX_PAGE_ITEMS) {
-      const part = records.slice(start, start + MAX_PAGE_ITEMS);
-      receipts.push(...requireOne(await this.#network.everyNode((node) => this.#eraseAt(node, own, part))));
+    for (const era of this.#eras) {
+      const [own, feed] = [await this.#ownFeed(era), await feedOf(era)];
+      const newest = era === this.#eras.at(-1);
+      const ours = newest ? records.filter((name) => !this.#isEarlier(listing, name)) : namedInEpoch(listing, records, era.epoch);
+      for (let start = 0; start < ours.length; start += MAX_PAGE_ITEMS) {
+        const part = ours.slice(start, start + MAX_PAGE_ITEMS);
+        receipts.push(...requireOne(await this.#network.everyNode((node) => eraseAt(this.#network, node, own, feed, part))));
+      }
     }
     return receipts;
   }
 
   /** Tokens of that serial lead into quarantine from now on. */
   async revokeToken(serial: number): Promise<void> {
-    const own = await this.#ownFeed();
+    const own = await this.#ownFeed(this.#eras.at(-1)!);
     requireOne(await this.#network.everyNode((node) => own.act(node, "revoke-token", serial)));
   }
 
@@ -213,7 +204,6 @@ export class Owner {
     await this.#organisationOf(request);
     const { version } = await this.#opened();
     const { lastsMs, dateFrom, dateTo, mode = "read" } = terms;
-    const epochs = Array.from({ length: this.readingEpoch + 1 }, (_, epoch) => epoch);
     const chosen = {
       notBeforeMs: Math.max(0, nowMs - CLOCK_SKEW_MS),
       expiresAtMs: nowMs + lastsMs,
@@ -221,10 +211,14 @@ export class Owner {
       dateTo,
       purpose: request.purpose,
       mode,
-      readingEpochs: epochs,
     };
     const nonce = await this.keys.grantNonce(request.readerKey);
-    return makeGrant(this.keys, this.#network.chain, version, request, chosen, await this.card(), nonce);
+    const epochKeys = this.#eras.map(async ({ keys, epoch }) => ({
+      readingEpoch: epoch,
+      readingSeed: (await keys.readingSeed(epoch)).reveal(),
+    }));
+    const card = await this.card();
+    return makeGrant(this.keys, this.#network.chain, version, request, chosen, await Promise.all(epochKeys), card, nonce);
   }
 
   /** Puts the half-signed transaction and the parcel into the grantee's inbox at every node; at least one took it. */
@@ -234,19 +228,7 @@ export class Owner {
     const body = makeBody(this.#network.chain, "grant.open", made.public, orgId, validUntil);
     const grantTx = await signTx(body, [["revoke_key", made.revokeKey]]);
     const data = encodeAs(OfferedGrantShape, { grantTx, parcel: made.parcel });
-    const answers = await this.#network.everyNode(async (node) => {
-      const post: InboxPost = {
-        chain: this.#network.chain,
-        node: await this.#network.indexOf(node),
-        orgId,
-        owner: this.#ownership(),
-        data,
-        timeMs: this.#network.now(),
-        nonce: systemRandom(NONCE_BYTES),
-      };
-      await node.mailbox("post", SignedPostShape, { post, signature: await this.keys.owner.sign(postMessage(post)) });
-    });
-    requireOne(answers);
+    await postTo(this.#network, orgId, data, this.#ownership(), this.keys.owner);
   }
 
   /** The proven grant, once it is final; `grant.not_final` when the grantee has not registered it in time. */
@@ -304,28 +286,20 @@ export class Owner {
 
   /** Every receipt of every node that answers, decrypted and its signature checked. */
   async receipts(): Promise<Log<SignedReceipt>> {
-    const logRead = await this.keys.logRead();
-    const items = await new Mail(this.#network, [logRead.public, this.keys.owner.public], logRead).items("log");
-    return readReceipts(await this.keys.log(), items, this.#network.chain, this.#network.serviceKeys);
+    const logs = [...this.earlier.map(({ keys }) => keys), this.keys].map(async (keys) => {
+      const logRead = await keys.logRead();
+      const items = await new Mail(this.#network, [logRead.public, keys.owner.public], logRead).items("log");
+      return readReceipts(await keys.log(), items, this.#network.chain, this.#network.serviceKeys);
+    });
+    return together(await Promise.all(logs));
   }
 
-  /** Receipts of this feed's reading with the owner key, by this device or by whoever else has the key. */
+  /** Receipts of reading with an owner key, by this device or by whoever else has or had one: a custodian, say. */
   async ownReads(): Promise<Log<OwnReadReceipt>> {
-    const items = await (await this.#ownFeed()).items("own-reads");
-    return readOwnReceipts(items, this.#network.chain, await this.feedAddress(), this.#network.serviceKeys);
-  }
-
-  async #eraseAt(node: NodeClient, own: Mail, records: readonly Bytes[]): Promise<SignedDeletion> {
-    const signed = node.decoded(SignedDeletionShape, await own.act(node, "erase", 0, records));
-    const { receipt, signature } = signed;
-    const asked = new Set(records.map(toHex));
-    const index = await this.#network.indexOf(node);
-    const ours = equal(receipt.chain, this.#network.chain) && equal(receipt.address, await this.feedAddress());
-    const fits = ours && receipt.node === index && receipt.records.every((record) => asked.has(toHex(record)));
-    if (!fits || !verify(this.#network.serviceKeys[index]!, deletionMessage(receipt), signature)) {
-      throw new PeerFault("node.bad_answer", "not this node's receipt of these records", { url: node.url });
-    }
-    return signed;
+    const logs = this.#eras.map(async (era) =>
+      readOwnReceipts(await this.#ownItems(era, "own-reads"), this.#network.chain, await feedOf(era), this.#network.serviceKeys),
+    );
+    return together(await Promise.all(logs));
   }
 
   async #opened(): Promise<CompartmentState> {
@@ -360,9 +334,10 @@ export class Owner {
     secrets: Map<OpenedSession, SecretBytes>,
   ): Promise<SecretBytes> {
     const { session } = listed;
+    const { keys } = this.#eras[session.readingEpoch]!;
     if (held.ownerWrap === null) throw new Refused("not_found", "owner wrap", { recordId: toHex(listed.recordId) });
     const secret =
-      secrets.get(session) ?? (await openOwnerLock(await this.keys.root(), session, this.#network.chain, this.compartmentId));
+      secrets.get(session) ?? (await openOwnerLock(await keys.root(), session, this.#network.chain, this.compartmentId));
     secrets.set(session, secret);
     const mine = await ownerOpen(secret, held.ownerWrap, header);
     const { keyholders } = this.#network.genesis;
@@ -371,13 +346,23 @@ export class Owner {
     return mine.dek;
   }
 
-  /** The feed of this owner key and epoch. Records from before an owner rotation lie in the feed of the key before (`docs/cautions.md`). */
-  async #place(): Promise<readonly Bytes[]> {
-    return [(await this.keys.feed(this.readingEpoch)).public, this.keys.owner.public];
+  /** A feed of any era, asked as the owner of today. */
+  async #ownFeed(era: Era): Promise<Mail> {
+    return new Mail(this.#network, await placeOf(era), this.keys.owner, this.#ownership());
   }
 
-  async #ownFeed(): Promise<Mail> {
-    return new Mail(this.#network, await this.#place(), this.keys.owner, this.#ownership());
+  /** No node has heard of the feed of an earlier era in which nothing was written. */
+  async #ownItems(era: Era, what: "quarantine" | "own-reads"): Promise<readonly Bytes[]> {
+    try {
+      return await (await this.#ownFeed(era)).items(what);
+    } catch (error) {
+      if (era.keys !== this.keys && known(error).code === "mailbox.not_current_owner") return [];
+      throw error;
+    }
+  }
+
+  #isEarlier(listing: Listing, name: Bytes): boolean {
+    return this.#eras.slice(0, -1).some(({ epoch }) => namedInEpoch(listing, [name], epoch).length > 0);
   }
 
   #ownership(): Ownership {
@@ -385,11 +370,6 @@ export class Owner {
   }
 }
 
-async function cardOrNull(asked: Promise<SignedCard>): Promise<SignedCard | null> {
-  try {
-    return await asked;
-  } catch (error) {
-    if (error instanceof Remote && error.status === 404) return null;
-    throw error;
-  }
+function together<T>(logs: readonly Log<T>[]): Log<T> {
+  return { receipts: logs.flatMap(({ receipts }) => receipts), findings: logs.flatMap(({ findings }) => findings) };
 }

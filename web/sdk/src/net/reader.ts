@@ -1,12 +1,13 @@
 // A grantee reads: access entry first, final; then every keyholder; then the parts combined, opened and checked.
 
-import { type Bytes, toHex } from "../bytes.ts";
+import type { Bytes } from "../bytes.ts";
 import { HceError, Refused, Unavailable } from "../errors.ts";
 import { feedKeyOf, readingKeyOf } from "../keys/compartments.ts";
 import { SecretBytes } from "../keys/secret.ts";
 import type { SigningKey } from "../keys/sign.ts";
 import { type GrantParcel, MAX_RECORDS_PER_ENTRY, type ReleaseReply } from "../terms/grants.ts";
 import { combineRelease, makeAccess, makeReleaseRequest, openReleaseReply, type PreparedAccess } from "../vault/granting.ts";
+import { ownerKeysByEpoch } from "./handovers.ts";
 import { Mail } from "./mail.ts";
 import type { Network } from "./network.ts";
 import {
@@ -16,6 +17,7 @@ import {
   followFeed,
   type ListedRecord,
   type Listing,
+  namedInEpoch,
   openAll,
   type OpenedRecord,
   type Refusal,
@@ -38,11 +40,18 @@ export interface ReaderKeys {
   readonly payerKey: SigningKey;
 }
 
+interface Feed {
+  readonly feed: Mail;
+  readonly readingEpoch: number;
+  readonly readingSeed: Bytes;
+}
+
 /** One person of an organisation, reading under one grant. Plaintext stays with the caller. */
 export class Reader {
   readonly parcel: GrantParcel;
   readonly #network: Network;
   readonly #keys: ReaderKeys;
+  #ownerKeys: Promise<ReadonlyMap<number, Bytes>> | null = null;
 
   /** The parcel must come from `openParcel`. */
   constructor(network: Network, parcel: GrantParcel, keys: ReaderKeys) {
@@ -53,17 +62,11 @@ export class Reader {
 
   /** Every record the granted feeds name within the granted days. */
   async listing(): Promise<Listing> {
-    const { body, epochKeys } = this.parcel;
+    const { body } = this.parcel;
     const listing = new Map<string, ListedRecord[]>();
-    for (const { readingEpoch, readingSeed } of epochKeys) {
+    for (const { feed, readingEpoch, readingSeed } of await this.#feeds()) {
       const key = readingKeyOf(new SecretBytes(readingSeed));
-      const found = await followFeed(
-        await this.#feed(readingEpoch, readingSeed),
-        key,
-        body.chain,
-        body.compartmentId,
-        readingEpoch,
-      );
+      const found = await followFeed(feed, key, body.chain, body.compartmentId, readingEpoch);
       for (const [name, candidates] of found) {
         const granted = candidates.filter(
           ({ opening }) => body.dateFrom <= opening.policy.date && opening.policy.date <= body.dateTo,
@@ -127,17 +130,25 @@ export class Reader {
   #held(listing: Listing): FetchHeld {
     return async (node, records) => {
       const pages = [];
-      for (const { readingEpoch, readingSeed } of this.parcel.epochKeys) {
-        const inEpoch = (name: Bytes): boolean =>
-          listing.get(toHex(name))?.some((one) => one.session.readingEpoch === readingEpoch) ?? false;
-        pages.push(await (await this.#feed(readingEpoch, readingSeed)).records(node, "envelopes", records.filter(inEpoch)));
+      for (const { feed, readingEpoch } of await this.#feeds()) {
+        const ours = namedInEpoch(listing, records, readingEpoch);
+        if (ours.length > 0) pages.push(await feed.records(node, "envelopes", ours));
       }
       return pages.flatMap((page) => page.found);
     };
   }
 
-  async #feed(epoch: number, readingSeed: Bytes): Promise<Mail> {
-    const key = await feedKeyOf(new SecretBytes(readingSeed), epoch);
-    return new Mail(this.#network, [key.public, this.parcel.body.ownerKey], key);
+  /** The feed of each granted reading epoch, under the owner key it was written to. */
+  async #feeds(): Promise<readonly Feed[]> {
+    const { body, epochKeys } = this.parcel;
+    const epochs = epochKeys.map(({ readingEpoch }) => readingEpoch);
+    const owners = await (this.#ownerKeys ??= ownerKeysByEpoch(this.#network, body.ownerKey, body.logReadKey, epochs));
+    return Promise.all(
+      epochKeys.map(async ({ readingEpoch, readingSeed }) => {
+        const key = await feedKeyOf(new SecretBytes(readingSeed), readingEpoch);
+        const feed = new Mail(this.#network, [key.public, owners.get(readingEpoch)!], key);
+        return { feed, readingEpoch, readingSeed };
+      }),
+    );
   }
 }

@@ -71,6 +71,20 @@ export async function followFeed(
   return listing;
 }
 
+/** Several feeds as one. */
+export function merged(listings: readonly Listing[]): Listing {
+  const together = new Map<string, readonly ListedRecord[]>();
+  for (const listing of listings) {
+    for (const [name, candidates] of listing) together.set(name, [...(together.get(name) ?? []), ...candidates]);
+  }
+  return together;
+}
+
+/** Those of the names that the feed of this reading epoch lists. */
+export function namedInEpoch(listing: Listing, names: readonly Bytes[], epoch: number): readonly Bytes[] {
+  return names.filter((name) => listing.get(toHex(name))?.some((one) => one.session.readingEpoch === epoch) ?? false);
+}
+
 /** The session of a feed item; null when it is not for this key. */
 export async function sessionOrNull(
   readingKey: OpeningKey,

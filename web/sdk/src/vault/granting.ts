@@ -72,7 +72,6 @@ export interface GrantTerms {
   readonly dateTo: string;
   readonly purpose: Purpose;
   readonly mode: Mode;
-  readonly readingEpochs: readonly number[];
 }
 
 /** An access entry before it is on chain, with the key the answers will be sealed to. */
@@ -118,13 +117,17 @@ export function checkRequest(request: AccessRequest, chain: Bytes, health: Healt
   return orgId;
 }
 
-/** A signed grant and its parcel. The request must have passed `checkRequest`. `grant.invalid`, `malformed`. */
+/**
+ * A signed grant and its parcel, with the reading seeds of all epochs in their order. The request must have passed `checkRequest`.
+ * `grant.invalid`, `malformed`.
+ */
 export async function makeGrant(
   keys: CompartmentKeys,
   chain: Bytes,
   compartmentVersion: number,
   request: AccessRequest,
   terms: GrantTerms,
+  epochKeys: GrantParcel["epochKeys"],
   card: SignedCard,
   nonce: Bytes,
 ): Promise<MadeGrant> {
@@ -150,10 +153,6 @@ export async function makeGrant(
   };
   requireWindow(body);
   const ownerSignature = await keys.owner.sign(grantMessage(body));
-  const epochs = [...new Set(terms.readingEpochs)].sort((left, right) => left - right);
-  const epochKeys = await Promise.all(
-    epochs.map(async (readingEpoch) => ({ readingEpoch, readingSeed: (await keys.readingSeed(readingEpoch)).reveal() })),
-  );
   const parcel = checked(GrantParcelShape, { body, ownerSignature, epochKeys, card });
   await checkParcel(parcel, chain);
   const sealed = await sealTo(request.inboxKey, parcelInfo(chain), encodeAs(GrantParcelShape, parcel));

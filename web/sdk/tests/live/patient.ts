@@ -1,13 +1,16 @@
 // A patient's device that does what it is told: one JSON line in, one JSON line out. `tests/journeys/test_patient_in_typescript.py`
 // plays the people around it. Nothing but this process ever has the keys.
 
-import { fromHex, toHex } from "../../src/bytes.ts";
+import { type Bytes, fromHex, toHex } from "../../src/bytes.ts";
 import { decodeAs, encodeAs } from "../../src/codec/shape.ts";
 import { explain } from "../../src/human/explain.ts";
 import { sentence } from "../../src/human/sentence.ts";
+import { Remote } from "../../src/errors.ts";
 import { CompartmentKeys } from "../../src/keys/compartments.ts";
 import { Root } from "../../src/keys/derive.ts";
 import { type Language, newWords, seedFromWords } from "../../src/keys/words.ts";
+import { claimAccount, type ClaimDesk, finishClaim, prepareClaim } from "../../src/net/claiming.ts";
+import { findOwner } from "../../src/net/handovers.ts";
 import { Network } from "../../src/net/network.ts";
 import { type KnownGrant, Owner } from "../../src/net/owner.ts";
 import { AccessRequestShape, grantMessage, SignedCardShape, SignedTokenShape } from "../../src/terms/grants.ts";
@@ -39,6 +42,24 @@ const acts: Acts<Arguments> = {
       recovery_digest: toHex(keys.recoveryDigest),
       opened: (await owner.compartment()) !== null,
     };
+  },
+  /** The same device takes over what an organisation kept: nothing of the card goes to its gateway. */
+  claim: async ({ gateway, code, org_id, words }) => {
+    const { network, owner } = held();
+    const root = await Root.fromSeed(await seedFromWords(words!));
+    const signed = await prepareClaim(network, root, code!, fromHex(org_id!));
+    const desk = deskAt(gateway!);
+    const found = await claimAccount(network, root, signed, desk);
+    await finishClaim(found, fromHex(org_id!), 1, desk);
+    device = { network, owner: found.owner, grants: [] };
+    return { before: toHex(owner.compartmentId), compartment: toHex(found.owner.compartmentId) };
+  },
+  /** Another device: nothing but the words. */
+  find: async ({ words }) => {
+    const { network } = held();
+    const found = await findOwner(network, await Root.fromSeed(await seedFromWords(words!)));
+    if (found !== null) device = { network, owner: found.owner, grants: [] };
+    return found === null ? null : toHex(found.owner.compartmentId);
   },
   card: async ({ org_id }) => {
     const { owner } = held();
@@ -96,6 +117,19 @@ const acts: Acts<Arguments> = {
     return receipts.map(({ receipt }) => receipt.node);
   },
 };
+
+function deskAt(gateway: string): ClaimDesk {
+  const post = async (path: string, signed: Bytes): Promise<{ readonly answer?: string; readonly code?: string }> => {
+    const answer = await fetch(gateway + path, { method: "POST", body: JSON.stringify({ signed: toHex(signed) }) });
+    const told = (await answer.json()) as { readonly answer?: string; readonly code: string };
+    if (!answer.ok) throw new Remote(told.code, answer.status);
+    return told;
+  };
+  return {
+    claim: async (signed) => fromHex((await post("/v1/claims", signed)).answer!),
+    finish: async (finish) => void (await post("/v1/claims/finish", finish)),
+  };
+}
 
 function reported(report: AuditReport): object {
   return {
