@@ -3,7 +3,7 @@
 import { lazy, Suspense, useEffect, useState } from "react";
 import mark from "../design/mark.svg";
 import { Switch } from "../design/Switch.tsx";
-import { COMMON, needWords, PATIENT, useWords } from "../words/words.ts";
+import { CLINICIAN, COMMON, needWords, PATIENT, useWords } from "../words/words.ts";
 import { Fallen } from "./Fallen.tsx";
 import { prefer, usePreferences } from "./preferences.ts";
 import { usePlace } from "./route.ts";
@@ -15,9 +15,14 @@ const Patient = lazy(async () => {
   return part;
 });
 
+const Clinic = lazy(async () => {
+  const [part] = await Promise.all([import("../clinician/Clinic.tsx"), needWords(COMMON), needWords(CLINICIAN)]);
+  return part;
+});
+
 export function Shell() {
   const say = useWords();
-  const [place] = usePlace();
+  const [place, rest] = usePlace();
   const [here, setHere] = useState<boolean | null>(null);
   useEffect(() => {
     void hasAccountHere().then(setHere);
@@ -32,7 +37,7 @@ export function Shell() {
         <Top />
         {wanted ? (
           <Suspense fallback={<main className="page waiting">{say("wait.opening")}</main>}>
-            <Patient />
+            {place === "clinic" ? <Clinic rest={rest} /> : <Patient />}
           </Suspense>
         ) : here === null ? (
           <main className="page" />

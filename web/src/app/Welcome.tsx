@@ -26,6 +26,9 @@ export function Welcome() {
           </li>
         ))}
       </ul>
+      <a className="button quiet" href={linkTo("clinic")}>
+        {say("welcome.clinic")}
+      </a>
     </main>
   );
 }

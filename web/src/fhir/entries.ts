@@ -3,7 +3,7 @@
 // A title is what the author wrote, else the word for its kind: nothing is ever called "Unknown".
 
 import { type Bytes, type ContentItem, toHex } from "../../sdk/src/index.ts";
-import { at, isObject, type Json, numberAt, textAt, wordsAt } from "./json.ts";
+import { at, bytesOf, isObject, type Json, numberAt, textAt, wordsAt } from "./json.ts";
 import { type Measure, measuresOf } from "./measures.ts";
 
 /** What people look for; the words for each are `kind.*`. */
@@ -301,15 +301,6 @@ function attachmentsOf(resource: Json, title: string): readonly Attachment[] {
     const mediaType = textAt(one, "contentType") || "application/octet-stream";
     return content === null ? [] : [{ name: textAt(one, "title") || title || "document", mediaType, content }];
   });
-}
-
-function bytesOf(base64: string): Uint8Array<ArrayBuffer> | null {
-  if (base64 === "") return null;
-  try {
-    return Uint8Array.from(atob(base64.replace(/\s+/gu, "")), (character) => character.charCodeAt(0));
-  } catch {
-    return null;
-  }
 }
 
 /** "urn:uuid:X", "Observation/X" and "https://…/Observation/X" all name X. */

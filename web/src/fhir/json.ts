@@ -49,3 +49,13 @@ export function wordsAt(node: unknown, ...paths: readonly string[]): string {
   }
   return "";
 }
+
+/** Null for nothing, and for what is no base64. */
+export function bytesOf(base64: string): Uint8Array<ArrayBuffer> | null {
+  if (base64 === "") return null;
+  try {
+    return Uint8Array.from(atob(base64.replace(/\s+/gu, "")), (character) => character.charCodeAt(0));
+  } catch {
+    return null;
+  }
+}

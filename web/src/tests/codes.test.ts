@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { type AccessRequest, AccessRequestShape, encodeAs, HceError, SignedTokenShape, toHex } from "../../sdk/src/index.ts";
 import { decodeAs, fromHex } from "../../sdk/src/index.ts";
 import { routeOf } from "../app/route.ts";
-import { helloCode, readRequest } from "../network/codes.ts";
+import { askCode, helloCode, readHello, readRequest, readWish } from "../network/codes.ts";
+import { screenOf, toScreen } from "../clinician/links.ts";
 import { dayWords, today } from "../words/dates.ts";
 
 const bytes = (size: number): Uint8Array<ArrayBuffer> => new Uint8Array(size).fill(7);
@@ -37,12 +38,45 @@ test("anything else is refused by name", () => {
   }
 });
 
+test("a request brings what is wished, and nothing that is not", () => {
+  const hex = toHex(encodeAs(AccessRequestShape, REQUEST));
+  const wish = { days: 30, reason: "复查血压, follow-up" };
+  const code = askCode(hex, wish);
+  assert.match(code, /^HCE:ASK:[0-9A-F.]+$/);
+  for (const text of [code, `http://localhost:7180/#/approve/${code.slice("HCE:ASK:".length)} `]) {
+    assert.deepEqual([readRequest(text), readWish(text)], [REQUEST, wish]);
+  }
+  const nothing = { days: 0, reason: "" };
+  for (const odd of [hex, `00.${hex}`, askCode(hex, { days: 8, reason: "" }), askCode(hex, { days: 7, reason: "x".repeat(121) })]) {
+    assert.deepEqual([readRequest(odd), readWish(odd)], [REQUEST, nothing]);
+  }
+});
+
 test("a person's own code holds the token and nothing more", () => {
   const token = { compartmentId: bytes(32), orgId: bytes(32), feed: bytes(32), serial: 7, expiresMs: 1 };
   const signed = { token, ownerKey: bytes(32), feedReadKey: bytes(32), signature: bytes(64) };
   const code = helloCode(signed);
   assert.match(code, /^HCE:HELLO:[0-9A-F]+$/); // what a QR code holds in its denser alphabet
   assert.deepEqual(decodeAs(SignedTokenShape, fromHex(code.slice("HCE:HELLO:".length).toLowerCase())), signed);
+  assert.deepEqual(readHello(` ${code}\n`), signed);
+  for (const text of ["", "hello", code.slice(0, -2), toHex(encodeAs(AccessRequestShape, REQUEST))]) {
+    assert.throws(
+      () => readHello(text),
+      (error) => error instanceof HceError && error.code === "code.no_hello",
+    );
+  }
+});
+
+test("a clinician's screens have addresses of their own", () => {
+  const [place, rest] = routeOf(toScreen("correct", "p1", "r1"));
+  assert.deepEqual([place, ...screenOf(rest)], ["clinic", "correct", "p1/r1"]);
+  assert.deepEqual(
+    [screenOf(""), screenOf("me")],
+    [
+      ["", ""],
+      ["me", ""],
+    ],
+  );
 });
 
 test("addresses behind # are a place and a rest", () => {

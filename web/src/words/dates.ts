@@ -18,6 +18,18 @@ export function momentWords(timeMs: number, language: Language): string {
   return new Intl.DateTimeFormat(localeOf(language), { dateStyle: "long", timeStyle: "short" }).format(new Date(timeMs));
 }
 
+const UNITS = [
+  ["day", 24 * 3_600_000],
+  ["hour", 3_600_000],
+  ["minute", 60_000],
+] as const;
+
+/** "in 6 days", "in 2 hours"; whole units, rounded down, at least a minute. */
+export function leftWords(leftMs: number, language: Language): string {
+  const [unit, length] = UNITS.find(([, ms]) => leftMs >= ms) ?? UNITS[2];
+  return new Intl.RelativeTimeFormat(localeOf(language)).format(Math.max(1, Math.floor(leftMs / length)), unit);
+}
+
 /** YYYY-MM-DD on this device's calendar. */
 export function today(nowMs: number): string {
   const now = new Date(nowMs);

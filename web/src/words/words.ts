@@ -24,6 +24,10 @@ export const PATIENT: Part = {
   en: () => import("./patient.en.json"),
   "zh-CN": () => import("./patient.zh-CN.json"),
 };
+export const CLINICIAN: Part = {
+  en: () => import("./clinician.en.json"),
+  "zh-CN": () => import("./clinician.zh-CN.json"),
+};
 const ERRORS: Part = {
   en: () => import("../../../src/hce/app/words/errors.en.json"),
   "zh-CN": () => import("../../../src/hce/app/words/errors.zh-CN.json"),
