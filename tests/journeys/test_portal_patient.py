@@ -9,11 +9,26 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.web.browser import Album, Watch, chromium, fresh_device, give_passkeys, kept_on_device, press, small_targets, type_into
+from tests.web.accounts import PASSPHRASE, creates_an_account
+from tests.web.browser import (
+    Album,
+    Watch,
+    chromium,
+    device_on_disk,
+    fresh_device,
+    give_passkeys,
+    kept_on_device,
+    press,
+    small_targets,
+    type_into,
+)
+from tests.web.leaks import Spy, files_under, leaked, words_in_a_row
 from tests.web.node import ROOT
+from tests.web.wire import Wire, recording
 
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import bring_up_portal, port_count
@@ -24,6 +39,7 @@ from hce.app.preflight import free_ports
 from hce.app.tour.patient import patient_of
 from hce.app.up import running
 from hce.foundation.crypto.derive import derive_seed
+from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.words import entropy_from_words, seed_from_words
 from hce.service.sdk.errors import Remote
 from hce.service.sdk.network import Network
@@ -32,8 +48,6 @@ from hce.service.terms.genesis import Params
 NODES = 4
 PARAMS = Params(block_interval_ms=200)
 BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
-PASSPHRASE = "quiet river morning"
-"""Typed into the page; must be in no request."""
 CANARIES = ("高血压", "甄示范", "二甲双胍")
 """Plaintext of the record."""
 
@@ -41,8 +55,12 @@ CANARIES = ("高血压", "甄示范", "二甲双胍")
 @pytest.mark.slow
 async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    watch, album = Watch(), Album()
-    async with chromium() as browser, running(home, PARAMS, NODES, free_ports(port_count(NODES)), _silent) as supervisor:
+    watch, album, spy, profile = Watch(), Album(), Spy(), tmp_path / "profile"
+    async with (
+        recording() as wire,
+        chromium(wire.url) as browser,
+        running(home, PARAMS, NODES, free_ports(port_count(NODES)), _silent) as supervisor,
+    ):
         await bring_up_portal(home, supervisor, _silent)
         described = home.network()
         await _is_the_published_page(home)
@@ -50,8 +68,8 @@ async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
             GatewayClient.at(described["gateways"]["riverside"], home.gateway("riverside")) as hospital,
             GatewayClient.at(described["gateways"]["oldtown"], home.gateway("oldtown")) as clinic,
         ):
-            page = await fresh_device(browser, watch)
-            words = await _creates_an_account(page, home.portal, album)
+            page = await fresh_device(browser, watch, spy=spy)
+            words = await creates_an_account(page, home.portal, album)
             await _receives_a_record(page, hospital, album)
             grant = await _grants(page, clinic, album)
             read = await clinic.post(f"/v1/grants/{grant}/read", {"reason": "follow-up", "records": []})
@@ -61,19 +79,34 @@ async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
             with pytest.raises(Remote, match="revoked"):
                 await clinic.post(f"/v1/grants/{grant}/read", {"reason": "once more", "records": []})
             await _keeps_the_keys(page, words, album)
-            other = await fresh_device(browser, watch, "zh-CN")
-            await _recovers(other, home.portal, words, album)
-            await _follows_a_link_and_refuses(other, home.portal, clinic)
-            assert await other.evaluate("Object.keys(localStorage).sort()") == ["hce.elder", "hce.language"]
-            kept = await kept_on_device(page) + await kept_on_device(other)
+            async with device_on_disk(browser, profile, watch, "zh-CN", spy, wire.url) as other:
+                await _recovers(other, home.portal, words, album)
+                await _follows_a_link_and_refuses(other, home.portal, clinic)
+                assert await other.evaluate("Object.keys(localStorage).sort()") == ["hce.elder", "hce.language"]
+                kept = [await kept_on_device(page), await kept_on_device(other)]
     allowed = {home.portal, *described["nodes"], *described["gateways"].values()}
     assert watch.origins <= allowed, "no foreign request"
+    assert wire.hosts <= {urlsplit(origin).netloc for origin in allowed}, "nor one that the page does not know of"
     assert watch.complaints == [], "no breach of the page's policy, no error"
     assert album.faults == {}, "axe-core"
-    secrets = {**_secrets_of(words), **{canary: canary.encode() for canary in CANARIES}}
-    assert {name for name, secret in secrets.items() if watch.told(secret)} == set(), "leaves the browser"
-    assert len(kept) > 500
-    assert {name for name, secret in secrets.items() if secret in kept} == set(), "lies on the device unlocked"
+    _nothing_got_out(words, spy, wire, watch, kept, files_under(profile))
+
+
+def _nothing_got_out(words: str, spy: Spy, wire: Wire, watch: Watch, kept: list[bytes], profile: dict[str, bytes]) -> None:
+    """Neither what we know to be secret, nor any key or plaintext that the browser's own cryptography ever had in its hands."""
+    known = _secrets_of(words)
+    assert {spy.held[known[name]] for name in ("compartment/owner", "compartment/root", "reading seed")} == {"deriveBits"}
+    assert {"deriveBits", "decrypt", "key for HKDF"} <= set(spy.held.values()), "the spy sees"
+    canaries = {canary: canary.encode() for canary in CANARIES}
+    secrets = {**known, **words_in_a_row(words), **canaries, **spy.secrets()}
+    public = {"reader": b"hce/tx/1", "code": SigningKey(known["compartment/owner"]).public}
+    assert leaked(public, wire.sent) == set(public), "the wire sees"
+    assert leaked(secrets, wire.sent) == set(), "leaves the browser"
+    assert leaked(secrets, watch.said) == set(), "is said to the console"
+    assert all(len(one) > 200 for one in kept)
+    assert leaked(secrets, kept) == set(), "lies on the device unlocked"
+    assert len(profile) > 20
+    assert {path for path, content in profile.items() if leaked(secrets, [content], depth=1)} == set(), "was left by the browser"
 
 
 async def _is_the_published_page(home: Home) -> None:
@@ -112,7 +145,6 @@ def _secrets_of(words: str) -> dict[str, bytes]:
     derived = ("compartment/owner", "compartment/recovery", "compartment/root", "compartment/log", "compartment/log-read")
     return {
         "words": words.encode(),
-        "some of the words": " ".join(words.split()[3:6]).encode(),
         "entropy": entropy_from_words(words).reveal(),
         "seed": seed.reveal(),
         "memory key": derive_seed(seed, "device/memory").reveal(),
@@ -120,35 +152,6 @@ def _secrets_of(words: str) -> dict[str, bytes]:
         "reading seed": derive_seed(seed, "compartment/reading", 0, 0).reveal(),
         **{use: derive_seed(seed, use, 0).reveal() for use in derived},
     }
-
-
-async def _creates_an_account(page: Any, portal: str, album: Album) -> str:
-    await page.goto(portal)
-    await page.get_by_role("link", name="Create my account").wait_for()
-    await album.take(page, "welcome")
-    await press(page, page.get_by_role("link", name="Create my account"))
-    shown = page.locator(".words .word")
-    await shown.first.wait_for()
-    await album.take(page, "words")
-    words = await shown.all_inner_texts()
-    assert len(words) == 12
-    await press(page, page.get_by_role("button", name="I have written them down"))
-    await page.get_by_text("Which is word").wait_for()
-    await album.take(page, "rehearse")
-    for _ in range(3):
-        asked = await page.locator("#asked").inner_text()
-        place = int(re.findall(r"\d+", asked)[0])
-        await press(page, page.get_by_role("button", name=words[place - 1], exact=True))
-    await type_into(page, page.get_by_label("Passphrase for this device"), PASSPHRASE)
-    await type_into(page, page.get_by_label("Once more"), PASSPHRASE)
-    await album.take(page, "lock")
-    await press(page, page.get_by_role("button", name="Use this passphrase"))
-    await page.get_by_role("button", name="Open with Riverside Hospital").wait_for()
-    await album.take(page, "open")
-    await press(page, page.get_by_role("button", name="Open with Riverside Hospital"))
-    await page.get_by_role("heading", name="Nothing here yet").wait_for()
-    await album.take(page, "empty")
-    return " ".join(words)
 
 
 async def _receives_a_record(page: Any, hospital: GatewayClient, album: Album) -> None:

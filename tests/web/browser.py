@@ -1,12 +1,11 @@
 """A real browser for the portal's tests: Debian's chromium, driven by Playwright, watched for what a page must never do.
 
-Everything a page asks for is noted with its body, and every complaint of the browser about the page's policy. `HCE_SCREENSHOTS=FOLDER`
+Whom a page asks is noted, what it says, and every complaint of the browser about the page's policy. `HCE_SCREENSHOTS=FOLDER`
 saves each screen there, in both languages, as a phone and as a desk show it.
 """
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from tests.web.leaks import Spy
 from tests.web.node import WEB
 
 CHROMIUM = "/usr/bin/chromium"
@@ -34,11 +34,20 @@ KEPT = """async () => {
     const bytes = (value) => value instanceof Uint8Array ? [...value] : typeof value === "object" && value !== null
         ? Object.entries(value).flatMap(([name, one]) => [...new TextEncoder().encode(name), ...bytes(one)])
         : [...new TextEncoder().encode(String(value))];
-    const kept = [bytes({...localStorage}), bytes({...sessionStorage}), bytes(document.cookie), bytes(location.href)];
+    const kept = [{...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state, document.title, window.name];
+    kept.splice(0, kept.length, ...kept.map(bytes));
+    for (const registration of await navigator.serviceWorker.getRegistrations()) kept.push(bytes("worker " + registration.scope));
+    for (const name of await caches.keys()) {
+        const cache = await caches.open(name);
+        for (const request of await cache.keys()) {
+            kept.push(bytes(request.url), bytes(new Uint8Array(await (await cache.match(request)).arrayBuffer())));
+        }
+    }
     for (const { name } of await indexedDB.databases()) {
         const database = await opened(indexedDB.open(name));
         for (const store of database.objectStoreNames) {
             kept.push(...(await opened(database.transaction(store).objectStore(store).getAll())).map(bytes));
+            kept.push(...(await opened(database.transaction(store).objectStore(store).getAllKeys())).map(bytes));
         }
         database.close();
     }
@@ -54,7 +63,8 @@ class Watch:
 
     def __init__(self) -> None:
         self.origins: set[str] = set()
-        self.bodies: list[bytes] = []
+        self.said: list[bytes] = []
+        """To the console."""
         self.complaints: list[str] = []
 
     def over(self, context: Any) -> None:
@@ -66,40 +76,67 @@ class Watch:
         split = urlsplit(request.url)
         if split.scheme not in {"data", "blob"}:
             self.origins.add(f"{split.scheme}://{split.netloc}")
-        self.bodies.append(request.url.encode() + (request.post_data_buffer or b""))
 
     def _console(self, message: Any) -> None:
+        self.said.append(message.text.encode())
         if message.type in {"error", "warning"} and "net::ERR_" not in message.text and "status of 4" not in message.text:
             self.complaints.append(message.text)
 
-    def told(self, secret: bytes) -> bool:
-        """Whether any request held these bytes, as they are or in hex or base64."""
-        spellings = (secret, secret.hex().encode(), base64.b64encode(secret).rstrip(b"="))
-        return any(one in body for body in self.bodies for one in spellings)
-
 
 @asynccontextmanager
-async def chromium() -> AsyncIterator[Any]:
-    """A browser for the time of the block. Without one the test is skipped, and says what to install."""
+async def chromium(proxy: str | None = None, *arguments: str) -> AsyncIterator[Any]:
+    """A browser for the time of the block, whose every request goes through the proxy if there is one. Without a browser the test is
+    skipped, and says what to install."""
     if shutil.which(CHROMIUM) is None:
         pytest.skip(f"no browser on this machine: {INSTALL}")
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments], proxy=_proxy(proxy))
         try:
             yield browser
         finally:
             await browser.close()
 
 
-async def fresh_device(browser: Any, watch: Watch, locale: str = "en-GB") -> Any:
-    """A page of a browser that has never been here."""
+async def fresh_device(browser: Any, watch: Watch, locale: str = "en-GB", spy: Spy | None = None) -> Any:
+    """A page of a browser that has never been here and forgets everything when it is closed."""
     context = await browser.new_context(viewport=PHONE, locale=locale, reduced_motion="reduce")
+    return await _first_page(context, watch, spy)
+
+
+@asynccontextmanager
+async def device_on_disk(
+    browser: Any, folder: Path, watch: Watch, locale: str, spy: Spy, proxy: str | None = None
+) -> AsyncIterator[Any]:
+    """The same with a profile in a folder, as people have one: whatever the browser keeps by itself lies there afterwards."""
+    context = await browser.browser_type.launch_persistent_context(
+        folder,
+        executable_path=CHROMIUM,
+        args=["--no-sandbox"],
+        proxy=_proxy(proxy),
+        viewport=PHONE,
+        locale=locale,
+        reduced_motion="reduce",
+    )
+    try:
+        yield await _first_page(context, watch, spy)
+    finally:
+        await context.close()
+
+
+async def _first_page(context: Any, watch: Watch, spy: Spy | None) -> Any:
     context.set_default_timeout(PATIENCE_MS)
     await context.grant_permissions(["clipboard-read", "clipboard-write"])
     watch.over(context)
+    if spy is not None:
+        await spy.over(context)
     return await context.new_page()
+
+
+def _proxy(url: str | None) -> Any:
+    """Also for this machine's own addresses, which browsers keep from a proxy unless told."""
+    return None if url is None else {"server": url, "bypass": "<-loopback>"}
 
 
 async def press(page: Any, target: Any) -> None:

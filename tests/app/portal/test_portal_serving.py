@@ -64,6 +64,24 @@ async def test_only_files_of_the_bundle_are_served(http: httpx.AsyncClient) -> N
     assert (await http.get("/network.json")).json() == {"genesis": "ab" * 36, "nodes": NODES, "gateways": GATEWAYS}
 
 
+async def test_who_takes_gzip_gets_it_and_everybody_the_same_bytes(http: httpx.AsyncClient) -> None:
+    """What counts is what arrives: the shell's bound is after gzip."""
+    for accepted, small in (
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip;q=0", False),
+        ("identity", False),
+        ("*", False),
+        ("", False),
+    ):
+        got = await http.get("/assets/a-1.js", headers={"accept-encoding": accepted})
+        assert (got.headers.get("content-encoding") == "gzip", got.headers["vary"], got.content) == (
+            small,
+            "accept-encoding",
+            BUNDLE["assets/a-1.js"],
+        )
+
+
 async def test_the_page_has_one_name(http: httpx.AsyncClient) -> None:
     """Passkeys refuse 127.0.0.1, and a page under a stranger's name is how a stranger's script gets to ours (DNS rebinding)."""
     numbered = await http.get("/", headers={"host": "127.0.0.1:7180"})

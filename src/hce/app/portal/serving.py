@@ -7,6 +7,8 @@ around or inside, no form, no plug-in. Trusted Types are required and no policy 
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 import signal
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
@@ -36,6 +38,10 @@ LOOPBACK = frozenset({"127.0.0.1", "[::1]", "localhost"})
 """Spellings of this machine, sent on to the one name of the page."""
 
 
+GZIP_LEVEL = 9
+"""Once, at the start."""
+
+
 class WrongHost(Refused):
     """The page was asked for under another name than its own."""
 
@@ -59,6 +65,15 @@ def policy(origins: list[str]) -> str:
             "trusted-types 'none'",
         )
     )
+
+
+def takes_gzip(accepted: str) -> bool:
+    """Whether an Accept-Encoding (RFC 9110) names gzip and does not refuse it. Whoever says it by `*` alone gets the plain bytes."""
+    for part in accepted.lower().split(","):
+        coding, _, weight = part.replace(" ", "").partition(";")
+        if coding == "gzip":
+            return not re.fullmatch(r"q=0(\.0*)?", weight)
+    return False
 
 
 def headers_of(origins: list[str]) -> dict[str, str]:
@@ -94,6 +109,7 @@ def make_portal(bundle: dict[str, bytes], origin: str, genesis: str, nodes: list
     """The ASGI app. `genesis`: CID in hex; what the page trusts about the network follows from it."""
     described = msgspec.json.encode({"genesis": genesis, "nodes": nodes, "gateways": gateways})
     here = urlsplit(origin)
+    small = {path: gzip.compress(content, GZIP_LEVEL, mtime=0) for path, content in bundle.items()}
 
     async def network(request: Request) -> Response:
         return Response(described, media_type="application/json", headers={"cache-control": "no-store"})
@@ -111,8 +127,10 @@ def make_portal(bundle: dict[str, bytes], origin: str, genesis: str, nodes: list
         if path not in bundle:
             raise NoSuchPath
         kind = MEDIA_TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
-        kept = FOR_EVER if path.startswith(HASHED) else ALWAYS_FRESH
-        return Response(bundle[path], media_type=kind, headers={"cache-control": kept})
+        headers = {"cache-control": FOR_EVER if path.startswith(HASHED) else ALWAYS_FRESH, "vary": "accept-encoding"}
+        if not takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(bundle[path], media_type=kind, headers=headers)
+        return Response(small[path], media_type=kind, headers={**headers, "content-encoding": "gzip"})
 
     return Starlette(
         routes=[Route("/network.json", network), Route("/v1/status", status), Route("/{path:path}", file)],
