@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -22,7 +23,7 @@ from hce.service.gateway.http import make_app
 GROWTH_BYTES = 160 << 20
 """Most that RssAnon may grow by what one stranger does at a time: one bomb of 16 MiB in its copies, and what the allocator keeps."""
 FLOOD_BYTES = 320 << 20
-"""The same when hundreds do it at once: the budget of bodies (128 MiB), of unread answers (128 MiB), and the above."""
+"""The same when hundreds do it at once: the budget of bodies (160 MiB), of unread answers (128 MiB), and the above."""
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_many_large_bodies_at_once_are_bounded_and_small_requests_pass(node: One
             await watch(http, sending)
 
     asyncio.run(attack())
-    assert {"malformed"} <= codes <= {"malformed", "http.too_many_bodies", "cut", "api.busy"}
+    assert {"malformed"} <= codes <= {"malformed", "http.too_many_bodies", "http.too_much_from_address", "cut", "api.busy"}
     assert most - before < FLOOD_BYTES
     assert one.said_wrong() == []
 
@@ -154,3 +155,49 @@ def test_a_peer_that_closes_half_is_answered_or_let_go(under_attack: Process) ->
             with suppress(ConnectionError):
                 while line.recv(65_536):
                     pass
+
+
+Answer = tuple[bytes, dict[bytes, bytes], dict[str, Any]]
+"""Status line, headers, problem."""
+
+
+async def answered(one: Process, source: str, body_bytes: int, keep: int, opened: list[asyncio.StreamWriter]) -> Answer:
+    """What comes back to a body of zeros from this address whose last `keep` bytes do not come."""
+    host, port = one.address
+    reader, writer = await asyncio.open_connection(host, port, local_addr=(source, 0))
+    opened.append(writer)
+    path = "/v1/import" if one.headers else "/v1/intake"
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "host: x",
+        f"content-length: {body_bytes}",
+        *(f"{name}: {one.headers[name]}" for name in one.headers),
+    ]
+    with suppress(ConnectionError):
+        writer.write("\r\n".join([*lines, "", ""]).encode() + bytes(body_bytes - keep))
+        await writer.drain()
+    head = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+    headers = dict(line.lower().split(b": ", 1) for line in head[1:-2])
+    return head[0], headers, json.loads(await reader.readexactly(int(headers[b"content-length"])))
+
+
+def test_one_address_that_floods_leaves_room_for_another(under_attack: Process) -> None:
+    """Bodies without an end from 127.0.0.2, more than it may hold; a whole one from 127.0.0.1 is taken in meanwhile."""
+    one, opened = under_attack, list[asyncio.StreamWriter]()
+
+    async def attack() -> tuple[Answer, Answer]:
+        flood = [asyncio.create_task(answered(one, "127.0.0.2", 16 << 20, 1, opened)) for _ in range(6)]
+        refused, _ = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+        other = await answered(one, "127.0.0.1", 16 << 20, 0, opened)
+        first = refused.pop().result()
+        for task in flood:
+            task.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)
+        for writer in opened:
+            writer.transport.abort()
+        return first, other
+
+    (status, headers, problem), (_, _, other) = asyncio.run(attack())
+    assert (problem["code"], status.split()[1]) == ("http.too_much_from_address", b"503")
+    assert headers[b"retry-after"] == b"1"
+    assert other["code"] not in ("http.too_many_bodies", "http.too_much_from_address"), "its body was looked at"

@@ -10,7 +10,7 @@
 * all connections taken: the one that has said nothing whole for longest gives way to the newcomer. Only when all of them are being
   answered is the newcomer refused. So slow clients push out each other and nobody else.
 
-A slow body has its own time and its own budget (`service/http.py:BodyBudget`).
+A slow body has its own time and its own budget, of which one address never takes all (`service/http.py:BodyBudget`).
 """
 
 from __future__ import annotations
@@ -271,6 +271,7 @@ async def _listening(
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # who is connected counts: anybody can write a header that says otherwise
         timeout_keep_alive=limits.keep_alive_s,  # type: ignore[arg-type]  # a delay like any other
         timeout_graceful_shutdown=limits.goodbye_s,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -42,10 +43,23 @@ class SlowBody(Refused):
     status = 408
 
 
-class TooManyBodies(Unavailable):
+class Busy(Unavailable):
+    """Too much at once; the same request may pass in a moment."""
+
+    retry_after_s = 1
+    """Told to the caller (`Retry-After`, RFC 9110)."""
+
+
+class TooManyBodies(Busy):
     """The bodies being received and worked on together are as large as this process allows."""
 
     code = "http.too_many_bodies"
+
+
+class TooMuchFromAddress(Busy):
+    """The bodies of one address are as large as all that is still free for others."""
+
+    code = "http.too_much_from_address"
 
 
 class NoSuchPath(NotFound):
@@ -65,11 +79,17 @@ class BodyBudget:
     """Memory for bodies over all requests of a process, from their first byte to the end of the answer, and how long one may take.
 
     A body waits in memory while its request waits for a worker, so it counts until then: `release` belongs at the end of a request.
+
+    One address may hold as much as is free: alone a half, beside k others that flood a (k + 2)th part of everything, and the same
+    stays free for whoever comes next (dynamic thresholds, Choudhury and Hahne 1998). An address is that of the connection; headers name
+    nobody.
     """
 
     def __init__(self, max_bytes: int, timeout_s: float) -> None:
         self._left = max_bytes
         self._timeout_s = timeout_s
+        self._held: Counter[str] = Counter()
+        """Bytes by address; those that hold nothing are not in it."""
 
     async def read(self, request: Request, max_bytes: int) -> bytes:
         """The whole body; `TooLarge` as soon as it is longer than the bound, `SlowBody`, `TooManyBodies`."""
@@ -90,18 +110,32 @@ class BodyBudget:
             raise Malformed("the body ended early") from error
 
     def _take(self, scope: Scope, size: int) -> None:
+        address = _address_of(scope)
         self._left -= size
+        self._held[address] += size
         scope[_HELD_KEY] = scope.get(_HELD_KEY, 0) + size
         if self._left < 0:
             raise TooManyBodies
+        if self._held[address] > self._left:
+            raise TooMuchFromAddress
 
     def release(self, scope: Scope) -> None:
         """The request is over, and with it its body."""
-        self._left += scope.pop(_HELD_KEY, 0)
+        size, address = scope.pop(_HELD_KEY, 0), _address_of(scope)
+        self._left += size
+        self._held[address] -= size
+        if self._held[address] <= 0:
+            del self._held[address]
 
 
-BODIES = BodyBudget(max_bytes=128 << 20, timeout_s=30.0)
-"""The budget of this process."""
+def _address_of(scope: Scope) -> str:
+    """Of whoever is connected."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+BODIES = BodyBudget(max_bytes=160 << 20, timeout_s=30.0)
+"""The budget of this process: the largest body, a Bundle of 64 MiB, has room beside others of the same address."""
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -162,7 +196,8 @@ async def problem(request: Request, error: Exception) -> Response:
     request.scope[CODE_KEY] = error.code
     if error.status >= 500:
         log.warning("%s %s: %s", request.method, request.scope.get(ROUTE_KEY), error.code)
-    return JSONResponse(problem_body(error), status_code=error.status, media_type=PROBLEM_TYPE)
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else None
+    return JSONResponse(problem_body(error), status_code=error.status, media_type=PROBLEM_TYPE, headers=headers)
 
 
 async def unrouted(request: Request, error: Exception) -> Response:
