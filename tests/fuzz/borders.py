@@ -17,6 +17,7 @@ from rlp.exceptions import RLPException
 from tests.fuzz import rooms
 from tests.fuzz.shapes import FITTING, bytes_spoiled, spoiled, value_of
 
+from hce.app.portal.verifying import Described, Listed, read_answer
 from hce.foundation.codec.cid import digest_of_cid
 from hce.foundation.codec.dagcbor import decode, decode_as, encode
 from hce.foundation.codec.rlp import rlp_decode, rlp_encode
@@ -93,6 +94,7 @@ _STRUCTS: dict[str, Any] = {
     "content": records.ContentManifest,
     "record state": states.RecordState,
     "grant state": states.GrantState,
+    "portal state": states.PortalState,
 }
 """Types whose decoding is all that happens at the border itself."""
 
@@ -239,6 +241,8 @@ def _plain(
     return Border(name, seed, lambda _: read, again, valid)
 
 
+_DESCRIBED = b'{"genesis":"01711220ab","nodes":["http://127.0.0.1:7100"],"gateways":["http://127.0.0.1:7150"]}'
+
 BORDERS: list[Border] = [
     _plain("dag-cbor", _tree_seed, decode, encode),
     _plain("rlp", lambda rng: rlp_encode(_rlp(rng)), rlp_decode, rlp_encode),
@@ -269,6 +273,12 @@ BORDERS: list[Border] = [
     _plain("sealed bytes", _sealed, lambda raw: _KEY.open(b"info", raw)),
     _plain("grant sentence", _sentence, _read_sentence, valid=False),
     _plain("revoke sentence", _revocation, lambda raw: revoke_sentence(raw, "en", lambda _: None)),
+    _plain("portal network", lambda _: _DESCRIBED, lambda raw: read_answer(Described, raw, "http://portal")),
+    _plain(
+        "portal files",
+        lambda _: b'{"bundle":"ab","files":["index.html","assets/a-1.js"]}',
+        lambda raw: read_answer(Listed, raw, ""),
+    ),
     *(_struct(name, type_) for name, type_ in _STRUCTS.items()),
     *(Border(*room) for room in rooms.ROOMS),
 ]

@@ -163,7 +163,7 @@ def unpack(path: Path, folder: Path) -> Head:
         if promised != found:
             raise BackupDamaged("a file is not what was written", path=str(path))
         return msgspec.json.decode(head, type=Head)
-    except (tarfile.TarError, EOFError, Malformed, msgspec.DecodeError) as error:
+    except (tarfile.TarError, EOFError, Malformed, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackupDamaged(path=str(path)) from error
 
 

@@ -62,6 +62,11 @@ async def test_an_import_by_a_stranger_is_refused_before_its_first_line(http: ht
     assert (answer.status_code, answer.json()["code"]) == (404, "keyring.not_found")
 
 
+async def test_a_body_with_a_broken_letter_is_malformed(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/v1/patients", content=b'{"patient": {}, "token": "\xff"}')
+    assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
 async def test_what_is_imported_granted_and_read_comes_back_as_it_was(http: httpx.AsyncClient, practice: Practice) -> None:
     told = await events_of(http, bundle_of(f"web-{os.urandom(4).hex()}", ["a", "b"]))
     assert [event["event"] for event in told] == ["planned", "progress", "finished"]

@@ -49,6 +49,7 @@ LIES = {
     "an empty object": b"{}",
     "a list": b"[]",
     "deep json": b"[" * 100_000,
+    "json with a broken letter": b'{"id": "\xff", "hash": "\xff"}',
     "nothing": b"",
     "html with 404": answer(b"<html>", 404),
     "a problem that is none": answer(b'{"code": null', 500),

@@ -135,7 +135,7 @@ class Home:
             return None
         try:
             return msgspec.json.decode(self.face_path.read_bytes(), type=Face)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise HomeBroken(path=str(self.face_path)) from error
 
     def keep_face(self, face: Face | None) -> None:

@@ -83,7 +83,9 @@ class Described(Struct, frozen=True):
     gateways: Annotated[list[str], Meta(max_length=1_000)]
 
 
-class _Listed(Struct, frozen=True):
+class Listed(Struct, frozen=True):
+    """/v1/status, as far as it is read here."""
+
     files: Annotated[list[str], Meta(min_length=1, max_length=MAX_FILES)]
 
 
@@ -103,8 +105,8 @@ async def fetch(url: str, http: httpx.AsyncClient) -> Served:
     """Everything the portal says it serves. Raises `PortalUnreachable`, `PortalBadAnswer`, `PortalWeakPolicy`, `PortalNotPublished`
     when the page at the root is not the one of the list."""
     url = url.rstrip("/")
-    described = _read(Described, await _fetch(http, url, "network.json"), url)
-    listed = _read(_Listed, await _fetch(http, url, "v1/status"), url)
+    described = read_answer(Described, (await _fetch(http, url, "network.json")).content, url)
+    listed = read_answer(Listed, (await _fetch(http, url, "v1/status")).content, url)
     root = await _fetch(http, url, "")
     _require_policy(root.headers, described, url)
     files = {}
@@ -141,6 +143,14 @@ async def published(served: Served, network: Network) -> PortalState:
     return edition
 
 
+def read_answer(type_: type[T], raw: bytes, url: str) -> T:
+    """What a portal says in JSON. Raises `PortalBadAnswer`."""
+    try:
+        return msgspec.json.decode(raw, type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PortalBadAnswer(str(error), url=url) from error
+
+
 def differing(served: dict[str, bytes], built: dict[str, bytes]) -> list[str]:
     """Paths that are not the same in both."""
     return sorted(path for path in {*served, *built} if served.get(path) != built.get(path))
@@ -166,13 +176,6 @@ async def _fetch(http: httpx.AsyncClient, url: str, path: str) -> _Answer:
             return _Answer(content, answer.headers)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise PortalUnreachable(str(error) or type(error).__name__, url=url) from error
-
-
-def _read(type_: type[T], answer: _Answer, url: str) -> T:
-    try:
-        return msgspec.json.decode(answer.content, type=type_)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise PortalBadAnswer(str(error), url=url) from error
 
 
 def _require_policy(headers: httpx.Headers, described: Described, url: str) -> None:

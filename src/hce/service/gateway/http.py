@@ -326,7 +326,7 @@ async def _lines(first: T_Event, rest: AsyncGenerator[T_Event, None]) -> AsyncIt
 async def _body(request: Request, type_: type[T]) -> T:
     try:
         return msgspec.json.decode(await read_body(request, MAX_REQUEST_BYTES), type=type_)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Malformed(str(error)) from error
 
 

@@ -151,7 +151,7 @@ class NodeClient:
         raw = await self._bytes(method, path, **options)
         try:
             return msgspec.json.decode(raw, type=type_)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadAnswer("json", url=self.url, path=path) from error
 
     async def _cbor(self, type_: type[T], method: str, path: str, **options: Any) -> T:
