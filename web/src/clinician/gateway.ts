@@ -1,4 +1,4 @@
-// An organisation's gateway as its staff call it (docs/gateway.md). The token is in memory and in the header of these requests, nowhere else.
+// An organisation's gateway as its staff call it (docs/gateway.md). The token is in memory and in these requests' header, nowhere else.
 
 import { type Bytes, fromHex } from "../../sdk/src/index.ts";
 import type { ReadableRecord } from "../fhir/entries.ts";

@@ -1,6 +1,6 @@
 // What people show each other: a request for access, and a person's own code. Text that fits a QR code, a link, or the clipboard.
 //
-//     HCE:ASK:<HEX>.<HEX>  what is wished (days, reason: binds nobody), and an AccessRequest, made by a clinic's gateway; the wish may be missing
+//     HCE:ASK:<HEX>.<HEX>  what is wished (days, reason: binds nobody; may be missing), and an AccessRequest of a clinic's gateway
 //     HCE:HELLO:<HEX>  a SignedToken: which feed to write to, and that this organisation may; capitals make smaller QR codes
 
 import {
