@@ -126,4 +126,4 @@ def test_an_edition_has_a_number_and_a_plain_version(world: World, number: int, 
 
 
 def test_a_vote_costs_a_fixed_number_of_steps(world: World) -> None:
-    assert count_steps(vote(world, page(), 0)) == 185
+    assert count_steps(vote(world, page(), 0)) == 285

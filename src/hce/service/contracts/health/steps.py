@@ -8,10 +8,10 @@ checks, execution, its share of the state map's root and of the disk), and `hce 
 node that saw none of their transactions. Every kind is charged about what it costs, so that a full block costs every node a known
 time whatever it holds (docs/adr/0013); a weight changes only with the rules version.
 
-    median us   vote 497, revoke 402, issue 141, revoke 97, compartment 97, rotate 99, grant 138, revoke 97, access 192, anchor 97
+    median us   vote 497, revoke 402, issue 141, revoke 97, compartment 97, rotate 99, grant 138, revoke 97, access 192, anchor 97, page 205
     batches     1 record 588, 100 records 10,497, 600 records 65,921 (each record 109, each receipt 50)
 
-Votes are charged more than their median: a vote that takes effect rewrites the open votes of every node.
+Votes are charged more than their median: a vote that takes effect rewrites the open votes of every node, or reads all votes for a page.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ STEPS_OF_KIND: Final = {
     "grant.revoke": 60,
     "access.open": 90,
     "anchor.post": 60,
-    "portal.vote": 120,
+    "portal.vote": 220,
 }
 """Parsing, the contract itself, and writing its own keys."""
 STEPS_OF_SIGNATURE: Final = 45
