@@ -24,6 +24,7 @@ from hce.app.devnet.home import Home
 from hce.app.devnet.making import alone
 from hce.app.devnet.people import ORGANISATIONS, demo_bundles
 from hce.app.face import PORT_OFFSET, Face, Outside, certified
+from hce.app.gateway import token_path
 from hce.app.gateway_client import GatewayClient
 from hce.app.liveview import view
 from hce.app.portal.bundle import bundle_hash, read_bundle
@@ -184,6 +185,7 @@ def _print_addresses(home: Home, console: Console) -> None:
         table.add_row(f"{settings.name} {settings.name_zh}" if settings else name, url)
     console.print(table)
     console.print(say("up.portal", url=home.portal))
+    console.print(say("up.clinic", url=f"{home.portal}/#/clinic", token=str(token_path(home.gateway(HOSPITAL)))))
     console.print(say("portal.hash", hash=bundle_hash(read_bundle())))
     console.print(say("up.ready"))
     console.print(say("up.next", home=home.option))
