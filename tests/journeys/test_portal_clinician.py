@@ -167,7 +167,7 @@ async def _approves(page: Any, code: str) -> None:
 
 
 async def _reads(page: Any, album: Album) -> None:
-    await page.get_by_text("has given access").wait_for()
+    await page.get_by_text("Access is given by").wait_for()
     await album.take(page, "given")
     await press(page, page.get_by_role("link", name="Open the record"))
     await type_into(page, page.get_by_label("Why do you open it now?"), WHY)

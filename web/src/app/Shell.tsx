@@ -34,7 +34,7 @@ export function Shell() {
   return (
     <Fallen>
       <div id="frame" className="frame">
-        <Top />
+        <Top home={place === "clinic" ? "#/clinic" : "#/"} />
         {wanted ? (
           <Suspense fallback={<main className="page waiting">{say("wait.opening")}</main>}>
             {place === "clinic" ? <Clinic rest={rest} /> : <Patient />}
@@ -49,13 +49,14 @@ export function Shell() {
   );
 }
 
-function Top() {
+/** `home`: where the mark leads, within the part somebody is in. */
+function Top({ home }: { readonly home: string }) {
   const say = useWords();
   const { language, elder } = usePreferences();
   const other = language === "en" ? "zh-CN" : "en";
   return (
     <header className="top">
-      <a className="brand" href="#/">
+      <a className="brand" href={home}>
         <img src={mark} alt="" />
         {say("brand.name")}
       </a>

@@ -2,6 +2,7 @@
 
 import { type FormEvent, useEffect, useState } from "react";
 import { Button } from "react-aria-components/Button";
+import { linkTo } from "../app/route.ts";
 import { DAY_MS, LASTS } from "../network/codes.ts";
 import { Choice } from "../parts/Choice.tsx";
 import { Problem, Told, Waiting } from "../parts/Told.tsx";
@@ -10,7 +11,7 @@ import { today } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import type { Desk } from "./desk.ts";
 import type { Ask as Wished, Person } from "./gateway.ts";
-import { toScreen } from "./links.ts";
+import { CLINIC, toScreen } from "./links.ts";
 import { RequestCode } from "./RequestCode.tsx";
 
 const PURPOSES = ["treatment", "second-opinion", "payment"] as const;
@@ -23,20 +24,21 @@ const LOOK_EVERY_MS = 2_000;
 
 interface AskProps {
   readonly desk: Desk;
+  /** "" for somebody who is not enrolled. */
   readonly patientId: string;
 }
 
 export function Ask({ desk, patientId }: AskProps) {
   const say = useWords();
-  const [asked, again] = useAsync(() => desk.caseOf(patientId), [desk, patientId]);
+  const [asked, again] = useAsync(async () => (patientId === "" ? null : (await desk.caseOf(patientId)).person), [desk, patientId]);
   const [made, setMade] = useState<Made | null>(null);
   return (
     <Told asked={asked} wait={say("desk.wait")} again={again}>
-      {({ person }) => (
+      {(person) => (
         <div className="stack wide">
           <div>
             <h1>{say("ask.title")}</h1>
-            <p className="lead">{person.label}</p>
+            <p className="lead">{person?.label ?? say("ask.not-enrolled")}</p>
           </div>
           {made === null ? <Terms desk={desk} person={person} done={setMade} /> : <Waits desk={desk} person={person} made={made} />}
         </div>
@@ -53,7 +55,7 @@ interface Made {
 
 interface TermsProps {
   readonly desk: Desk;
-  readonly person: Person;
+  readonly person: Person | null;
   readonly done: (made: Made) => void;
 }
 
@@ -69,7 +71,7 @@ function Terms({ desk, person, done }: TermsProps) {
     const nowMs = desk.network.now();
     const wished: Wished = {
       credential_id: desk.me.credentialId,
-      patient_id: person.patient_id,
+      patient_id: person?.patient_id ?? "",
       purpose,
       date_from: years === 0 ? FIRST_DAY : today(nowMs - years * 365 * DAY_MS),
       date_to: today(nowMs + days * DAY_MS),
@@ -100,18 +102,19 @@ function Terms({ desk, person, done }: TermsProps) {
 
 interface WaitsProps {
   readonly desk: Desk;
-  readonly person: Person;
+  readonly person: Person | null;
   readonly made: Made;
 }
 
 function Waits({ desk, person, made }: WaitsProps) {
   const say = useWords();
   const grantId = useAnswer(desk, made.request);
+  const name = person?.label ?? say("ask.them");
   if (grantId !== "")
     return (
       <div className="stack">
         <p className="notice good" role="status">
-          {say("ask.given", { name: person.label })}
+          {say("ask.given", { name })}
         </p>
         <a className="button main full" href={toScreen("chart", grantId)}>
           {say("chart.go")}
@@ -120,9 +123,9 @@ function Waits({ desk, person, made }: WaitsProps) {
     );
   return (
     <div className="stack">
-      <RequestCode {...made} name={person.label} />
+      <RequestCode {...made} name={name} />
       <Waiting>{say("ask.wait")}</Waiting>
-      <a className="button full" href={toScreen("person", person.patient_id)}>
+      <a className="button full" href={person === null ? linkTo(CLINIC) : toScreen("person", person.patient_id)}>
         {say("ask.later")}
       </a>
     </div>

@@ -13,7 +13,7 @@ import { useWords } from "../words/words.ts";
 import { type Case, type Chart, type Desk, isAlive } from "./desk.ts";
 import type { HeldGrant } from "./gateway.ts";
 import { toScreen } from "./links.ts";
-import { termsOf } from "./PersonScreen.tsx";
+import { nameOf, termsOf } from "./PersonScreen.tsx";
 
 const MAX_REASON_CHARS = 500;
 /** Refusals after which the grant opens nothing any more. */
@@ -27,7 +27,7 @@ interface ChartScreenProps {
 export function ChartScreen({ desk, grantId }: ChartScreenProps) {
   const say = useWords();
   const [asked, again] = useAsync(async () => {
-    const cases = await desk.cases();
+    const { cases } = await desk.cases();
     const found = cases.find(({ grants }) => grants.some(({ grant_id }) => grant_id === grantId));
     const grant = found?.grants.find(({ grant_id }) => grant_id === grantId);
     return found === undefined || grant === undefined ? null : { found, grant };
@@ -45,7 +45,7 @@ interface KnownProps {
   readonly grant: HeldGrant;
 }
 
-function Known({ desk, found: { person }, grant }: KnownProps) {
+function Known({ desk, found: { person, enrolled }, grant }: KnownProps) {
   const say = useWords();
   const { language } = usePreferences();
   const [chart, setChart] = useState<Chart | null>(desk.opened(grant.grant_id));
@@ -64,7 +64,7 @@ function Known({ desk, found: { person }, grant }: KnownProps) {
     <div className="stack wide">
       <div>
         <p className="soft">{say("chart.title")}</p>
-        <h1>{person.label}</h1>
+        <h1>{calledIn(chart) || nameOf(person, say)}</h1>
       </div>
       <section className={alive && !ended ? "notice" : "notice warn"}>
         <p>
@@ -84,12 +84,17 @@ function Known({ desk, found: { person }, grant }: KnownProps) {
       ) : alive && !ended ? (
         <Why open={open} />
       ) : (
-        <a className="button full" href={toScreen("ask", person.patient_id)}>
+        <a className="button full" href={enrolled ? toScreen("ask", person.patient_id) : toScreen("ask")}>
           {say("ask.title")}
         </a>
       )}
     </div>
   );
+}
+
+/** As the record itself calls them. */
+function calledIn(chart: Chart | null): string {
+  return chart?.entries.find(({ kind }) => kind === "person")?.title ?? "";
 }
 
 function Why({ open }: { readonly open: (reason: string) => void }) {

@@ -6,7 +6,7 @@ import { useAsync } from "../parts/useAsync.ts";
 import { dayWords, leftWords, momentWords } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import { type Case, type Desk, isAlive } from "./desk.ts";
-import type { HeldGrant, MadeRequest } from "./gateway.ts";
+import type { HeldGrant, MadeRequest, Person } from "./gateway.ts";
 import { toScreen } from "./links.ts";
 import { RequestCode } from "./RequestCode.tsx";
 
@@ -25,7 +25,7 @@ export function PersonScreen({ desk, patientId }: PersonScreenProps) {
   );
 }
 
-function Known({ desk, found: { person, grants, requests } }: { readonly desk: Desk; readonly found: Case }) {
+function Known({ desk, found: { person, enrolled, grants, requests } }: { readonly desk: Desk; readonly found: Case }) {
   const say = useWords();
   const nowMs = desk.network.now();
   const alive = grants.filter((grant) => isAlive(grant, nowMs));
@@ -34,24 +34,25 @@ function Known({ desk, found: { person, grants, requests } }: { readonly desk: D
   return (
     <div className="stack wide">
       <div>
-        <h1>{person.label}</h1>
-        <p className="soft">{say("person.written", { count: person.records })}</p>
+        <h1>{nameOf(person, say)}</h1>
+        {enrolled && <p className="soft">{say("person.written", { count: person.records })}</p>}
       </div>
       {person.custodial && <p className="notice">{say("person.custodial")}</p>}
       {alive.map((grant) => (
         <GrantCard key={grant.grant_id} grant={grant} nowMs={nowMs} />
       ))}
-      {alive.length === 0 && <p className="card">{say("person.closed")}</p>}
+      {!enrolled && <p className="notice">{say("person.elsewhere")}</p>}
+      {enrolled && alive.length === 0 && <p className="card">{say("person.closed")}</p>}
       {requests.map((request) => (
         <RequestCard key={request.request} request={request} name={person.label} />
       ))}
       <div className="stack tight">
-        {desk.me.powers.includes("write") && (
+        {enrolled && desk.me.powers.includes("write") && (
           <a className="button main full" href={toScreen("note", id)}>
             {say("note.title")}
           </a>
         )}
-        <a className="button full" href={toScreen("ask", id)}>
+        <a className="button full" href={enrolled ? toScreen("ask", id) : toScreen("ask")}>
           {say("ask.title")}
         </a>
       </div>
@@ -90,7 +91,12 @@ export function termsOf(
   return say("access.terms", { purpose: say(`purpose.${purpose}`), from, to });
 }
 
-function RequestCard({ request, name }: { readonly request: MadeRequest; readonly name: string }) {
+/** Somebody who is not enrolled is known by a number until their record was opened. */
+export function nameOf(person: Person, say: ReturnType<typeof useWords>): string {
+  return person.label || say("person.stranger", { id: person.compartment_id.slice(0, 8) });
+}
+
+export function RequestCard({ request, name }: { readonly request: MadeRequest; readonly name: string }) {
   const say = useWords();
   const { language } = usePreferences();
   return (

@@ -9,6 +9,7 @@ import { usePreferences } from "../app/preferences.ts";
 import { useWords } from "../words/words.ts";
 import { type Case, type Desk, isAlive } from "./desk.ts";
 import { toScreen } from "./links.ts";
+import { nameOf, RequestCard } from "./PersonScreen.tsx";
 
 /** People put on the page at one time. */
 const SHOWN_AT_ONCE = 40;
@@ -28,7 +29,17 @@ export function Worklist({ desk }: { readonly desk: Desk }) {
         </Button>
       </div>
       <Told asked={asked} wait={say("desk.wait")} again={again}>
-        {(cases) => (cases.length === 0 ? <Nobody /> : <People cases={cases} nowMs={desk.network.now()} />)}
+        {({ cases, elsewhere }) => (
+          <>
+            {cases.length === 0 ? <Nobody /> : <People cases={cases} nowMs={desk.network.now()} />}
+            {elsewhere.map((request) => (
+              <RequestCard key={request.request} request={request} name={say("ask.them")} />
+            ))}
+            <a className="button full" href={toScreen("ask")}>
+              {say("ask.elsewhere")}
+            </a>
+          </>
+        )}
       </Told>
     </div>
   );
@@ -51,7 +62,7 @@ function People({ cases, nowMs }: { readonly cases: readonly Case[]; readonly no
   const [wanted, setWanted] = useState("");
   const [most, setMost] = useState(SHOWN_AT_ONCE);
   const ordered = cases
-    .filter(({ person }) => person.label.toLowerCase().includes(wanted.trim().toLowerCase()))
+    .filter(({ person }) => nameOf(person, say).toLowerCase().includes(wanted.trim().toLowerCase()))
     .sort((a, b) => rankOf(a, nowMs) - rankOf(b, nowMs));
   return (
     <div className="stack">
@@ -90,7 +101,7 @@ function PersonLine({ found: { person, grants, requests }, nowMs }: { readonly f
   const alive = grants.find((grant) => isAlive(grant, nowMs));
   return (
     <a className="person" href={toScreen("person", person.patient_id)}>
-      <span className="strong">{person.label}</span>
+      <span className="strong">{nameOf(person, say)}</span>
       {alive !== undefined ? (
         <span className="tag good">{say("access.ends", { left: leftWords(alive.expires_at_ms - nowMs, language) })}</span>
       ) : requests.length > 0 ? (

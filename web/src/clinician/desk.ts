@@ -40,11 +40,19 @@ export interface Chart {
 
 /** Everything the worklist says of one person. */
 export interface Case {
+  /** Of somebody who is not enrolled: the compartment's id, and a name only once their record was opened. */
   readonly person: Person;
+  readonly enrolled: boolean;
   /** Granted to this clinician, newest first. */
   readonly grants: readonly HeldGrant[];
   /** Made by this clinician and not answered, newest first. */
   readonly requests: readonly MadeRequest[];
+}
+
+export interface Cases {
+  readonly cases: readonly Case[];
+  /** Open requests that name nobody who is enrolled. */
+  readonly elsewhere: readonly MadeRequest[];
 }
 
 /** A draft with what its bytes say. */
@@ -89,21 +97,36 @@ export class Desk {
     return new Desk(portal, network, gateway, { credentialId, name, personKey, powers }, toHex(orgId), organisation);
   }
 
-  async cases(): Promise<readonly Case[]> {
+  async cases(): Promise<Cases> {
     const [people, grants, requests] = await Promise.all([this.gateway.people(), this.gateway.grants(), this.gateway.requests()]);
     const mine = ({ credential_id }: { readonly credential_id: string }): boolean => credential_id === this.me.credentialId;
     const held = [...grants].reverse().filter(mine);
     const open = requests.filter((one) => mine(one) && one.grant_id === "");
-    return people.map((person) => ({
+    const known = new Set(people.map(({ compartment_id }) => compartment_id));
+    const others = new Set(held.map(({ compartment_id }) => compartment_id).filter((one) => !known.has(one)));
+    const caseFor = (person: Person, enrolled: boolean): Case => ({
       person,
+      enrolled,
       grants: held.filter(({ compartment_id }) => compartment_id === person.compartment_id),
       requests: open.filter(({ patient_id }) => patient_id === person.patient_id),
-    }));
+    });
+    const strangers = [...others].map((id) => this.#stranger(id));
+    return {
+      cases: [...strangers.map((one) => caseFor(one, false)), ...people.map((one) => caseFor(one, true))],
+      elsewhere: open.filter(({ patient_id }) => people.every((person) => person.patient_id !== patient_id)),
+    };
+  }
+
+  /** Somebody who gave access and is not enrolled: called as their own record calls them, once it was opened. */
+  #stranger(compartmentId: string): Person {
+    const charts = [...this.#charts.values()].filter(({ grant }) => grant.compartment_id === compartmentId);
+    const label = charts.flatMap(({ entries }) => entries).find(({ kind }) => kind === "person")?.title ?? "";
+    return { patient_id: compartmentId, label, custodial: false, compartment_id: compartmentId, records: 0 };
   }
 
   /** `patient.unknown`. */
   async caseOf(patientId: string): Promise<Case> {
-    const found = (await this.cases()).find(({ person }) => person.patient_id === patientId);
+    const found = (await this.cases()).cases.find(({ person }) => person.patient_id === patientId);
     if (found === undefined) throw new Refused("patient.unknown");
     return found;
   }

@@ -47,6 +47,7 @@ export interface MadeRequest extends Terms {
   readonly grant_id: string;
 }
 
+/** `patient_id` is "" for somebody who is not enrolled. */
 export type Ask = Terms & Pick<MadeRequest, "lasts_days" | "reason">;
 
 /** A sealed note before it is signed. */

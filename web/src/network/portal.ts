@@ -1,6 +1,6 @@
 // Which network this portal is for. The file is served beside the page; everything it names is checked against the pinned genesis.
 
-import { fromHex, HceError, Network, Remote, Unavailable } from "../../sdk/src/index.ts";
+import { type Bytes, type ClaimDesk, fromHex, HceError, Network, Remote, toHex, Unavailable } from "../../sdk/src/index.ts";
 
 export interface Portal {
   /** CID of the genesis, hex. */
@@ -42,6 +42,20 @@ export async function askToOpen(gateway: string, ownerDigest: string, recoveryDi
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ owner_digest: ownerDigest, recovery_digest: recoveryDigest }),
   });
+}
+
+/** Where cards are used: DAG-CBOR in hex, both ways. */
+export function deskOf(gateway: string): ClaimDesk {
+  const post = (path: string, signed: Bytes): Promise<unknown> =>
+    asked(gateway + path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ signed: toHex(signed) }),
+    });
+  return {
+    claim: async (signed) => fromHex(((await post("/v1/claims", signed)) as { readonly answer: string }).answer),
+    finish: async (finish) => void (await post("/v1/claims/finish", finish)),
+  };
 }
 
 /** One JSON answer. Throws the refusal of whoever answers, `portal.unreachable`. */

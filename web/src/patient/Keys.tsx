@@ -2,6 +2,8 @@
 
 import { useState } from "react";
 import { Button } from "react-aria-components/Button";
+import { cardMessage, explain, sentence } from "../../sdk/src/index.ts";
+import { usePreferences } from "../app/preferences.ts";
 import { linkTo } from "../app/route.ts";
 import { useWords } from "../words/words.ts";
 import { UnlockForm } from "./begin/Unlock.tsx";
@@ -18,6 +20,7 @@ interface KeysProps {
 
 export function Keys({ session, leave }: KeysProps) {
   const say = useWords();
+  const { language } = usePreferences();
   const [asked, again] = useAsync(() => keptFor(session.portal.genesis), [session]);
   return (
     <div className="stack wide">
@@ -38,6 +41,11 @@ export function Keys({ session, leave }: KeysProps) {
         <a className="button full" href={linkTo("code")}>
           {say("record.empty.code")}
         </a>
+        {session.card !== null && (
+          <p className="soft small">
+            {say("keys.signed")} {sentence(explain(cardMessage(session.card.card)), language, () => null)}
+          </p>
+        )}
       </section>
       <Forget session={session} leave={leave} />
     </div>

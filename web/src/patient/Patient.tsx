@@ -26,6 +26,8 @@ import { WhoLooked } from "./WhoLooked.tsx";
 export interface Entrance {
   readonly portal: Portal;
   readonly network: Network;
+  /** What stands on the card somebody came with: CODE.ORGANISATION of its link, "" when it is still to be typed; null without one. */
+  readonly card: string | null;
 }
 
 export default function Patient() {
@@ -42,18 +44,26 @@ export default function Patient() {
         </Told>
       </main>
     );
-  return <Door entrance={asked.value} kept={asked.value.kept} again={again} />;
+  return <Door portal={asked.value.portal} network={asked.value.network} kept={asked.value.kept} again={again} />;
 }
 
 interface DoorProps {
-  readonly entrance: Entrance;
+  readonly portal: Portal;
+  readonly network: Network;
   readonly kept: Kept | null;
   readonly again: () => void;
 }
 
-function Door({ entrance, kept, again }: DoorProps) {
+function Door({ portal, network, kept, again }: DoorProps) {
   const [session, setSession] = useState<Session | null>(null);
-  const [place] = usePlace();
+  const [place, rest] = usePlace();
+  const [card, setCard] = useState(place === "claim" ? rest : null);
+  useEffect(() => {
+    if (place !== "claim") return;
+    setCard((before) => rest || before || "");
+    if (rest) goTo("claim", "", true); // a code is no address: it stays out of the history
+  }, [place, rest]);
+  const entrance = { portal, network, card };
   const enter = (opened: Session): void => {
     setSession(opened);
     if (place !== "approve") goTo("record", "", true);
@@ -79,6 +89,7 @@ function Door({ entrance, kept, again }: DoorProps) {
 }
 
 function Inside({ session, leave }: { readonly session: Session; readonly leave: () => void }) {
+  const say = useWords();
   const [place, rest] = usePlace();
   const main = useRef<HTMLElement>(null);
   useEffect(() => {
@@ -98,6 +109,8 @@ function Inside({ session, leave }: { readonly session: Session; readonly leave:
           <Keys session={session} leave={leave} />
         ) : place === "code" ? (
           <MyCode session={session} />
+        ) : place === "claim" ? (
+          <p className="notice warn">{say("claim.other")}</p>
         ) : (
           <MyRecord session={session} />
         )}

@@ -1,7 +1,7 @@
 // Who looked: the person first, then when, what and why. That the list is complete is one press away, in words.
 
-import type { AuditReport, Read } from "../../sdk/src/index.ts";
-import { toHex } from "../../sdk/src/index.ts";
+import type { AuditReport, Bytes, OwnReadReceipt, Read } from "../../sdk/src/index.ts";
+import { equal, toHex } from "../../sdk/src/index.ts";
 import { usePreferences } from "../app/preferences.ts";
 import { entriesOf, type Entry } from "../fhir/entries.ts";
 import { dayWords, momentWords } from "../words/dates.ts";
@@ -14,13 +14,15 @@ interface Looked {
   readonly report: AuditReport;
   readonly who: ReadonlyMap<string, Who>;
   readonly entries: readonly Entry[];
+  /** The owner key of now: days read with another one were somebody else's. */
+  readonly mine: Bytes;
 }
 
 async function look(session: Session): Promise<Looked> {
   const report = await session.owner.audit(await session.grants());
   const who = await session.whoAre(report.reads.map(({ credentialId }) => credentialId));
   const { opened } = await session.records();
-  return { report, who, entries: entriesOf(opened) };
+  return { report, who, entries: entriesOf(opened), mine: session.owner.keys.owner.public };
 }
 
 export function WhoLooked({ session }: { readonly session: Session }) {
@@ -36,7 +38,7 @@ export function WhoLooked({ session }: { readonly session: Session }) {
   );
 }
 
-function Log({ report, who, entries }: Looked) {
+function Log({ report, who, entries, mine }: Looked) {
   const say = useWords();
   return (
     <>
@@ -52,7 +54,8 @@ function Log({ report, who, entries }: Looked) {
           ))}
         </ul>
       )}
-      <OwnReads report={report} />
+      <OwnReads days={daysOf(report, ({ ownerKey }) => equal(ownerKey, mine))} title="own.title" text="own.text" />
+      <OwnReads days={daysOf(report, ({ ownerKey }) => !equal(ownerKey, mine))} title="custodian.title" text="custodian.text" />
     </>
   );
 }
@@ -118,17 +121,26 @@ function FindingTold({ code }: { readonly code: string }) {
   );
 }
 
+interface OwnReadsProps {
+  readonly days: readonly string[];
+  readonly title: string;
+  readonly text: string;
+}
+
+function daysOf({ ownReads }: AuditReport, by: (read: OwnReadReceipt["by"][number]) => boolean): readonly string[] {
+  return [...new Set(ownReads.filter((receipt) => receipt.by.some(by)).map(({ day }) => day))].sort().reverse();
+}
+
 /** Reading one's own record leaves notes too; they are many and dull, so they stay folded. */
-function OwnReads({ report }: { readonly report: AuditReport }) {
+function OwnReads({ days, title, text }: OwnReadsProps) {
   const say = useWords();
   const { language } = usePreferences();
-  const days = [...new Set(report.ownReads.map(({ day }) => day))].reverse();
   if (days.length === 0) return null;
   return (
     <details>
-      <summary>{say("own.title", { count: days.length })}</summary>
+      <summary>{say(title, { count: days.length })}</summary>
       <div className="stack tight">
-        <p className="soft">{say("own.text")}</p>
+        <p className="soft">{say(text)}</p>
         <ul>
           {days.map((day) => (
             <li key={day}>{dayWords(day, language)}</li>

@@ -2,18 +2,28 @@
 
 import {
   type Bytes,
+  claimAccount,
+  type ClaimDesk,
   CompartmentKeys,
+  findOwner,
+  finishClaim,
+  type FoundOwner,
   fromHex,
   type GrantState,
+  keepHandover,
   type KnownGrant,
   type Network,
   Owner,
   type OwnRecords,
+  prepareClaim,
   Root,
   seedFromWords,
   type SecretBytes,
+  type SignedCard,
+  type SignedClaim,
   stateKey,
   toHex,
+  Unavailable,
 } from "../../sdk/src/index.ts";
 import { keepMemory, memoryOf } from "./device.ts";
 import { decodeMemory, encodeMemory, merged, type RememberedGrant } from "./memory.ts";
@@ -34,25 +44,78 @@ export class Session {
   readonly portal: Portal;
   readonly network: Network;
   readonly owner: Owner;
+  /** The card that is out now, once `publish` has seen to it. */
+  card: SignedCard | null = null;
+  readonly #root: Root;
+  readonly #found: FoundOwner | null;
   readonly #memoryKey: SecretBytes;
   readonly #who = new Map<string, Who>();
   #remembered: readonly RememberedGrant[];
   #records: Promise<OwnRecords> | null = null;
 
-  private constructor(portal: Portal, owner: Owner, network: Network, key: SecretBytes, remembered: readonly RememberedGrant[]) {
+  private constructor(
+    portal: Portal,
+    network: Network,
+    root: Root,
+    owner: Owner,
+    found: FoundOwner | null,
+    key: SecretBytes,
+    remembered: readonly RememberedGrant[],
+  ) {
     this.portal = portal;
-    this.owner = owner;
     this.network = network;
+    this.owner = owner;
+    this.#root = root;
+    this.#found = found;
     this.#memoryKey = key;
     this.#remembered = remembered;
   }
 
   static async open(portal: Portal, network: Network, words: string): Promise<Session> {
     const root = await Root.fromSeed(await seedFromWords(words));
-    const owner = new Owner(network, await CompartmentKeys.open(root));
+    return Session.#of(portal, network, root, await findOwner(network, root));
+  }
+
+  static async #of(portal: Portal, network: Network, root: Root, found: FoundOwner | null): Promise<Session> {
+    const owner = found?.owner ?? new Owner(network, await CompartmentKeys.open(root));
     const key = await root.derive("device/memory");
     const remembered = decodeMemory(await memoryOf(portal.genesis, toHex(owner.compartmentId), key));
-    return new Session(portal, owner, network, key, remembered);
+    return new Session(portal, network, root, owner, found, key, remembered);
+  }
+
+  /** Whether these words have an account. */
+  get opened(): boolean {
+    return this.#found !== null;
+  }
+
+  /** What others must find of an account while its owner is away: the card for authors, and the keys of before at every node. */
+  async publish(): Promise<void> {
+    this.card = await this.owner.publishCard();
+    if (this.#found?.handover == null) return;
+    try {
+      await keepHandover(this.network, this.#found.handover);
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error; // nodes that are away get it the next time
+    }
+  }
+
+  /** What is signed to take over an account with a card: `claimMessage(signed.claim)`. */
+  prepareClaim(code: string, orgId: string): Promise<SignedClaim> {
+    return prepareClaim(this.network, this.#root, code, fromHex(orgId));
+  }
+
+  /** The account is these words' afterwards, and the organisation's no more. Broken off, it is taken up again where it was. */
+  async takeOver(signed: SignedClaim, desk: ClaimDesk): Promise<Session> {
+    const found = await claimAccount(this.network, this.#root, signed, desk);
+    await finishClaim(found, signed.claim.orgId, null, desk);
+    const session = await Session.#of(this.portal, this.network, this.#root, found);
+    await session.publish();
+    return session;
+  }
+
+  /** Lets the organisation that kept the account write on without asking. */
+  async letWrite(orgId: string, desk: ClaimDesk): Promise<void> {
+    await finishClaim(this.#found!, fromHex(orgId), serialOf(orgId), desk);
   }
 
   /** Opened once and kept until `refresh`. */
@@ -105,6 +168,10 @@ export class Session {
 
   /** Lets an organisation write. The serial follows from the organisation, so that ending one token ends no other. */
   token(orgId: string): ReturnType<Owner["token"]> {
-    return this.owner.token(fromHex(orgId), parseInt(orgId.slice(0, 8), 16));
+    return this.owner.token(fromHex(orgId), serialOf(orgId));
   }
+}
+
+function serialOf(orgId: string): number {
+  return parseInt(orgId.slice(0, 8), 16);
 }

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "react";
 import { Button } from "react-aria-components/Button";
 import { newWords } from "../../../sdk/src/index.ts";
 import { type Language, usePreferences } from "../../app/preferences.ts";
+import { linkTo } from "../../app/route.ts";
 import { useWords } from "../../words/words.ts";
 import type { Entrance } from "../Patient.tsx";
 import { Session } from "../session.ts";
@@ -33,6 +34,12 @@ export function Begin({ entrance, enter }: BeginProps) {
   return (
     <div className="stack wide" ref={page} tabIndex={-1}>
       <p className="soft small">{say("begin.step", { at, of: STEPS.length })}</p>
+      {step === "words" &&
+        (entrance.card === null ? (
+          <a href={linkTo("claim")}>{say("claim.have")}</a>
+        ) : (
+          <p className="notice">{say("claim.first")}</p>
+        ))}
       <Told asked={asked} wait={say("wait.opening")} again={again}>
         {(made) => <Steps {...made} step={step} setStep={setStep} entrance={entrance} enter={enter} />}
       </Told>

@@ -10,6 +10,7 @@ import { askToOpen, type GatewayStatus, gatewaysOf } from "../../network/portal.
 import type { Session } from "../session.ts";
 import { Problem, Told, Waiting } from "../../parts/Told.tsx";
 import { useAct, useAsync } from "../../parts/useAsync.ts";
+import { TakeOver } from "./TakeOver.tsx";
 
 interface OpenAccountProps {
   readonly entrance: Entrance;
@@ -20,6 +21,8 @@ interface OpenAccountProps {
 export function OpenAccount({ entrance, open, enter }: OpenAccountProps) {
   const say = useWords();
   const [asked, again] = useAsync(() => gatewaysOf(entrance.portal), []);
+  const [withCard, setWithCard] = useState(entrance.card !== null);
+  if (withCard) return <TakeOver entrance={entrance} open={open} enter={enter} back={() => setWithCard(false)} />;
   return (
     <section className="stack wide">
       <h1>{say("open.title")}</h1>
@@ -27,6 +30,9 @@ export function OpenAccount({ entrance, open, enter }: OpenAccountProps) {
       <Told asked={asked} wait={say("wait.network")} again={again}>
         {(found) => <Offers offers={found.filter((one) => one.welcomes)} open={open} enter={enter} again={again} />}
       </Told>
+      <Button className="button full" onPress={() => setWithCard(true)}>
+        {say("claim.have")}
+      </Button>
     </section>
   );
 }
@@ -51,7 +57,7 @@ function Offers({ offers, open, enter, again }: OffersProps) {
       if ((await session.owner.compartment()) === null) {
         await askToOpen(url, toHex(keys.ownerDigest), toHex(keys.recoveryDigest));
       }
-      await session.owner.publishCard();
+      await session.publish();
       enter(session);
     });
   };

@@ -46,8 +46,8 @@ function AskWords({ entrance, found }: { readonly entrance: Entrance; readonly f
       const words = plain(given, language);
       (await entropyFromWords(words)).wipe();
       const session = await Session.open(entrance.portal, entrance.network, words);
-      const opened = (await session.owner.compartment()) !== null;
-      if (opened) await session.owner.publishCard();
+      const { opened } = session;
+      if (opened) await session.publish();
       found({ words, language, session, opened });
     });
   };

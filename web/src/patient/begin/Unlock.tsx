@@ -25,9 +25,9 @@ export function Unlock({ entrance, kept, enter }: UnlockProps) {
   const open = (passphrase: string): void =>
     act(async () => {
       const session = await Session.open(entrance.portal, entrance.network, await wordsOf(kept, passphrase));
-      if ((await session.owner.compartment()) === null) setUnopened(session);
+      if (!session.opened) setUnopened(session);
       else {
-        await session.owner.publishCard();
+        await session.publish();
         enter(session);
       }
     });

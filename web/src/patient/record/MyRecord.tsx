@@ -1,7 +1,7 @@
 // My record: what matters now, then everything in time, newest first.
 
 import { Button } from "react-aria-components/Button";
-import { toHex, type Waiting as WaitingEntry } from "../../../sdk/src/index.ts";
+import { explain, sentence, toHex, type Waiting as WaitingEntry } from "../../../sdk/src/index.ts";
 import { linkTo } from "../../app/route.ts";
 import { usePreferences } from "../../app/preferences.ts";
 import { entriesOf } from "../../fhir/entries.ts";
@@ -82,12 +82,22 @@ function WaitingCard({ waiting, session, done }: WaitingCardProps) {
   const say = useWords();
   const { language } = usePreferences();
   const { busy, error, act } = useAct();
+  const [signed] = useAsync(
+    () => Promise.all((["accept", "reject"] as const).map((what) => session.owner.draft(waiting, what))),
+    [waiting],
+  );
   const { openings } = waiting.session;
   const day = openings[0]?.opening.policy.date ?? "";
   return (
     <section className="card stack">
       <h2>{say("waiting.title")}</h2>
       <p>{say("waiting.text", { count: openings.length, date: dayWords(day, language) })}</p>
+      {signed.is === "here" &&
+        signed.value.map((message, i) => (
+          <p key={i} className="soft small">
+            {sentence(explain(message), language, () => null)}
+          </p>
+        ))}
       {error !== null && <Problem error={error} />}
       {busy ? (
         <Waiting>{say("wait.nodes")}</Waiting>
