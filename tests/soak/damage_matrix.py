@@ -18,18 +18,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import httpx
 from tests.soak.crash_checks import Found, check_signatures, witnessed
 from tests.soak.damage_files import FILE_WAYS
+from tests.soak.damage_mounts import SMALL_NODES, Mounts, unmount_left
 from tests.soak.damage_rounds import DERIVED, Case, Rounds
 from tests.soak.damage_scene import NODES, NotWhole, damage_scene
 
 from hce.app.bench.figures import machine
-from hce.app.devnet.home import Home
 from hce.foundation.types.errors import HceError
 
 PATIENTS = 3
@@ -41,15 +41,14 @@ BLOBS = 60
 FULL = 200
 """From so many cases on every kind of damage takes part."""
 HANG_S, SLOW_S = 3.0, 4.0
-SMALL_DISK = "192m"
-SMALL_NODES = (5, 6, 7, 8)
-"""Nodes whose data lies on a small disk."""
+ROUND_S = 1_200.0
+"""A round that has not ended by then is a failed case: every wait in it together is shorter."""
 SLOW = Path(__file__).parent / "slow_flush.c"
 
 
 async def measure(folder: Path, cases: int, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
     """So many cases, then all checks; the figures."""
-    small = _Mounts(cases >= FULL)
+    small = Mounts(folder, cases >= FULL)
     slow = _SlowFlush(folder, cases >= FULL)
     began_s = time.monotonic()
     try:
@@ -60,10 +59,8 @@ async def measure(folder: Path, cases: int, seed: int, tell: Callable[[str], Non
             number = 0
             while len(rounds.cases) < cases:
                 number += 1
-                try:
-                    await _round(rounds, chance, number, small, slow, cases)
-                except (NotWhole, HceError, TimeoutError, httpx.HTTPError) as error:
-                    rounds.failed(number, error)
+                if not await ended(rounds, number, _round(rounds, chance, number, small, slow, cases)):
+                    await scene.start_what_is_down()
                 tally = Counter(one.outcome for one in rounds.cases)
                 tell(f"{time.monotonic() - began_s:6.0f} s, round {number}: {len(rounds.cases)} cases {dict(tally)}")
             records, refused = len(scene.held), scene.refused_writes
@@ -75,7 +72,18 @@ async def measure(folder: Path, cases: int, seed: int, tell: Callable[[str], Non
     return figures(seed, time.monotonic() - began_s, rounds.cases, records, refused, found, small.left_out + slow.left_out)
 
 
-async def _round(rounds: Rounds, chance: random.Random, number: int, small: _Mounts, slow: _SlowFlush, cases: int) -> None:
+async def ended(rounds: Rounds, number: int, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether a round ended as rounds do; one that does not is a failed case, also when it does not end at all."""
+    try:
+        async with asyncio.timeout(ROUND_S):
+            await work
+    except (NotWhole, HceError, TimeoutError, httpx.HTTPError) as error:
+        rounds.failed(number, error)
+        return False
+    return True
+
+
+async def _round(rounds: Rounds, chance: random.Random, number: int, small: Mounts, slow: _SlowFlush, cases: int) -> None:
     count, phase, way = chance.randint(1, 4), chance.choice(PHASES), chance.choice(FILE_WAYS)
     few, turn = min(count, 2), number // 12 % 4
     match number % 12:
@@ -103,34 +111,6 @@ async def _round(rounds: Rounds, chance: random.Random, number: int, small: _Mou
             await rounds.slow(chance.sample(range(NODES), count), slow.delay, SLOW_S, "writing")
         case _:
             await rounds.stopped({part: chance.choice(FILE_WAYS) for part in DERIVED}, count, phase)
-
-
-class _Mounts:
-    """Small disks for some nodes: a file system in memory, where this machine lets us."""
-
-    def __init__(self, wanted: bool) -> None:
-        self.mounted: list[Path] = []
-        self._wanted = wanted
-        self.left_out: list[str] = []
-
-    def mount(self, home: Home) -> None:
-        if not self._wanted:
-            return
-        for node in SMALL_NODES:
-            data = home.node(node) / "data"
-            kept = {path.relative_to(data): path.read_bytes() for path in data.rglob("*") if path.is_file()}
-            command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=700", "tmpfs", str(data)]
-            if subprocess.run(command, capture_output=True, check=False).returncode:
-                self.left_out = ["full disks: this user may not mount"]
-                return
-            self.mounted.append(data)
-            for path, content in kept.items():
-                (data / path).parent.mkdir(parents=True, exist_ok=True)
-                (data / path).write_bytes(content)
-
-    def unmount(self) -> None:
-        for path in self.mounted:
-            subprocess.run(["umount", "-l", str(path)], check=False)
 
 
 class _SlowFlush:
@@ -200,6 +180,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="hce-damage-") as temporary:
         folder = chosen.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
+        unmount_left(folder)
+        if any(folder.iterdir()):
+            parser.error(f"an earlier run lies in {folder}: remove it, or name another folder")
         measured = asyncio.run(measure(folder, chosen.cases, chosen.seed, tell))
     shown = json.dumps(measured, indent=1)
     print(shown)

@@ -29,6 +29,7 @@ from tests.soak.damage_files import (
     undamage,
     whole_copies,
 )
+from tests.soak.damage_mounts import going_on_afterwards
 from tests.soak.damage_scene import LIMIT_S, NODES, Held, NotWhole, Scene
 
 from hce.app.room import RESERVE_BYTES
@@ -39,6 +40,10 @@ Outcome = Literal["restored", "named", "lost", "wrong"]
 BEARABLE = 3
 """Nodes of nine whose shards may be lost at one time: m of 6 + 3."""
 BEYOND = "blob.unrecoverable"
+NO_ANSWER = "no answer"
+READ_S = 120.0
+"""For one read. A client waits 30 s for a node that stands still, then asks whoever is left, so twelve reads one after another are a
+round that seems to hang."""
 SAMPLE = 12
 """Records opened by clinicians at the end of a round."""
 
@@ -264,15 +269,17 @@ class Rounds:
         """No room on some nodes while others write; then room again."""
         scene = self._scene
         sizes = {node: scene.log_size(node) for node in nodes}
-        for node in nodes:
-            _fill(scene.data(node), leave=0)
-        await self._until_named(nodes)
-        named = [await self._is_named(node, scene.log_since(node, sizes[node])) for node in nodes]
-        writing = asyncio.create_task(scene.write(self._chance.randrange(len(scene.patients)), 2))
-        if len(nodes) <= 2:
-            await writing
-        for node in nodes:
-            (scene.data(node) / "filler").unlink()
+        try:
+            for node in nodes:
+                _fill(scene.data(node), leave=0)
+            await self._until_named(nodes)
+            named = [await self._is_named(node, scene.log_since(node, sizes[node])) for node in nodes]
+            writing = asyncio.create_task(scene.write(self._chance.randrange(len(scene.patients)), 2))
+            if len(nodes) <= 2:
+                await writing
+        finally:
+            for node in nodes:
+                (scene.data(node) / "filler").unlink(missing_ok=True)
         await writing
         whole = await self._all_whole()
         outcome: Outcome = "restored" if whole and all(named) else "lost"
@@ -296,13 +303,15 @@ class Rounds:
     async def slow(self, nodes: list[int], delay: Callable[[int, float], None], seconds: float, phase: str) -> None:
         """Flushes that take long on some nodes: slower, never wrong."""
         scene = self._scene
-        for node in nodes:
-            delay(node, self._chance.choice((0.05, 0.2, 0.5)))
-        async with self._meanwhile("writing", scene.held):
-            await asyncio.sleep(seconds)
-            said = await self._read_some(scene.held)
-        for node in nodes:
-            delay(node, 0)
+        try:
+            for node in nodes:
+                delay(node, self._chance.choice((0.05, 0.2, 0.5)))
+            async with self._meanwhile("writing", scene.held):
+                await asyncio.sleep(seconds)
+                said = await self._read_some(scene.held)
+        finally:
+            for node in nodes:
+                delay(node, 0)
         whole = await self._all_whole()
         outcome: Outcome = "wrong" if "wrong bytes" in said else "lost" if said or not whole else "restored"
         self._enter("disk", "slow", len(nodes), phase, outcome, " ".join(said))
@@ -311,15 +320,11 @@ class Rounds:
         """Nodes whose disk does not answer at all for a while stand still as stopped processes do."""
         scene = self._scene
         pids = [scene.supervisor.pid(f"node-{node}") for node in nodes]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with going_on_afterwards(pids):
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
             said = await self._read_some(scene.held)
             await asyncio.sleep(seconds)
-        finally:
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
         whole = await self._all_whole()
         beyond = len(nodes) > BEARABLE and said <= {BEYOND}
         outcome: Outcome = "wrong" if "wrong bytes" in said else "lost" if not whole or (said and not beyond) else "restored"
@@ -340,9 +345,12 @@ class Rounds:
         working = asyncio.create_task(work)
         try:
             yield
-        finally:
-            ending.set()
-            await working
+        except BaseException:
+            working.cancel()  # what broke this off may be that nobody answers
+            await asyncio.gather(working, return_exceptions=True)
+            raise
+        ending.set()
+        await working
 
     async def _keep_reading(self, readable: list[Held], ending: asyncio.Event) -> None:
         chance = random.Random(self._chance.random())
@@ -363,11 +371,14 @@ class Rounds:
         return set(await asyncio.gather(*(self._read(one) for one in sample))) - {""}
 
     async def _read(self, one: Held) -> str:
-        """Empty when the bytes are right, else the name of the error."""
+        """Empty when the bytes are right, else the name of the error; NO_ANSWER is the harness's own."""
         try:
-            return "" if await self._scene.content(one) == one.content else "wrong bytes"
+            async with asyncio.timeout(READ_S):
+                return "" if await self._scene.content(one) == one.content else "wrong bytes"
         except HceError as error:
             return error.code
+        except TimeoutError:
+            return NO_ANSWER
 
     async def _all_whole(self) -> bool:
         """All nine nodes have everything, and clinicians open a sample; says what is missing when not."""

@@ -242,6 +242,12 @@ class Scene:
             return failure
         return None
 
+    async def start_what_is_down(self) -> None:
+        """After a round that broke off."""
+        for node in range(NODES):
+            if not self.supervisor.stands(f"node-{node}"):
+                await self.start(node)
+
     def log_size(self, node: int) -> int:
         return self.supervisor.log_of(f"node-{node}").stat().st_size
 
