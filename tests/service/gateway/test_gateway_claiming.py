@@ -33,7 +33,7 @@ from hce.service.gateway.practice import Practice
 from hce.service.index.store import Patient
 from hce.service.keyring.errors import AccountClaimed
 from hce.service.sdk.errors import Failed, Remote
-from hce.service.sdk.handovers import find_owner, keep_handover
+from hce.service.sdk.handovers import OwnerReplaced, find_owner, keep_handover
 from hce.service.sdk.owner import Owner
 from hce.service.terms.claims import ClaimAnswer, ClaimFinish, SignedClaim
 from hce.service.terms.payloads import CompartmentRotate
@@ -270,6 +270,7 @@ async def test_a_claim_that_broke_off_is_taken_up_again(
     card = await claims.print_card(patient.patient_id)
     signed = person.claim(card)
     keys = custodial_keys(practice, patient)
+    practice_seed = SecretBytes(practice.keyring.custodial_seed(bytes.fromhex(patient.custodial_id or "")).seed)
     rotation = CompartmentRotate(patient.compartment_id, person.keys.owner_digest, person.keys.recovery_digest)
     await practice.network.transact("compartment.rotate", rotation, None, [("recovery", keys.recovery)])  # and then it was killed
     assert await find_owner(practice.network, practice.clock, SecretBytes(person.seed)) is None, "the words do not find it yet"
@@ -282,6 +283,8 @@ async def test_a_claim_that_broke_off_is_taken_up_again(
     finish = await person.finish(token=False)
     await claims.finish(finish)
     await claims.finish(finish)
+    with pytest.raises(OwnerReplaced):
+        await find_owner(practice.network, practice.clock, practice_seed)
     found = practice.index.patient(patient.patient_id)
     assert found is not None
     assert found.custodial_id is None

@@ -1,6 +1,6 @@
 // HCE for browser and Node. Start at `Network.join`, `Owner` and `CompartmentKeys.open`; README.md has a first program.
 
-export { type Bytes, fromHex, toHex, utf8 } from "./bytes.ts";
+export { type Bytes, equal, fromHex, toHex, utf8 } from "./bytes.ts";
 export { Failed, HceError, Malformed, PeerFault, Refused, Remote, Unavailable } from "./errors.ts";
 
 export { decode, encode, type Item } from "./codec/dagcbor.ts";
@@ -79,6 +79,7 @@ export { AuthoringSession, type Authorship, type Batch, type Content, makeBatch 
 export { type Claim, claimMessage, type SignedClaim } from "./terms/claims.ts";
 export { handoverMessage, type SignedHandover } from "./terms/handovers.ts";
 
+export { cardKey } from "./vault/claiming.ts";
 export { claimAccount, type ClaimDesk, finishClaim, prepareClaim } from "./net/claiming.ts";
 export { findOwner, type FoundOwner, keepHandover } from "./net/handovers.ts";
 export { type JoinOptions, Network } from "./net/network.ts";

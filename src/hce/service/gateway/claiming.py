@@ -24,7 +24,7 @@ from hce.service.sdk.errors import Failed, Remote
 from hce.service.sdk.handovers import keep_handover
 from hce.service.sdk.owner import Owner
 from hce.service.terms.claims import Claim, ClaimAnswer, ClaimFinish, SignedClaim
-from hce.service.terms.handovers import EarlierOwner
+from hce.service.terms.handovers import EarlierOwner, SignedHandover
 from hce.service.terms.payloads import CompartmentRotate, owner_digest
 from hce.service.terms.states import CompartmentState, key_compartment
 from hce.service.vault.claiming import answer_claim, card_key, new_code, verify_claim
@@ -154,7 +154,8 @@ class Claims:
             return answer_claim(claim, name, [practice.keyring.custodial_seed(account_id)], [earlier])
 
     async def finish(self, finish: ClaimFinish) -> None:
-        """Forgets the keys of an account its owner has taken over, once quorum(n) nodes keep them for the owner. Again it does nothing.
+        """Forgets the keys of an account its owner has taken over, once quorum(n) nodes keep them for the owner. Again it takes a newer
+        card, and a token that was not given before.
 
         Raises `CardInvalid`, `TokenInvalid`, `HandoverInvalid`, `HandoverNotKept`, `NotFound`.
         """
@@ -174,15 +175,19 @@ class Claims:
             if handover.compartment_id != name:
                 raise HandoverInvalid("another compartment than the card's", compartment_id=name.hex())
             verify_handover(finish.handover, network.chain, card.owner_key, handover.log_read_key)
-            if patient.custodial_id is None:
-                return
-            account_id = bytes.fromhex(patient.custodial_id)
-            if not practice.keyring.is_claimed(account_id):
-                if practice.keyring.custodial_keys(account_id).owner.public == card.owner_key:
-                    raise NotCustodial("these are the keys kept here")
-                await keep_handover(network, finish.handover)
-                practice.keyring.claimed(account_id)
+            if patient.custodial_id is not None:
+                await self._forget(bytes.fromhex(patient.custodial_id), finish.handover)
             practice.released(patient, finish.card, finish.token)
+
+    async def _forget(self, account_id: bytes, signed: SignedHandover) -> None:
+        """Our copy of an account's keys goes when quorum(n) nodes keep them for whoever has taken it over."""
+        practice = self._practice
+        if practice.keyring.is_claimed(account_id):
+            return
+        if practice.keyring.custodial_keys(account_id).owner.public == signed.handover.owner_key:
+            raise NotCustodial("these are the keys kept here")
+        await keep_handover(practice.network, signed)
+        practice.keyring.claimed(account_id)
 
     def _known(self, claim: Claim) -> ClaimCard:
         """The card this claim was signed with. Only strangers' cards count, so that nobody can use up the hour for holders of ours."""

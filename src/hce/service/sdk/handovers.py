@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.types.clock import Clock
-from hce.foundation.types.errors import HceError, Unavailable
+from hce.foundation.types.errors import HceError, Refused, Unavailable
 from hce.foundation.types.quorum import quorum
 from hce.service.sdk.errors import Remote
 from hce.service.sdk.mail import SLOW_S
@@ -17,7 +17,7 @@ from hce.service.sdk.node import NodeClient
 from hce.service.sdk.owner import Owner
 from hce.service.terms.grants import log_address
 from hce.service.terms.handovers import SignedHandover
-from hce.service.terms.states import key_compartment
+from hce.service.terms.states import CompartmentState, key_compartment
 from hce.service.vault.compartments import CompartmentKeys
 from hce.service.vault.errors import HandoverInvalid
 from hce.service.vault.handovers import first_own_epoch, open_earlier, verify_handover
@@ -29,6 +29,13 @@ class HandoverNotKept(Unavailable):
     """Too few nodes keep the earlier keys yet. Trying again is right; nothing is lost meanwhile."""
 
     code = "handover.not_kept"
+
+
+class OwnerReplaced(Refused):
+    """Other keys have been put in the place of these."""
+
+    code = "owner.replaced"
+    status = 409
 
 
 class FoundOwner(Struct, frozen=True):
@@ -59,19 +66,25 @@ async def kept_handover(network: Network, owner_key: bytes, log_read_key: bytes)
 
 
 async def find_owner(network: Network, clock: Clock, seed: SecretBytes, index: int = 0) -> FoundOwner | None:
-    """Whose words these are: the compartment they opened, or one they took over since. None when they own none now."""
+    """Whose words these are: the compartment they opened, or one they took over since. None when they own none.
+
+    Raises `OwnerReplaced` when other keys have been put in the place of these.
+    """
     keys = CompartmentKeys(seed, index)
-    if await _owns(network, keys):
+    opened = await _state(network, keys)
+    if opened is not None and opened.owner_digest == keys.owner_digest:
         return FoundOwner(Owner(network, clock, keys), None)
     signed = await kept_handover(network, keys.owner.public, keys.log_read.public)
-    if signed is None:
-        return None
-    handover = signed.handover
-    taken = CompartmentKeys(seed, index, handover.compartment_id)
-    if not await _owns(network, taken):
-        return None
-    earlier = open_earlier(taken.root, network.chain, handover.compartment_id, handover.earlier, handover.sealed)
-    return FoundOwner(Owner(network, clock, taken, first_own_epoch(handover.earlier), earlier), signed)
+    if signed is not None:
+        handover = signed.handover
+        taken = CompartmentKeys(seed, index, handover.compartment_id)
+        state = await _state(network, taken)
+        if state is not None and state.owner_digest == taken.owner_digest:
+            earlier = open_earlier(taken.root, network.chain, handover.compartment_id, handover.earlier, handover.sealed)
+            return FoundOwner(Owner(network, clock, taken, first_own_epoch(handover.earlier), earlier), signed)
+    if opened is not None:
+        raise OwnerReplaced(compartment_id=keys.compartment_id(network.chain).hex())
+    return None
 
 
 async def owner_keys_by_epoch(network: Network, owner_key: bytes, log_read_key: bytes, epochs: Sequence[int]) -> dict[int, bytes]:
@@ -100,7 +113,6 @@ def _is_valid(network: Network, signed: SignedHandover, owner_key: bytes, log_re
     return True
 
 
-async def _owns(network: Network, keys: CompartmentKeys) -> bool:
+async def _state(network: Network, keys: CompartmentKeys) -> CompartmentState | None:
     name = keys.compartment_id(network.chain)
-    state = (await network.reader(key_compartment(name))).compartment(name)
-    return state is not None and state.owner_digest == keys.owner_digest
+    return (await network.reader(key_compartment(name))).compartment(name)

@@ -78,9 +78,14 @@ export class Mail {
     return { found: pages.flatMap((page) => page.found), erased: pages.flatMap((page) => page.erased) };
   }
 
+  /** One change at one node, not signed yet: `actMessage` of it is what will be. */
+  async draft(node: NodeClient, what: ActKind, number: number, records: readonly Bytes[] = []): Promise<MailboxAct> {
+    return { ...(await this.#request(node)), what, number, records };
+  }
+
   /** One change at one node; the answer's bytes. */
   async act(node: NodeClient, what: ActKind, number: number, records: readonly Bytes[] = []): Promise<Bytes> {
-    const act: MailboxAct = { ...(await this.#request(node)), what, number, records };
+    const act = await this.draft(node, what, number, records);
     return node.mailbox("act", SignedActShape, { act, signature: await this.#key.sign(actMessage(act)) });
   }
 

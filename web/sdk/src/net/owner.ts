@@ -15,7 +15,14 @@ import {
   type SignedReceipt,
   type SignedToken,
 } from "../terms/grants.ts";
-import { type HeldRecord, MAX_PAGE_ITEMS, type Ownership, type OwnReadReceipt, type SignedDeletion } from "../terms/mailbox.ts";
+import {
+  actMessage,
+  type HeldRecord,
+  MAX_PAGE_ITEMS,
+  type Ownership,
+  type OwnReadReceipt,
+  type SignedDeletion,
+} from "../terms/mailbox.ts";
 import { type CompartmentState, type GrantState, stateKey } from "../terms/states.ts";
 import { makeBody, signTx } from "../terms/transactions.ts";
 import type { AnchorReport } from "../vault/anchors.ts";
@@ -159,6 +166,11 @@ export class Owner {
       }
     }
     return waiting;
+  }
+
+  /** What is signed for one node to accept or reject; for each other one it differs in node, number, time and nonce. */
+  async draft({ era }: Waiting, what: "accept" | "reject"): Promise<Bytes> {
+    return actMessage(await (await this.#ownFeed(era)).draft(this.#network.nodes[0]!, what, 0));
   }
 
   async accept({ item, era }: Waiting): Promise<void> {
