@@ -26,7 +26,7 @@ const PLACES: readonly Place[] = [
   {
     place: CLINIC,
     key: "desk.people",
-    path: "M8.500 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zM2 20c.600-3.600 3-5.500 6.500-5.500s5.900 1.900 6.500 5.500M16 11a3 3 0 1 0 0-6M18 15q3 1 4 5",
+    path: "M9 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zM2 20q1-5 7-5t7 5M16 11a3 3 0 1 0 0-6M18 15q3 1 4 5",
   },
   { place: CLINIC, rest: "enrol", key: "desk.enrol", path: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5M12 8.500v7M8.500 12h7" },
   { place: CLINIC, rest: "me", key: "desk.me", path: "M8 19a4 4 0 1 1 0-8 4 4 0 0 1 0 8zM10.900 12.100L20 3M16 7l3 3" },
