@@ -425,7 +425,7 @@ PARTS = {
 OTHER_FILE = {
     "pack index": "placements",
     "placements": "mailbox tables",
-    "mailbox tables": "revocations",
+    "mailbox tables": "pack index",
     "envelope keys": "kept block",
     "revocations": "pack index",
     "ledger": "mailbox tables",
@@ -434,7 +434,7 @@ OTHER_FILE = {
     "kept block": "pack index",
 }
 DERIVED = ("pack index", "placements", "mailbox tables", "envelope keys", "revocations", "ledger", "kept block")
-"""Parts that any number of nodes may lose."""
+"""Parts that any number of nodes may lose; of revocations no more than a release can do without."""
 IN_USE = ("pack index", "placements", "mailbox tables", "ledger")
 
 
