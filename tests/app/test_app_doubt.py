@@ -254,6 +254,17 @@ async def test_a_revocation_that_is_final_here_already_is_settled(nodes: Nodes) 
     assert await some_rounds(doubt)
 
 
+def test_a_revocation_is_kept_with_its_signed_bytes_whatever_way_it_came(nodes: Nodes) -> None:
+    by_block, at_the_door, told = nodes.all[:3]
+    revocation = revoke_grant("g", UNTIL)
+    by_block.chain.add([revocation])
+    at_the_door.chain.ledger.check_tx(revocation)
+    told.chain.ledger.revoke_seen(revocation)
+    for node in (by_block, at_the_door, told):
+        assert node.revoked.page(b"", 10) == [(grant_name("g"), revocation)]
+        assert node.revoked.page(grant_name("g"), 10) == []
+
+
 async def test_a_node_that_never_lost_its_list_asks_nobody(nodes: Nodes) -> None:
     doubt = nodes.doubt(1)
     assert not doubt.is_open

@@ -233,6 +233,7 @@ class RunningNode:
         )
         doubt = Doubt(revoked, asking, window, self._work)
         if doubt.is_open:
+            log.warning("this node may have forgotten revocations it had seen: it releases nothing until it knows them again")
             with self.ledger.queries.snapshot() as view:
                 last = range(max(0, view.height - 2 * window), view.height + 1)
                 doubt.has_seen((height, view.head(height).time_ms) for height in last)
