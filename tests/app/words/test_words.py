@@ -16,7 +16,7 @@ from hce.foundation.types.errors import HceError
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "src" / "hce" / "app"
 WORDS = APP / "words"
-SPEAKERS = frozenset({"say", "tell", "Finding"})
+SPEAKERS = frozenset({"say", "say_in_all", "tell", "Finding"})
 """Calls whose first argument is a key."""
 SAME_IN_BOTH = frozenset({"cli.detail"})
 """Keys whose text is the same in both languages on purpose."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "up": "up",
     "tour": "tour",
     "import": "import_",
+    "card": "card",
     "status": "status",
     "doctor": "doctor",
     "node": "node",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -39,6 +40,11 @@ def say(key: str, /, **fields: Any) -> str:
     if text is None:
         return key
     return text.format(**fields) if fields else text
+
+
+def say_in_all(key: str, /, names: Mapping[str, str], **fields: Any) -> list[str]:
+    """The text of a key in every language, for paper that whoever gets it must read; `names`: what {name} is called in each."""
+    return [catalogue(lang)[key].format(name=names[lang], **fields) for lang in LANGUAGES]
 
 
 def explain_with_fields(error: HceError) -> str:
