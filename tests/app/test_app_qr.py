@@ -11,9 +11,7 @@ from hce.app import qr
 
 LENGTHS = (1, 14, 15, 26, 42, 62, 63, 84, 106, 122, 152, 180, 213)
 """Ends and beginnings of versions."""
-TEXTS = [
-    ("http://localhost:7180/#/claim/領取" * 20).encode()[:length].decode(errors="ignore").ljust(length, "x") for length in LENGTHS
-]
+TEXTS = [("領取 http://localhost:7180/#/claim/" * 8).encode()[:length].decode(errors="ignore") for length in LENGTHS]
 SCRIPT = """
 import {{ encode }} from {path};
 const texts = {texts};
@@ -40,3 +38,9 @@ def test_a_terminal_shows_all_of_it_with_a_margin() -> None:
     lines = qr.drawn(TEXTS[0]).split("\n")
     assert {len(line) for line in lines} == {21 + 2 * qr.QUIET_MODULES}
     assert set(lines[0]) == {"█"}
+
+
+def test_paper_gets_dark_squares_on_white() -> None:
+    picture = qr.svg(TEXTS[0])
+    assert picture.count("h1v1h-1z") == sum(map(sum, qr.modules(TEXTS[0])))
+    assert 'fill="#fff"' in picture

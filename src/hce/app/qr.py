@@ -19,6 +19,7 @@ CODEWORDS = (26, 44, 70, 100, 134, 172, 196, 242, 292, 346)
 ALIGNED = ((), (6, 18), (6, 22), (6, 26), (6, 30), (6, 34), (6, 22, 38), (6, 24, 42), (6, 26, 46), (6, 28, 50))
 FORMAT_M = 0
 QUIET_MODULES = 2
+QUIET_ON_PAPER = 4
 _MASKS = (
     lambda x, y: (x + y) % 2,
     lambda x, y: y % 2,
@@ -40,7 +41,7 @@ class QrTooLong(TooLarge):
 
 
 def drawn(text: str) -> str:
-    """For a terminal: half blocks, light on dark, with a quiet margin."""
+    """For a terminal with light letters on dark: half blocks, with a quiet margin."""
     square = modules(text)
     size = len(square) + 2 * QUIET_MODULES
     rows = [[False] * size for _ in range(size + size % 2)]
@@ -48,6 +49,19 @@ def drawn(text: str) -> str:
         rows[y + QUIET_MODULES][QUIET_MODULES : QUIET_MODULES + len(row)] = row
     blocks = {(False, False): "█", (False, True): "▀", (True, False): "▄", (True, True): " "}
     return "\n".join("".join(blocks[pair] for pair in zip(rows[y], rows[y + 1], strict=True)) for y in range(0, len(rows), 2))
+
+
+def svg(text: str) -> str:
+    """For paper: dark squares on white, with the margin the standard wants."""
+    square = modules(text)
+    size = len(square) + 2 * QUIET_ON_PAPER
+    dark = "".join(
+        f"M{x} {y}h1v1h-1z" for y, row in enumerate(square, QUIET_ON_PAPER) for x, one in enumerate(row, QUIET_ON_PAPER) if one
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" shape-rendering="crispEdges">'
+        f'<rect width="{size}" height="{size}" fill="#fff"/><path d="{dark}"/></svg>\n'
+    )
 
 
 def modules(text: str, mask: int | None = None) -> Modules:

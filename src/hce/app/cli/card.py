@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from hce.app.devnet.home import Home
 from hce.app.gateway_client import GatewayClient
 from hce.app.up import HOSPITAL
 from hce.app.words import say, say_in_all
+from hce.foundation.store.disk import replace_file
 from hce.foundation.types.errors import NotFound, Refused
 from hce.service.gateway.claiming import CARD_DAYS, MAX_CARD_DAYS
 
@@ -33,6 +35,7 @@ def card(
     patient: Annotated[str, typer.Argument(help="patient_id, or part of the name, of somebody whose record is kept for them")],
     gateway: Annotated[str, typer.Option("--gateway", help="which organisation keeps the record")] = HOSPITAL,
     days: Annotated[int, typer.Option("--days", min=1, max=MAX_CARD_DAYS, help="how long the card may be used")] = CARD_DAYS,
+    picture: Annotated[Path | None, typer.Option("--picture", help="also write the QR code to this SVG file, for paper")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,6 +46,8 @@ def card(
         raise NotFound("gateway", name=gateway)
     printed = asyncio.run(_print(GatewayClient.at(url, place.gateway(gateway)), patient, days))
     printed["link"] = link_of(place, printed["code"], printed["org_id"])
+    if picture is not None:
+        replace_file(picture, qr.svg(printed["link"]).encode())
     if as_json:
         print(json.dumps(printed))
         return
