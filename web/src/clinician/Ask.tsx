@@ -7,6 +7,7 @@ import { DAY_MS, LASTS } from "../network/codes.ts";
 import { Choice } from "../parts/Choice.tsx";
 import { Problem, Told, Waiting } from "../parts/Told.tsx";
 import { useAct, useAsync } from "../parts/useAsync.ts";
+import { useStep } from "../parts/useStep.ts";
 import { today } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import type { Desk } from "./desk.ts";
@@ -32,6 +33,7 @@ export function Ask({ desk, patientId }: AskProps) {
   const say = useWords();
   const [asked, again] = useAsync(async () => (patientId === "" ? null : (await desk.caseOf(patientId)).person), [desk, patientId]);
   const [made, setMade] = useState<Made | null>(null);
+  useStep(made === null ? "terms" : "code");
   return (
     <Told asked={asked} wait={say("desk.wait")} again={again}>
       {(person) => (

@@ -7,6 +7,7 @@ import { usePreferences } from "../app/preferences.ts";
 import type { Entry } from "../fhir/entries.ts";
 import { Problem, Told, Waiting } from "../parts/Told.tsx";
 import { useAct, useAsync } from "../parts/useAsync.ts";
+import { useStep } from "../parts/useStep.ts";
 import { WholeRecord } from "../record/WholeRecord.tsx";
 import { leftWords, momentWords } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
@@ -50,6 +51,7 @@ function Known({ desk, found: { person, enrolled }, grant }: KnownProps) {
   const { language } = usePreferences();
   const [chart, setChart] = useState<Chart | null>(desk.opened(grant.grant_id));
   const { busy, error, act } = useAct();
+  useStep(busy ? "opening" : chart === null ? "why" : "open");
   const nowMs = desk.network.now();
   const alive = isAlive(grant, nowMs);
   const open = (reason: string): void =>

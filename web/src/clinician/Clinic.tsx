@@ -64,7 +64,7 @@ function Door({ entrance, rest }: { readonly entrance: Entrance; readonly rest: 
   useIdleLock(desk !== null, leave);
   if (desk !== null) return <Inside desk={desk} rest={rest} leave={leave} />;
   return (
-    <main className="page appears">
+    <main className="page appears" tabIndex={-1}>
       <SignIn entrance={entrance} enter={setDesk} />
     </main>
   );

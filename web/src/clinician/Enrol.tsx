@@ -9,6 +9,7 @@ import { readHello } from "../network/codes.ts";
 import { TakeCode } from "../parts/TakeCode.tsx";
 import { Problem, Waiting } from "../parts/Told.tsx";
 import { useAct } from "../parts/useAsync.ts";
+import { useStep } from "../parts/useStep.ts";
 import { momentWords, today } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import type { Desk } from "./desk.ts";
@@ -18,6 +19,7 @@ export function Enrol({ desk }: { readonly desk: Desk }) {
   const say = useWords();
   const [token, setToken] = useState<SignedToken | null>(null);
   const { error, act } = useAct();
+  useStep(token === null ? "code" : "who");
   const take = (text: string): void =>
     act(async () => {
       const read = readHello(text);

@@ -8,6 +8,7 @@ import { MAX_NOTE_CHARS, type Note, NOTE_KINDS, noteBytes, type NoteKind, readNo
 import { Choice } from "../parts/Choice.tsx";
 import { Problem, Told, Waiting } from "../parts/Told.tsx";
 import { useAct, useAsync } from "../parts/useAsync.ts";
+import { useStep } from "../parts/useStep.ts";
 import { dayWords, momentWords, today } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import type { Desk, Receipt, Shown } from "./desk.ts";
@@ -56,6 +57,7 @@ function Writing({ desk, person, before, corrects }: WritingProps) {
   const [sealed, setSealed] = useState<Sealed | null>(null);
   const [receipt, setReceipt] = useState<Receipt | null>(null);
   const { busy, error, act } = useAct();
+  useStep(receipt !== null ? "done" : sealed !== null ? "sign" : "write");
   const seal = (written: Note): void =>
     act(async () => {
       setNote(written);

@@ -8,6 +8,7 @@ import { fromHex, stateKey } from "../../sdk/src/index.ts";
 import { gatewaysOf, type GatewayStatus } from "../network/portal.ts";
 import { Problem, Told, Waiting } from "../parts/Told.tsx";
 import { useAct, useAsync } from "../parts/useAsync.ts";
+import { useStep } from "../parts/useStep.ts";
 import { useWords } from "../words/words.ts";
 import type { Entrance } from "./Clinic.tsx";
 import { Desk } from "./desk.ts";
@@ -28,6 +29,7 @@ export function SignIn({ entrance, enter }: SignInProps) {
   const say = useWords();
   const [known, setKnown] = useState<Known | null>(null);
   const [asked, again] = useAsync(() => organisationsOf(entrance), [entrance]);
+  useStep(known === null ? "token" : "who");
   return (
     <section className="stack wide">
       <div className="stack">
