@@ -38,8 +38,9 @@ from hce.service.contracts.value.transactions import decode_value_tx
 from hce.service.keyholders import hearing
 from hce.service.mailbox import replica
 from hce.service.sdk.owner import OfferedGrant
-from hce.service.terms import genesis, grants, identity, mailbox, payloads, proofs, records, states, transactions
-from hce.service.vault.human import grant_sentence, revoke_sentence
+from hce.service.terms import claims, genesis, grants, handovers, identity, mailbox, payloads, proofs, records, states, transactions
+from hce.service.vault.claiming import card_key, new_code
+from hce.service.vault.human import grant_sentence, revoke_sentence, sentence
 
 CHAIN = rooms.CHAIN
 Read = Callable[[bytes], Any]
@@ -89,6 +90,10 @@ _STRUCTS: dict[str, Any] = {
     "signed receipt": grants.SignedReceipt,
     "contact card": grants.SignedCard,
     "write token": grants.SignedToken,
+    "handover": handovers.SignedHandover,
+    "earlier seeds": handovers.EarlierSeeds,
+    "claim": claims.SignedClaim,
+    "claim finish": claims.ClaimFinish,
     "session entry": records.SessionEntry,
     "opening": records.Opening,
     "content": records.ContentManifest,
@@ -189,6 +194,20 @@ def _revocation(rng: Random) -> bytes:
     return encode(["hce/tx/1", CHAIN, "grant.revoke", [rng.randbytes(32)], None, 9])
 
 
+def _act(rng: Random) -> bytes:
+    return encode(["hce/mailbox-act/1", CHAIN, [CHAIN, *value_of(mailbox.MailboxAct, rng)[1:]]])
+
+
+def _read_any_sentence(raw: bytes) -> str:
+    said = sentence(raw, "en", lambda _: "A\u202e{}\n")
+    assert said.isprintable()
+    return said
+
+
+def _code(rng: Random) -> bytes:
+    return new_code(rng.randbytes).encode()
+
+
 def _seed_words(rng: Random) -> bytes:
     return words_from_entropy(rng.randbytes(rng.choice((16, 32))), rng.choice(("en", "zh-CN"))).encode()
 
@@ -273,6 +292,8 @@ BORDERS: list[Border] = [
     _plain("sealed bytes", _sealed, lambda raw: _KEY.open(b"info", raw)),
     _plain("grant sentence", _sentence, _read_sentence, valid=False),
     _plain("revoke sentence", _revocation, lambda raw: revoke_sentence(raw, "en", lambda _: None)),
+    _plain("owner sentence", _act, _read_any_sentence, valid=False),
+    _plain("claim code", _code, lambda raw: card_key(raw.decode("utf-8", "replace"))),
     _plain("portal network", lambda _: _DESCRIBED, lambda raw: read_answer(Described, raw, "http://portal")),
     _plain(
         "portal files",

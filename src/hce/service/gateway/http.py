@@ -114,6 +114,12 @@ def make_app(
     meters = GatewayMeters()
     face = _Face(practice, staff_of, meters, Welcome(practice, welcomes_per_hour))
     cards = ClaimsFace(Claims(practice))
+    unguarded: list[tuple[str, str, Handler]] = [
+        ("/v1/status", "GET", face.status),
+        ("/v1/welcome", "POST", face.welcome),
+        ("/v1/claims", "POST", cards.claim),
+        ("/v1/claims/finish", "POST", cards.finish),
+    ]
     guarded: list[tuple[str, str, Handler]] = [
         ("/v1/staff", "GET", face.staff),
         ("/v1/compartments", "POST", face.open_compartment),
@@ -131,9 +137,8 @@ def make_app(
         ("/metrics", "GET", face.metrics),
     ]
     routes = [counted_route(method, path, _guard(handler, token)) for path, method, handler in guarded]
-    routes += [counted_route("POST", "/v1/claims", cards.claim), counted_route("POST", "/v1/claims/finish", cards.finish)]
     return Starlette(
-        routes=[counted_route("GET", "/v1/status", face.status), counted_route("POST", "/v1/welcome", face.welcome), *routes],
+        routes=[*(counted_route(method, path, handler) for path, method, handler in unguarded), *routes],
         middleware=[Middleware(CountRequests, requests=meters.requests), *_pages_of(portal)],
         exception_handlers=EXCEPTION_HANDLERS | ({} if portal is None else {Exception: surprise_read_by(portal)}),
     )
