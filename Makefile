@@ -13,7 +13,7 @@ PORTAL := src/hce/app/portal/bundle/index.html
 PORTAL_SOURCES := web/index.html web/vite.config.ts web/tools/portal-size.mjs $(shell find web/src web/sdk/src -type f) \
 	$(wildcard src/hce/app/words/errors.*.json)
 
-.PHONY: help install up test check bench gates soak clean vectors browser
+.PHONY: help install up test check bench gates soak clean vectors browser screenshots
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
@@ -52,13 +52,16 @@ test: install $(VENV)/.test browser  ## what CI runs: style, types, floors, test
 	@$(PY) -m pytest --numprocesses 2 --dist loadfile --ignore tests/journeys
 	@$(PY) -m pytest tests/journeys
 
-browser:  ## a browser and Chinese fonts for the portal's tests; by hand where this is not Debian's root
+browser: $(VENV)/.test  ## a browser, what drives it, and Chinese fonts; by hand where this is not Debian's root
 	@if [ ! -x /usr/bin/chromium ] || ! ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo "Installing chromium and fonts-noto-cjk ..."; \
 	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk; } >/dev/null 2>&1 \
 	      || echo "No browser could be installed; its tests will be skipped. By hand: apt-get install chromium fonts-noto-cjk"; \
 	  else echo "No browser: its tests will be skipped. By hand: sudo apt-get install chromium fonts-noto-cjk"; fi; fi
+
+screenshots: install browser  ## docs/screenshots anew: the tour in the browser, in both languages
+	@$(PY) tools/take_screenshots.py
 
 check: install $(VENV)/.test  ## format, lint, types of both languages, floors
 	@$(VENV)/bin/ruff format --check src tests bench tools

@@ -8,24 +8,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from tests.web.accounts import PASSPHRASE, creates_an_account
-from tests.web.browser import (
-    Album,
-    Watch,
-    chromium,
-    device_on_disk,
-    fresh_device,
-    give_passkeys,
-    kept_on_device,
-    press,
-    small_targets,
-    type_into,
-)
+from tests.web.accounts import HOSPITAL, PASSPHRASE, creates_an_account
+from tests.web.browser import Album, Watch, chromium, device_on_disk, fresh_device, kept_on_device, small_targets
 from tests.web.leaks import Spy, files_under, leaked, words_in_a_row
 from tests.web.node import ROOT
 from tests.web.wire import Wire, recording
@@ -36,6 +24,10 @@ from hce.app.gateway_client import GatewayClient
 from hce.app.portal.bundle import read_bundle
 from hce.app.portal.verifying import fetch, published
 from hce.app.preflight import free_ports
+from hce.app.tour.browser.chromium import give_passkeys
+from hce.app.tour.browser.hands import press, type_into
+from hce.app.tour.browser.patient import CODE_MARK, PatientScreens
+from hce.app.tour.browser.spoken import Spoken
 from hce.app.tour.patient import patient_of
 from hce.app.up import running
 from hce.foundation.crypto.derive import derive_seed
@@ -48,6 +40,7 @@ from hce.service.terms.genesis import Params
 NODES = 4
 PARAMS = Params(block_interval_ms=200)
 BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
+DOCTOR = "Dr. Ana Keller 安娜·凯勒"
 CANARIES = ("高血压", "甄示范", "二甲双胍")
 """Plaintext of the record."""
 
@@ -70,20 +63,22 @@ async def test_a_patient_lives_in_the_browser(tmp_path: Path) -> None:
         ):
             page = await fresh_device(browser, watch, spy=spy)
             words = await creates_an_account(page, home.portal, album)
-            await _receives_a_record(page, hospital, album)
-            grant = await _grants(page, clinic, album)
+            phone = PatientScreens(page, home.portal, Spoken("en"), album.take)
+            await _receives_a_record(phone, hospital)
+            grant = await _grants(phone, clinic)
             read = await clinic.post(f"/v1/grants/{grant}/read", {"reason": "follow-up", "records": []})
             assert len(read["records"]) > 3
-            await _sees_who_looked(page, album)
-            await _revokes(page, album)
+            await phone.see_who_looked(DOCTOR)
+            await phone.end_access()
             with pytest.raises(Remote, match="revoked"):
                 await clinic.post(f"/v1/grants/{grant}/read", {"reason": "once more", "records": []})
-            await _keeps_the_keys(page, words, album)
-            async with device_on_disk(browser, profile, watch, "zh-CN", spy, wire.url) as other:
-                await _recovers(other, home.portal, words, album)
-                await _follows_a_link_and_refuses(other, home.portal, clinic)
-                assert await other.evaluate("Object.keys(localStorage).sort()") == ["hce.elder", "hce.language"]
-                kept = [await kept_on_device(page), await kept_on_device(other)]
+            await _keeps_the_keys(phone, words)
+            async with device_on_disk(browser, profile, watch, "zh-CN", spy, wire.url) as page_elsewhere:
+                other = PatientScreens(page_elsewhere, home.portal, Spoken("zh-CN"), album.take)
+                await _recovers(other, words)
+                await _follows_a_link_and_refuses(other, clinic)
+                assert await other.page.evaluate("Object.keys(localStorage).sort()") == ["hce.elder", "hce.language"]
+                kept = [await kept_on_device(page), await kept_on_device(other.page)]
     allowed = {home.portal, *described["nodes"], *described["gateways"].values()}
     assert watch.origins <= allowed, "no foreign request"
     assert wire.hosts <= {urlsplit(origin).netloc for origin in allowed}, "nor one that the page does not know of"
@@ -118,17 +113,16 @@ async def _is_the_published_page(home: Home) -> None:
     assert served.files == read_bundle()
 
 
-async def _follows_a_link_and_refuses(page: Any, portal: str, clinic: GatewayClient) -> None:
+async def _follows_a_link_and_refuses(phone: PatientScreens, clinic: GatewayClient) -> None:
     """The link waits until the account is open, and leaves no trace in the address."""
-    await press(page, page.get_by_role("link", name="钥匙"))
-    await press(page, page.get_by_role("button", name="立即锁定"))
-    await page.get_by_role("button", name="用通行密钥打开").wait_for()
-    await page.goto(f"{portal}/#/approve/{await _asks(clinic)}")
-    await press(page, page.get_by_role("button", name="用通行密钥打开"))
-    assert "您允许Dr. Ana Keller 安娜·凯勒" in await page.get_by_test_id("sentence").inner_text()
-    assert page.url == f"{portal}/#/approve"
-    await press(page, page.get_by_role("button", name="不授权"))
-    await page.get_by_label("诊所给您的代码或链接").wait_for()
+    await phone.lock()
+    await phone.page.get_by_role("button", name="用通行密钥打开").wait_for()
+    await phone.page.goto(f"{phone.portal}/#/approve/{await _asks(clinic)}")
+    await phone.unlock_with_passkey()
+    assert f"您允许{DOCTOR}" in await phone.sentence()
+    assert phone.page.url == f"{phone.portal}/#/approve"
+    await press(phone.page, phone.page.get_by_role("button", name="不授权"))
+    await phone.page.get_by_label("诊所给您的代码或链接").wait_for()
     assert len(await clinic.get("/v1/grants")) == 1, "nothing was given"
 
 
@@ -154,112 +148,63 @@ def _secrets_of(words: str) -> dict[str, bytes]:
     }
 
 
-async def _receives_a_record(page: Any, hospital: GatewayClient, album: Album) -> None:
+async def _receives_a_record(phone: PatientScreens, hospital: GatewayClient) -> None:
     """The clinic takes the code that the screen shows; the card it fetches itself."""
-    await press(page, page.get_by_role("link", name="Show my code to a clinic"))
-    await press(page, page.get_by_role("button", name="Riverside Hospital"))
-    await page.get_by_role("img", name="QR code").wait_for()
-    await album.take(page, "code")
-    await press(page, page.get_by_text("The code as text"))
-    token = (await page.get_by_test_id("code").inner_text()).removeprefix("HCE:HELLO:").lower()
+    token = (await phone.show_code(HOSPITAL)).removeprefix(CODE_MARK).lower()
     bundle = BUNDLE.read_bytes()
     patient = await hospital.post("/v1/patients", {"patient": patient_of(bundle), "token": token})
     events = [event async for event in hospital.import_bundle(bundle, patient_id=patient["patient_id"])]
     assert events[-1]["event"] == "finished", events[-1]
-    await press(page, page.get_by_role("link", name="My record"))
-    await press(page, page.get_by_role("button", name="Refresh"))
-    await page.get_by_role("heading", name="In time").wait_for()
-    await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
+    await phone.refresh_record()
+    page = phone.page
+    await phone.entry(re.compile("血压")).wait_for()
     assert "Unknown" not in await page.locator("main").inner_text()
-    await album.take(page, "record")
+    await phone.look(page, "record")
     await press(page, page.get_by_role("radio", name="Results"))
-    await press(page, page.get_by_role("button", name=re.compile("糖化血红蛋白")).first)
+    await press(page, phone.entry(re.compile("糖化血红蛋白")))
     await press(page, page.get_by_role("button", name="Not right?"))
     await type_into(page, page.get_by_label("What is not right?"), "This was not me.")
-    await album.take(page, "result")
+    await phone.look(page, "result")
 
 
-async def _grants(page: Any, clinic: GatewayClient, album: Album) -> str:
-    await press(page, page.get_by_role("link", name="Approve"))
-    await page.get_by_label("Code or link from the clinic").wait_for()
-    await album.take(page, "approve")
-    await type_into(page, page.get_by_label("Code or link from the clinic"), f"hce:ask:{await _asks(clinic)}")
-    await press(page, page.get_by_role("button", name="Read the code"))
+async def _grants(phone: PatientScreens, clinic: GatewayClient) -> str:
+    page = phone.page
+    await phone.read_request(f"hce:ask:{await _asks(clinic)}")
     await press(page, page.get_by_role("radio", name="One day"))
-    signed = await page.get_by_test_id("sentence").inner_text()
-    assert signed.startswith("You let Dr. Ana Keller 安娜·凯勒 (")
+    signed = await phone.sentence()
+    assert signed.startswith(f"You let {DOCTOR} (")
     assert "read your records dated 1900-01-01 to 2100-12-31, for treatment" in signed
     await press(page, page.get_by_text("They would see"))
-    await album.take(page, "request")
-    await press(page, page.get_by_role("button", name="Sign and give access"))
-    await page.get_by_role("heading", name="Access given").wait_for()
-    await album.take(page, "given")
+    await phone.look(page, "request")
+    await phone.give()
     [grant] = await clinic.get("/v1/grants")
     found: str = grant["grant_id"]
     return found
 
 
-async def _sees_who_looked(page: Any, album: Album) -> None:
-    await press(page, page.get_by_role("link", name="Who looked"))
-    await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
-    await page.get_by_text("This list is complete.").wait_for()
-    await press(page, page.get_by_text("How is that known?"))
-    await page.get_by_text("counts 1 opening under").wait_for()
-    await album.take(page, "looked")
-
-
-async def _revokes(page: Any, album: Album) -> None:
-    await press(page, page.get_by_role("link", name="Who can look"))
-    await page.get_by_role("button", name="End this access now").wait_for()
-    await album.take(page, "can")
-    await press(page, page.get_by_role("button", name="End this access now"))
-    await page.get_by_text("Nobody can look into your record.").wait_for()
-    await press(page, page.get_by_text("1 access that is over"))
-    await album.take(page, "over")
-
-
-async def _keeps_the_keys(page: Any, words: str, album: Album) -> None:
+async def _keeps_the_keys(phone: PatientScreens, words: str) -> None:
     """The words once more, only after unlocking; then the page is locked and opened again, wrongly first."""
-    await press(page, page.get_by_role("link", name="Keys"))
-    await press(page, page.get_by_role("button", name="Show my words"))
-    await type_into(page, page.get_by_label("Passphrase of this device"), PASSPHRASE)
-    await press(page, page.get_by_role("button", name="Open"))
-    await page.locator(".words .word").first.wait_for()
-    assert " ".join(await page.locator(".words .word").all_inner_texts()) == words
-    await album.take(page, "keys")
-    await press(page, page.get_by_role("button", name="Lock now"))
-    await type_into(page, page.get_by_label("Passphrase of this device"), "not this one")
-    await press(page, page.get_by_role("button", name="Open"))
-    await page.get_by_text("unlock.wrong").wait_for()
-    await album.take(page, "unlock")
-    await type_into(page, page.get_by_label("Passphrase of this device"), PASSPHRASE)
-    await press(page, page.get_by_role("button", name="Open"))
-    await page.get_by_role("heading", name="My record").wait_for()
+    assert await phone.show_words(PASSPHRASE) == words
+    await phone.lock()
+    await phone.unlock("not this one")
+    await phone.page.get_by_text("unlock.wrong").wait_for()
+    await phone.look(phone.page, "unlock")
+    await phone.unlock(PASSPHRASE)
+    await phone.page.get_by_role("heading", name="My record").wait_for()
 
 
-async def _recovers(page: Any, portal: str, words: str, album: Album) -> None:
+async def _recovers(phone: PatientScreens, words: str) -> None:
     """Another browser, in Chinese: nothing but the words, and a fingerprint from then on."""
-    await give_passkeys(page)
-    await page.goto(portal)
-    await press(page, page.get_by_role("link", name="我已有十二个字"))
-    await type_into(page, page.get_by_label("您的十二个字"), words)
-    await press(page, page.get_by_role("button", name="找回我的账户"))
-    await page.get_by_role("button", name="使用指纹、面容或锁屏密码").wait_for()
-    await album.take(page, "lock-passkey")
-    await press(page, page.get_by_role("button", name="使用指纹、面容或锁屏密码"))
-    await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
-    await page.get_by_role("switch", name="长辈版").click()
-    assert await small_targets(page, 60) == []
-    await album.take(page, "elder")
-    await press(page, page.get_by_role("link", name="钥匙"))
-    await press(page, page.get_by_role("button", name="立即锁定"))
-    await press(page, page.get_by_role("button", name="用通行密钥打开"))
-    await page.get_by_role("button", name=re.compile("血压")).first.wait_for()
-    await press(page, page.get_by_role("link", name="谁看过"))
-    await page.get_by_role("heading", name="Dr. Ana Keller 安娜·凯勒").wait_for()
-    await page.get_by_text("这份名单是完整的。").wait_for()
-    assert await small_targets(page, 60) == []
-    await album.take(page, "elder-looked")
+    await give_passkeys(phone.page)
+    await phone.recover(words)
+    await phone.turn_elder_mode()
+    assert await small_targets(phone.page, 60) == []
+    await phone.look(phone.page, "elder")
+    await phone.lock()
+    await phone.unlock_with_passkey()
+    await phone.entry(re.compile("血压")).wait_for()
+    await phone.see_who_looked(DOCTOR)
+    assert await small_targets(phone.page, 60) == []
 
 
 def _silent(key: str, **fields: object) -> None:
