@@ -36,6 +36,8 @@ from hce.service.terms.transactions import make_body, parse, sign_tx
 FIRST = {"index.html": b"<!doctype html>", "assets/a-1.js": b"export {}"}
 SECOND = {**FIRST, "assets/a-1.js": b"export default 2"}
 EVIL = {**FIRST, "assets/a-1.js": b"steal()"}
+NEW = {**FIRST, "assets/a-1.js": b"export default 3"}
+"""Published by one test only; the others may have been before it."""
 
 
 @pytest.fixture(scope="module")
@@ -74,27 +76,29 @@ async def by_command(*arguments: str, lang: str = "en") -> tuple[int, str]:
 
 
 async def test_a_page_is_published_checked_and_replaced(node: OneNode, network: Network) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http, portal(node, FIRST) as first, portal(node, EVIL) as evil:
+    async with httpx.AsyncClient(trust_env=False) as http, portal(node, NEW) as url, portal(node, EVIL) as evil:
+        before = await publish_portal(node.home, network, hashed(FIRST))
         with pytest.raises(PortalNotPublished):
-            await published(await fetch(first, http), network)
-        edition = await publish_portal(node.home, network, hashed(FIRST))
-        assert edition.release.number == 1
-        assert await publish_portal(node.home, network, hashed(FIRST)) == edition, "what stands there is not published again"
-        assert await published(await fetch(first, http), network) == edition
+            await published(await fetch(url, http), network)
+        edition = await publish_portal(node.home, network, hashed(NEW))
+        assert edition.release.number == before.release.number + 1
+        assert await publish_portal(node.home, network, hashed(NEW)) == edition, "what stands there is not published again"
+        assert await published(await fetch(url, http), network) == edition
         with pytest.raises(PortalNotPublished) as refused:
             await published(await fetch(evil, http), network)
-        assert refused.value.fields["newest"] == bundle_hash(FIRST)
+        assert refused.value.fields["newest"] == bundle_hash(NEW)
         newest = await publish_portal(node.home, network, hashed(SECOND))
-        assert newest.release.number == 2
         with pytest.raises(PortalReplaced) as replaced:
-            await published(await fetch(first, http), network)
-        assert (replaced.value.fields["number"], replaced.value.fields["newest"]) == (1, 2)
-        again = await publish_portal(node.home, network, hashed(FIRST))
-        assert (again.release.number, again) == (3, await published(await fetch(first, http), network))
+            await published(await fetch(url, http), network)
+        numbers = (replaced.value.fields["number"], replaced.value.fields["newest"])
+        assert numbers == (edition.release.number, newest.release.number)
+        again = await publish_portal(node.home, network, hashed(NEW))
+        assert (again.release.number, again) == (newest.release.number + 1, await published(await fetch(url, http), network))
 
 
 async def test_somebody_with_an_address_and_a_genesis_is_told(node: OneNode, network: Network, tmp_path: Path) -> None:
     """Without a network's folder: as a person elsewhere runs it. In words of both languages, and as exit codes."""
+    await publish_portal(node.home, network, hashed(SECOND))
     edition = await publish_portal(node.home, network, hashed(FIRST))
     genesis = tmp_path / "genesis.cbor"
     genesis.write_bytes(node.home.genesis_path.read_bytes())
