@@ -18,10 +18,10 @@ from tests.service.contracts.world import CHAIN, World
 from tests.service.running import OneNode
 
 from hce.app.devnet.home import Home
-from hce.app.devnet.publishing import PortalNotAgreed, publish_portal
+from hce.app.devnet.publishing import PortalNotAgreed, publish_portal, vote_for_page
 from hce.app.devnet.run import create, port_count
 from hce.app.face import Face
-from hce.app.portal.bundle import VERSION, bundle_hash
+from hce.app.portal.bundle import VERSION, bundle_hash, read_bundle
 from hce.app.portal.serving import make_portal
 from hce.app.portal.verifying import PortalNotPublished, PortalOtherNetwork, PortalReplaced, fetch, published, require_network
 from hce.app.preflight import free_ports
@@ -30,7 +30,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.service.sdk.network import Network
 from hce.service.terms.genesis import Params, genesis_cid
 from hce.service.terms.payloads import PortalRelease, PortalVote
-from hce.service.terms.states import HealthReader
+from hce.service.terms.states import KEY_PORTAL, HealthReader
 from hce.service.terms.transactions import make_body, parse, sign_tx
 
 FIRST = {"index.html": b"<!doctype html>", "assets/a-1.js": b"export {}"}
@@ -69,7 +69,12 @@ def hashed(bundle: dict[str, bytes]) -> bytes:
 
 async def by_command(*arguments: str, lang: str = "en") -> tuple[int, str]:
     """Exit code of `hce verify-portal` and everything it said."""
-    command = [sys.executable, "-m", "hce.app.cli", "verify-portal", *arguments]
+    return await ended("verify-portal", *arguments, lang=lang)
+
+
+async def ended(*arguments: str, lang: str = "en") -> tuple[int, str]:
+    """The same of any command."""
+    command = [sys.executable, "-m", "hce.app.cli", *arguments]
     process = await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=STDOUT, env=os.environ | {"HCE_LANG": lang})
     said, _ = await process.communicate()
     return process.returncode or 0, said.decode()
@@ -163,6 +168,27 @@ async def test_a_try_that_broke_off_is_finished_and_one_for_another_page_stands_
     with pytest.raises(PortalNotAgreed):
         await publish_portal(home, network, hashed(SECOND))
     assert chain.world.state.portal_of(hashed(SECOND)) is None
+
+
+async def test_an_operator_votes_by_command_for_what_was_built(node: OneNode, network: Network) -> None:
+    """With one node one vote is two thirds. Voting again says the same."""
+    await publish_portal(node.home, network, hashed(SECOND))
+    built = bundle_hash(read_bundle())
+    for _ in range(2):
+        code, said = await ended("node", "vote-portal", "0", "--home", str(node.home.root))
+        assert (code, built in said) == (0, True), said
+        newest = (await network.reader(KEY_PORTAL)).portal()
+        assert newest is not None
+        assert newest.release.bundle.hex() == built
+        assert f"edition {newest.release.number}." in said
+
+
+async def test_each_operator_votes_for_itself(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    create(home, list(range(1, 1 + port_count(4))), 4, Params())
+    network = cast(Network, OnWorld(home))
+    keys = [SigningKey(home.node_keys(index).service) for index in range(4)]
+    assert [await vote_for_page(network, key, hashed(FIRST)) for key in keys] == [(1, False), (1, False), (1, True), (1, True)]
 
 
 async def test_a_portal_and_its_nodes_are_checked_over_tls(node: OneNode, network: Network, tmp_path: Path) -> None:

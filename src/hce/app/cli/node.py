@@ -1,5 +1,5 @@
-"""`hce node run`: one node process, as `hce up` starts it. The others ask the running supervisor: rehearsals of what
-machines do.
+"""`hce node run`: one node process, as `hce up` starts it. `vote-portal` is an operator's word on the page; the others ask the running
+supervisor: rehearsals of what machines do.
 """
 
 from __future__ import annotations
@@ -13,12 +13,17 @@ from hce.app import control
 from hce.app.cli.options import DEFAULT_HOME, DEFAULT_PORT_BASE, HomeOption
 from hce.app.devnet.damage import OTHER_WAYS, WAYS
 from hce.app.devnet.genesis import home_at
+from hce.app.devnet.home import Home
+from hce.app.devnet.publishing import vote_for_page
 from hce.app.lives import run_node
+from hce.app.portal.bundle import bundle_hash, read_bundle
 from hce.app.process import run_process
 from hce.app.rejoin import give_up_watch
 from hce.app.words import say
+from hce.foundation.crypto.sign import SigningKey
+from hce.service.sdk.network import Network
 
-node = typer.Typer(help="One node: run it, kill it, restart it, damage its shards.", no_args_is_help=True)
+node = typer.Typer(help="One node: run it, vote with its key, kill it, restart it, damage its shards.", no_args_is_help=True)
 IndexArgument = Annotated[int, typer.Argument(min=0, max=8, help="place in the node list")]
 
 
@@ -61,6 +66,20 @@ def sign_again(
     found = home_at(home)
     height = give_up_watch(found.node(index) / "data", found.genesis(), index)
     typer.echo(say("node.signs_again", index=index, height=height, home=found.option))
+
+
+@node.command("vote-portal")
+def vote_portal(index: IndexArgument, home: HomeOption = DEFAULT_HOME) -> None:
+    """Vote, as this node's operator, that the page built here is the portal's next edition."""
+    number, published, bundle = asyncio.run(_vote_portal(home_at(home), index))
+    typer.echo(say("portal.hash", hash=bundle))
+    typer.echo(say("node.page_published" if published else "node.page_voted", index=index, number=number))
+
+
+async def _vote_portal(home: Home, index: int) -> tuple[int, bool, str]:
+    bundle = bundle_hash(read_bundle())
+    async with await Network.join(home.network()["nodes"], home.genesis()) as network:
+        return *await vote_for_page(network, SigningKey(home.node_keys(index).service), bytes.fromhex(bundle)), bundle
 
 
 @node.command("damage")

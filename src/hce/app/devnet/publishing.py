@@ -1,4 +1,4 @@
-"""The portal's page of a demo network comes onto its chain: its operators, whose keys all lie here, vote for what was built."""
+"""The portal's page comes onto the chain: operators vote for what was built. Of a demo network all of them at once."""
 
 from __future__ import annotations
 
@@ -22,20 +22,37 @@ class PortalNotAgreed(Unavailable):
 
 async def publish_portal(home: Home, network: Network, bundle: bytes) -> PortalState:
     """The newest edition, which is this bundle: published now unless it was before. Only a demo network holds all operators' keys in
-    one place; elsewhere each signs its own `portal.vote` for what it built itself."""
+    one place. Raises `PortalNotAgreed`."""
     newest = (await network.reader(KEY_PORTAL)).portal()
     if newest is not None and newest.release.bundle == bundle:
         return newest
-    release = PortalRelease(1 if newest is None else newest.release.number + 1, bundle, VERSION)
+    release = _after(newest, bundle)
     keys = [SigningKey(home.node_keys(index).service) for index in range(len(network.genesis.nodes))]
     reader = await network.reader(*(key_portal_vote(key.public) for key in keys))
     standing = [reader.portal_vote(key.public) for key in keys]
     done = sum(vote is not None and vote.release == release for vote in standing)
     free = [key for key, vote in zip(keys, standing, strict=True) if vote is None or vote.release.number < release.number]
-    voters = free[: two_thirds(len(keys)) - done]
-    votes = [(key, PortalVote(release, key.public)) for key in voters]
-    await asyncio.gather(*(network.transact("portal.vote", vote, None, [("node", key)]) for key, vote in votes))
+    await asyncio.gather(*(_vote(network, key, release) for key in free[: two_thirds(len(keys)) - done]))
     published = (await network.reader(KEY_PORTAL)).portal()
     if published is None or published.release != release:
         raise PortalNotAgreed(number=release.number, bundle=bundle.hex())
     return published
+
+
+async def vote_for_page(network: Network, key: SigningKey, bundle: bytes) -> tuple[int, bool]:
+    """One operator's vote that this bundle is the next edition: (its number, whether it is published now)."""
+    newest = (await network.reader(KEY_PORTAL)).portal()
+    if newest is not None and newest.release.bundle == bundle:
+        return newest.release.number, True
+    release = _after(newest, bundle)
+    await _vote(network, key, release)
+    published = (await network.reader(KEY_PORTAL)).portal()
+    return release.number, published is not None and published.release == release
+
+
+def _after(newest: PortalState | None, bundle: bytes) -> PortalRelease:
+    return PortalRelease(1 if newest is None else newest.release.number + 1, bundle, VERSION)
+
+
+async def _vote(network: Network, key: SigningKey, release: PortalRelease) -> None:
+    await network.transact("portal.vote", PortalVote(release, key.public), None, [("node", key)])
