@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from hce.foundation.crypto.sign import SigningKey
 from hce.service.mailbox import errors
 from hce.service.mailbox.service import Mailbox
 from hce.service.terms.grants import CLOCK_SKEW_MS, log_address
-from hce.service.terms.handovers import EarlierOwner, Handover, SignedHandover, handover_message
+from hce.service.terms.handovers import EarlierOwner, Handover, SignedHandover, Sponsor, handover_message
 from hce.service.terms.mailbox import Ownership
 
 NEW = SigningKey(b"\x31" * 32)
@@ -28,7 +29,7 @@ def handover(people: Any, signer: SigningKey | None = None, **changes: Any) -> S
         "issued_ms": people.clock.value_ms,
     }
     made = Handover(**(fields | changes))
-    return SignedHandover(made, (signer or people.owner).sign(handover_message(made)))
+    return SignedHandover(made, (signer or people.owner).sign(handover_message(made)), None)
 
 
 @pytest.fixture
@@ -77,6 +78,19 @@ def test_other_handovers_are_refused_and_leave_nothing(changes: Any, error: type
         box.put_handover(handover(people, **changes))
     with box._store.read() as snapshot:
         assert snapshot.count("handovers") == snapshot.count("places") == 0
+
+
+def test_the_next_owner_finds_it_from_the_moment_the_keys_are_theirs(people: Any, box: Mailbox) -> None:
+    signed = handover(people, signer=NEW, owner_key=NEW.public)
+    message = handover_message(signed.handover)
+    for stranger in (Sponsor(BEFORE.public, BEFORE.sign(message)), Sponsor(people.owner.public, BEFORE.sign(message))):
+        with pytest.raises((errors.NotCurrentOwner, errors.BadSignature)):
+            box.put_handover(replace(signed, sponsor=stranger))
+    box.put_handover(replace(signed, sponsor=Sponsor(people.owner.public, people.owner.sign(message))))
+    next_address = log_address(people.log_reader.public, NEW.public)
+    assert box.handover(next_address) is None, "not yet"
+    people.compartment(NEW, people.compartment_id)
+    assert box.handover(next_address) is not None
 
 
 def test_it_binds_the_log_to_the_compartment(people: Any, box: Mailbox) -> None:

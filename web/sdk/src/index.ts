@@ -82,6 +82,7 @@ export { handoverMessage, type SignedHandover } from "./terms/handovers.ts";
 export { cardKey } from "./vault/claiming.ts";
 export { claimAccount, type ClaimDesk, finishClaim, prepareClaim } from "./net/claiming.ts";
 export { findOwner, type FoundOwner, keepHandover } from "./net/handovers.ts";
+export { prepareRotation, rotateAccount, type Rotation } from "./net/rotating.ts";
 export { type JoinOptions, Network } from "./net/network.ts";
 export { Mail } from "./net/mail.ts";
 export { NodeClient } from "./net/node.ts";

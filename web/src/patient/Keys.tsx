@@ -47,6 +47,13 @@ export function Keys({ session, leave }: KeysProps) {
           </p>
         )}
       </section>
+      <section className="card stack">
+        <h2>{say("renew.title")}</h2>
+        <p>{say("renew.short")}</p>
+        <a className="button full" href={linkTo("renew")}>
+          {say("renew.begin")}
+        </a>
+      </section>
       <Forget session={session} leave={leave} />
     </div>
   );

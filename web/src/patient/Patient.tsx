@@ -16,6 +16,7 @@ import { MyCode } from "./MyCode.tsx";
 import { Places } from "./Places.tsx";
 import { joinNetwork, type Portal, readPortal } from "../network/portal.ts";
 import { MyRecord } from "./record/MyRecord.tsx";
+import { Renew } from "./Renew.tsx";
 import type { Session } from "./session.ts";
 import { Told } from "../parts/Told.tsx";
 import { useAsync } from "../parts/useAsync.ts";
@@ -74,7 +75,7 @@ function Door({ portal, network, kept, again }: DoorProps) {
     again();
   };
   useIdleLock(session !== null, leave);
-  if (session !== null) return <Inside session={session} leave={leave} />;
+  if (session !== null) return <Inside session={session} leave={leave} enter={enter} />;
   return (
     <main className="page appears" key={place}>
       {place === "recover" ? (
@@ -88,7 +89,13 @@ function Door({ portal, network, kept, again }: DoorProps) {
   );
 }
 
-function Inside({ session, leave }: { readonly session: Session; readonly leave: () => void }) {
+interface InsideProps {
+  readonly session: Session;
+  readonly leave: () => void;
+  readonly enter: (session: Session) => void;
+}
+
+function Inside({ session, leave, enter }: InsideProps) {
   const say = useWords();
   const [place, rest] = usePlace();
   const main = useRef<HTMLElement>(null);
@@ -109,6 +116,8 @@ function Inside({ session, leave }: { readonly session: Session; readonly leave:
           <Keys session={session} leave={leave} />
         ) : place === "code" ? (
           <MyCode session={session} />
+        ) : place === "renew" ? (
+          <Renew session={session} enter={enter} />
         ) : place === "claim" ? (
           <p className="notice warn">{say("claim.other")}</p>
         ) : (

@@ -16,7 +16,10 @@ import {
   Owner,
   type OwnRecords,
   prepareClaim,
+  prepareRotation,
   Root,
+  rotateAccount,
+  type Rotation,
   seedFromWords,
   type SecretBytes,
   type SignedCard,
@@ -109,6 +112,19 @@ export class Session {
     const found = await claimAccount(this.network, this.#root, signed, desk);
     await finishClaim(found, signed.claim.orgId, null, desk);
     const session = await Session.#of(this.portal, this.network, this.#root, found);
+    await session.publish();
+    return session;
+  }
+
+  /** What is signed to put new words in the place of these: `body.bytes`. */
+  async prepareRotation(words: string): Promise<Rotation> {
+    return prepareRotation(this.network, this.#found!, await Root.fromSeed(await seedFromWords(words)));
+  }
+
+  /** The same account under the new words, from the words of now. */
+  async rotate(words: string, newWords: string, rotation: Rotation): Promise<Session> {
+    const found = await rotateAccount(this.network, this.#found!, await seedFromWords(words), rotation);
+    const session = await Session.#of(this.portal, this.network, await Root.fromSeed(await seedFromWords(newWords)), found);
     await session.publish();
     return session;
   }

@@ -25,14 +25,22 @@ TABLES = (HANDOVERS,)
 
 
 def check(final: FinalState, signed: SignedHandover, here: Here) -> None:
-    """Signed by the current owner, and not tomorrow. Raises `WrongChain`, `Stale`, `BadSignature`, `NotCurrentOwner`."""
+    """Signed by the current owner, or by the next one with the current one beside, and not tomorrow.
+
+    Raises `WrongChain`, `Stale`, `BadSignature`, `NotCurrentOwner`.
+    """
     handover = signed.handover
     require_chain(handover.chain, here)
     if handover.issued_ms > here.now_ms + CLOCK_SKEW_MS:
         raise Stale(now_ms=here.now_ms, time_ms=handover.issued_ms, fresh_ms=CLOCK_SKEW_MS)
     if not verify(handover.owner_key, handover_message(handover), signed.signature):
         raise BadSignature(kind="handover")
-    places.require_current(final.health, Ownership(handover.compartment_id, handover.owner_key))
+    current = handover.owner_key
+    if signed.sponsor is not None:
+        current = signed.sponsor.owner_key
+        if not verify(current, handover_message(handover), signed.sponsor.signature):
+            raise BadSignature(kind="handover")
+    places.require_current(final.health, Ownership(handover.compartment_id, current))
 
 
 def put(batch: WriteTxn, signed: SignedHandover, bounds: Bounds) -> None:

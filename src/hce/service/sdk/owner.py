@@ -123,6 +123,7 @@ class Owner:
         self.keys = keys
         self.reading_epoch = reading_epoch
         self.compartment_id = keys.compartment_id(network.chain)
+        self.earlier = list(earlier)
         before = [_Era(one.keys, epoch) for one in earlier for epoch in range(one.first_epoch, one.last_epoch + 1)]
         own = range(len(before), reading_epoch + 1)
         self._eras = [*before, *(_Era(keys, epoch) for epoch in own)]

@@ -52,7 +52,7 @@ class Handover(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     chain: ChainId
     compartment_id: Bytes32
     owner_key: PublicKey
-    """Of today; it signs."""
+    """Of today, or of the rotation that is about to come; it signs."""
     log_read_key: PublicKey
     earlier: EarlierOwners
     """Oldest first, without a gap between their epochs."""
@@ -61,9 +61,19 @@ class Handover(Struct, frozen=True, array_like=True, forbid_unknown_fields=True)
     issued_ms: TimeMs
 
 
+class Sponsor(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Whose the compartment is while the handover's owner key is not in force yet."""
+
+    owner_key: PublicKey
+    signature: Signature
+    """Over the same bytes."""
+
+
 class SignedHandover(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     handover: Handover
     signature: Signature
+    sponsor: Sponsor | None
+    """Given where the handover is kept before the rotation it is for, so that the new words lead somewhere from the first block."""
 
 
 def handover_message(handover: Handover) -> bytes:

@@ -15,7 +15,7 @@ from hce.foundation.crypto.errors import SealBroken
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.seal import seal as seal_to
 from hce.foundation.crypto.secret import SecretBytes
-from hce.foundation.crypto.sign import verify
+from hce.foundation.crypto.sign import SigningKey, verify
 from hce.foundation.types.errors import Malformed
 from hce.service.terms.handovers import (
     EarlierOwner,
@@ -23,6 +23,7 @@ from hce.service.terms.handovers import (
     EarlierSeeds,
     Handover,
     SignedHandover,
+    Sponsor,
     handover_info,
     handover_message,
 )
@@ -36,6 +37,12 @@ class EarlierKeys(Struct, frozen=True):
     keys: CompartmentKeys
     first_epoch: int
     last_epoch: int
+    seed: EarlierSeed
+    """For the next rotation, which hands them on."""
+
+    @property
+    def public(self) -> EarlierOwner:
+        return EarlierOwner(self.keys.owner.public, self.first_epoch, self.last_epoch)
 
 
 def first_own_epoch(earlier: Sequence[EarlierOwner]) -> int:
@@ -60,7 +67,7 @@ def open_earlier(
         raise HandoverInvalid("not one seed for each owner", compartment_id=compartment_id.hex())
     _require_epochs(earlier, compartment_id)
     opened = [
-        EarlierKeys(CompartmentKeys(SecretBytes(one.seed), one.index, compartment_id), owner.first_epoch, owner.last_epoch)
+        EarlierKeys(CompartmentKeys(SecretBytes(one.seed), one.index, compartment_id), owner.first_epoch, owner.last_epoch, one)
         for one, owner in zip(seeds, earlier, strict=True)
     ]
     for one, owner in zip(opened, earlier, strict=True):
@@ -72,9 +79,14 @@ def open_earlier(
 
 
 def make_handover(
-    keys: CompartmentKeys, chain: bytes, earlier: Sequence[EarlierOwner], sealed: bytes, now_ms: int
+    keys: CompartmentKeys,
+    chain: bytes,
+    earlier: Sequence[EarlierOwner],
+    sealed: bytes,
+    now_ms: int,
+    sponsor: SigningKey | None = None,
 ) -> SignedHandover:
-    """Signed by the owner key of today."""
+    """Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`."""
     handover = Handover(
         chain=chain,
         compartment_id=keys.compartment_id(chain),
@@ -84,7 +96,9 @@ def make_handover(
         sealed=sealed,
         issued_ms=now_ms,
     )
-    return SignedHandover(handover, keys.owner.sign(handover_message(handover)))
+    message = handover_message(handover)
+    beside = None if sponsor is None else Sponsor(sponsor.public, sponsor.sign(message))
+    return SignedHandover(handover, keys.owner.sign(message), beside)
 
 
 def verify_handover(signed: SignedHandover, chain: bytes, owner_key: bytes, log_read_key: bytes) -> Handover:

@@ -3,7 +3,7 @@
 import type { Bytes } from "../bytes.ts";
 import { encode } from "../codec/dagcbor.ts";
 import { signingBytes } from "../codec/hashing.ts";
-import { bytes, list, type Of, struct } from "../codec/shape.ts";
+import { bytes, list, nullable, type Of, struct } from "../codec/shape.ts";
 import { bytes32, chainId, count, publicKey, signature } from "./scalars.ts";
 
 /** Rotations a compartment's keys are followed through. */
@@ -31,7 +31,12 @@ export const HandoverShape = struct({
   issuedMs: count,
 });
 export type Handover = Of<typeof HandoverShape>;
-export const SignedHandoverShape = struct({ handover: HandoverShape, signature });
+/** `sponsor`: the compartment's owner of now, where the handover is kept before the rotation it is for. */
+export const SignedHandoverShape = struct({
+  handover: HandoverShape,
+  signature,
+  sponsor: nullable(struct({ ownerKey: publicKey, signature })),
+});
 export type SignedHandover = Of<typeof SignedHandoverShape>;
 
 export function handoverMessage(handover: Handover): Bytes {

@@ -10,7 +10,7 @@ import { CompartmentKeys } from "../keys/compartments.ts";
 import { Root } from "../keys/derive.ts";
 import { seal } from "../keys/seal.ts";
 import { SecretBytes } from "../keys/secret.ts";
-import { verify } from "../keys/sign.ts";
+import { type SigningKey, verify } from "../keys/sign.ts";
 import {
   type EarlierOwner,
   type EarlierSeed,
@@ -69,13 +69,14 @@ export async function openEarlier(
   return opened;
 }
 
-/** Signed by the owner key of today. */
+/** Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`. */
 export async function makeHandover(
   keys: CompartmentKeys,
   chain: Bytes,
   earlier: readonly EarlierOwner[],
   sealed: Bytes,
   nowMs: number,
+  sponsor: SigningKey | null = null,
 ): Promise<SignedHandover> {
   const handover: Handover = {
     chain,
@@ -86,7 +87,9 @@ export async function makeHandover(
     sealed,
     issuedMs: nowMs,
   };
-  return { handover, signature: await keys.owner.sign(handoverMessage(handover)) };
+  const message = handoverMessage(handover);
+  const beside = sponsor === null ? null : { ownerKey: sponsor.public, signature: await sponsor.sign(message) };
+  return { handover, signature: await keys.owner.sign(message), sponsor: beside };
 }
 
 /** The handover, when this owner signed it; `handover.invalid`. That the key is the compartment's, the caller asks the chain. */
