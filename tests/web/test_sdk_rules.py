@@ -29,6 +29,7 @@ NO_CODES = {"organisation.vote", "organisation.revoke", "credential.issue", "cre
     "act.accept",
     "act.reject",
     "act.erase",
+    "record.kind",
 }
 """Kinds of transactions and keys of sentences are spelled alike."""
 

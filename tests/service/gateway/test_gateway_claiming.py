@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from msgspec import structs
 from tests.service.running import DAY_MS, ManualClock, bundle_of
@@ -32,15 +33,16 @@ from hce.service.gateway.importing import Finished, import_bundle
 from hce.service.gateway.practice import Practice
 from hce.service.index.store import Patient
 from hce.service.keyring.errors import AccountClaimed
+from hce.service.sdk.claiming import AccountExists, ClaimDesk, ClaimNotOurs, claim_account
 from hce.service.sdk.errors import Failed, Remote
-from hce.service.sdk.handovers import OwnerReplaced, find_owner, keep_handover
+from hce.service.sdk.handovers import OwnerReplaced, find_owner
 from hce.service.sdk.owner import Owner
 from hce.service.terms.claims import ClaimAnswer, ClaimFinish, SignedClaim
+from hce.service.terms.handovers import EarlierOwner, EarlierSeed
 from hce.service.terms.payloads import CompartmentRotate
-from hce.service.vault.claiming import card_key, make_claim
+from hce.service.vault.claiming import answer_claim, card_key, make_claim
 from hce.service.vault.compartments import CompartmentKeys
 from hce.service.vault.errors import ClaimInvalid, HandoverInvalid
-from hce.service.vault.handovers import make_handover, open_earlier
 
 WRITTEN = len(NOTES) + 1
 """Records of one patient: the observations, and who they are."""
@@ -60,14 +62,11 @@ class Person:
     def claim(self, card: PrintedCard) -> SignedClaim:
         return make_claim(self.keys, card_key(card.code), self.practice.network.chain, self.practice.org_id)
 
-    async def keep(self, answer: ClaimAnswer) -> Owner:
-        """Checks what came and keeps it at the nodes: from then on the words alone find everything."""
-        network = self.practice.network
-        taken = CompartmentKeys(SecretBytes(self.seed), 0, answer.compartment_id)
-        open_earlier(taken.root, network.chain, answer.compartment_id, answer.earlier, answer.sealed)
-        signed = make_handover(taken, network.chain, answer.earlier, answer.sealed, self.practice.clock.now_ms())
-        await keep_handover(network, signed)
-        return await self.found()
+    async def take_over(self, card: PrintedCard, desk: ClaimDesk) -> Owner:
+        found = await claim_account(
+            self.practice.network, self.practice.clock, SecretBytes(self.seed), card_key(card.code), self.practice.org_id, desk
+        )
+        return found.owner
 
     async def found(self) -> Owner:
         found = await find_owner(self.practice.network, self.practice.clock, SecretBytes(self.seed))
@@ -80,6 +79,35 @@ class Person:
         assert found.handover is not None
         given = found.owner.token(self.practice.org_id, 1) if token else None
         return ClaimFinish(found.handover, await found.owner.card(), given)
+
+
+class HttpDesk:
+    """The same desk over its gateway's HTTP."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def claim(self, signed: SignedClaim) -> ClaimAnswer:
+        told = await self._http.post("/v1/claims", json={"signed": encode(signed).hex()})
+        assert told.status_code == 200, told.text
+        return decode_as(ClaimAnswer, bytes.fromhex(told.json()["answer"]))
+
+    async def finish(self, finish: ClaimFinish) -> None:
+        told = await self._http.post("/v1/claims/finish", json={"signed": encode(finish).hex()})
+        assert told.status_code == 200, told.text
+
+
+class LyingDesk:
+    """A hospital that answers as if it had handed the account over."""
+
+    def __init__(self, answer: ClaimAnswer) -> None:
+        self.answer = answer
+
+    async def claim(self, signed: SignedClaim) -> ClaimAnswer:
+        return self.answer
+
+    async def finish(self, finish: ClaimFinish) -> None:
+        raise AssertionError("nothing is finished")
 
 
 @pytest.fixture
@@ -115,7 +143,7 @@ def custodial_keys(practice: Practice, patient: Patient) -> CompartmentKeys:
 
 async def claimed(claims: Claims, person: Person, patient: Patient) -> Owner:
     card = await claims.print_card(patient.patient_id)
-    owner = await person.keep(await claims.claim(person.claim(card)))
+    owner = await person.take_over(card, claims)
     await claims.finish(await person.finish())
     return owner
 
@@ -188,7 +216,7 @@ async def test_after_the_claim_the_hospital_neither_reads_nor_rotates_nor_grants
 
 async def test_a_card_is_used_once(practice: Practice, claims: Claims, patient: Patient, person: Person) -> None:
     card = await claims.print_card(patient.patient_id)
-    await person.keep(await claims.claim(person.claim(card)))
+    await person.take_over(card, claims)
     thief = Person(practice)
     with pytest.raises(CardUsed):
         await claims.claim(thief.claim(card))
@@ -278,7 +306,7 @@ async def test_a_claim_that_broke_off_is_taken_up_again(
         await claims.print_card(patient.patient_id)
     await claims.claim(signed)
     assert isinstance(practice.clock, ManualClock)
-    owner = await person.keep(await Claims(practice).claim(signed))
+    owner = await person.take_over(card, Claims(practice))
     assert len((await owner.read_own()).opened) == WRITTEN
     finish = await person.finish(token=False)
     await claims.finish(finish)
@@ -290,12 +318,37 @@ async def test_a_claim_that_broke_off_is_taken_up_again(
     assert found.custodial_id is None
 
 
+async def test_a_hospital_that_only_says_so_is_not_believed(
+    practice: Practice, claims: Claims, patient: Patient, person: Person
+) -> None:
+    """The right keys, sealed for the right person, and no rotation: the hospital could still read everything."""
+    card = await claims.print_card(patient.patient_id)
+    keys = custodial_keys(practice, patient)
+    seeds = [practice.keyring.custodial_seed(bytes.fromhex(patient.custodial_id or ""))]
+    owners = [EarlierOwner(keys.owner.public, 0, 0)]
+    answer = answer_claim(person.claim(card).claim, patient.compartment_id, seeds, owners)
+    with pytest.raises(ClaimNotOurs):
+        await person.take_over(card, LyingDesk(answer))
+    stranger = EarlierSeed(os.urandom(64), 0)
+    forged = answer_claim(person.claim(card).claim, patient.compartment_id, [stranger], owners)
+    with pytest.raises(HandoverInvalid):
+        await person.take_over(card, LyingDesk(forged))
+
+
+async def test_words_that_have_an_account_take_over_no_other(
+    practice: Practice, claims: Claims, patient: Patient, person: Person
+) -> None:
+    await practice.open_compartment(person.keys.owner_digest, person.keys.recovery_digest)
+    card = await claims.print_card(patient.patient_id)
+    with pytest.raises(AccountExists):
+        await person.take_over(card, claims)
+
+
 async def test_the_hospital_forgets_nothing_before_the_keys_are_kept(
     practice: Practice, claims: Claims, patient: Patient, person: Person
 ) -> None:
     card = await claims.print_card(patient.patient_id)
-    answer = await claims.claim(person.claim(card))
-    await person.keep(answer)
+    await person.take_over(card, claims)
     finish = await person.finish()
     forged = structs.replace(finish.handover, signature=bytes(64))
     with pytest.raises(HandoverInvalid):
@@ -312,10 +365,7 @@ async def test_nobody_without_the_token_prints_cards_and_anybody_may_claim(
         assert (await http.post(path, json={})).status_code == 401
         answer = await http.post(path, json={"days": 7}, headers={"authorization": "Bearer " + "0f" * 32})
         card: dict[str, Any] = answer.json()
-        signed = make_claim(person.keys, card_key(card["code"].lower()), practice.network.chain, practice.org_id)
-        told = await http.post("/v1/claims", json={"signed": encode(signed).hex()})
-        assert told.status_code == 200, told.text
-        await person.keep(decode_as(ClaimAnswer, bytes.fromhex(told.json()["answer"])))
+        await person.take_over(msgspec.convert(card, PrintedCard), HttpDesk(http))
         finished = await http.post("/v1/claims/finish", json={"signed": encode(await person.finish()).hex()})
         assert (finished.status_code, finished.json()) == (200, {})
         refused = await http.post("/v1/claims", json={"signed": "00"})

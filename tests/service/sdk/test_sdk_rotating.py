@@ -18,14 +18,13 @@ from hce.service.gateway.granted import collect
 from hce.service.gateway.importing import Finished, import_bundle
 from hce.service.gateway.practice import Practice
 from hce.service.index.store import Patient
+from hce.service.sdk.claiming import claim_account, finish_claim
 from hce.service.sdk.errors import Remote
-from hce.service.sdk.handovers import FoundOwner, OwnerReplaced, find_owner, keep_handover
+from hce.service.sdk.handovers import FoundOwner, OwnerReplaced, find_owner
 from hce.service.sdk.owner import Owner
 from hce.service.sdk.rotating import rotate_account
-from hce.service.terms.claims import ClaimFinish
-from hce.service.vault.claiming import card_key, make_claim
+from hce.service.vault.claiming import card_key
 from hce.service.vault.compartments import CompartmentKeys
-from hce.service.vault.handovers import make_handover
 
 WRITTEN = len(NOTES) + 1
 WAIT_MS = 20_000
@@ -135,12 +134,8 @@ async def test_a_claimed_account_is_rotated_and_both_times_before_are_read(
     patient = await writes(practice, name, NOTES)
     claims, network = Claims(practice), practice.network
     card = await claims.print_card(patient.patient_id)
-    keys = CompartmentKeys(seed, 0, patient.compartment_id)
-    answer = await claims.claim(make_claim(keys, card_key(card.code), network.chain, practice.org_id))
-    await keep_handover(network, make_handover(keys, network.chain, answer.earlier, answer.sealed, practice.clock.now_ms()))
-    claimed = await found_by(practice, seed)
-    assert claimed.handover is not None
-    await claims.finish(ClaimFinish(claimed.handover, await claimed.owner.card(), claimed.owner.token(practice.org_id, 1)))
+    claimed = await claim_account(network, practice.clock, seed, card_key(card.code), practice.org_id, claims)
+    await finish_claim(claimed, practice.org_id, 1, claims)
     await writes(practice, name, [*NOTES, "second"])
     await _rested(practice, claimed.owner)
     new_seed = fresh()

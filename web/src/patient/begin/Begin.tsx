@@ -36,7 +36,9 @@ export function Begin({ entrance, enter }: BeginProps) {
       <p className="soft small">{say("begin.step", { at, of: STEPS.length })}</p>
       {step === "words" &&
         (entrance.card === null ? (
-          <a href={linkTo("claim")}>{say("claim.have")}</a>
+          <a className="button quiet" href={linkTo("claim")}>
+            {say("claim.have")}
+          </a>
         ) : (
           <p className="notice">{say("claim.first")}</p>
         ))}
