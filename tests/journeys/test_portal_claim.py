@@ -5,8 +5,10 @@ Python plays the hospital, and somebody who found the card.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,6 @@ from tests.web.leaks import leaked, words_in_a_row
 from tests.web.node import ROOT
 from tests.web.wire import recording
 
-from hce.app.cli.card import link_of
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import bring_up_portal, port_count
 from hce.app.gateway_client import GatewayClient
@@ -45,8 +46,8 @@ async def test_a_kept_record_is_claimed_with_a_card(tmp_path: Path) -> None:
         described = home.network()
         async with GatewayClient.at(described["gateways"]["riverside"], home.gateway("riverside")) as hospital:
             patient = await _writes(hospital, BUNDLE.read_bytes())
-            card = await hospital.post(f"/v1/patients/{patient}/claim-card", {"days": 30})
-            link = link_of(home, card["code"], card["org_id"])
+            card = await _printed(home, patient)
+            link = card["link"]
             page = await fresh_device(browser, watch)
             words = await _makes_keys(page, link, album)
             await _takes_over(page, card["code"], album)
@@ -74,6 +75,16 @@ async def test_a_kept_record_is_claimed_with_a_card(tmp_path: Path) -> None:
     assert leaked({"card key": card_key(card["code"]).public}, wire.sent), "the wire sees"
     assert leaked(secrets, wire.sent) == set(), "leaves the browser"
     assert leaked(secrets, watch.said) == set(), "is said to the console"
+
+
+async def _printed(home: Home, patient: str) -> dict[str, Any]:
+    """By the command line, as the hospital's desk would."""
+    arguments = ["card", patient, "--home", str(home.root), "--json"]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "hce.app.cli", *arguments, stdout=asyncio.subprocess.PIPE)
+    told, _ = await process.communicate()
+    assert process.returncode == 0
+    card: dict[str, Any] = json.loads(told)
+    return card
 
 
 async def _writes(hospital: GatewayClient, bundle: bytes) -> str:

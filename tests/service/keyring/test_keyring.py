@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hce.foundation.codec.dagcbor import encode
 from hce.service.keyring import sealedfile
 from hce.service.keyring.errors import (
     AccountClaimed,
@@ -22,7 +23,7 @@ from hce.service.keyring.errors import (
     WrongMasterKey,
     WrongPassphrase,
 )
-from hce.service.keyring.keyring import Keyring
+from hce.service.keyring.keyring import ClaimCard, Claimant, Keyring
 from hce.service.keyring.sealedfile import MASTER_NAME, SEALED_NAME
 
 QUICK = 10
@@ -54,6 +55,35 @@ def test_every_key_is_found_again_after_a_restart(path: Path) -> None:
         assert again.find_custodial("urn:oid:1.2|77") == [account]
         assert again.find_custodial("urn:oid:1.2|78") == []
         assert again.custodial_accounts() == [account]
+
+
+def test_a_card_is_one_for_each_account_and_belongs_to_its_first_claimant(path: Path) -> None:
+    with Keyring.create(path) as keyring:
+        account, other = keyring.new_custodial("newborn", []), keyring.new_custodial("twin", [])
+        keyring.put_card(account.account_id, b"1" * 32, 500)
+        keyring.put_card(other.account_id, b"2" * 32, 500)
+        keyring.put_card(account.account_id, b"3" * 32, 700)
+        assert keyring.card(b"1" * 32) is None
+        keyring.use_card(b"3" * 32, Claimant(b"o" * 32, b"r" * 32))
+        with pytest.raises(KeyNotFound):
+            keyring.use_card(b"1" * 32, Claimant(b"o" * 32, b"r" * 32))
+    with Keyring.open(path) as again:
+        assert again.card(b"3" * 32) == ClaimCard(account.account_id, b"3" * 32, 700, Claimant(b"o" * 32, b"r" * 32))
+        assert again.card(b"2" * 32) == ClaimCard(other.account_id, b"2" * 32, 500, None)
+        again.claimed(account.account_id)
+        for act in (lambda: again.put_card(account.account_id, b"4" * 32, 900), lambda: again.custodial_seed(account.account_id)):
+            with pytest.raises(AccountClaimed):
+                act()
+
+
+def test_a_keyring_of_before_there_were_cards_opens(path: Path) -> None:
+    old = ["hce/keyring-content/1", bytes(32), [], [], [[b"a" * 16, "newborn", [], b"s" * 64]]]
+    sealedfile.SealedFile.create(path, encode(old), None, os.urandom, QUICK).close()
+    with Keyring.open(path) as keyring:
+        keyring.put_card(b"a" * 16, b"1" * 32, 500)
+    with Keyring.open(path) as again:
+        assert again.card(b"1" * 32) is not None
+        assert again.custodial_seed(b"a" * 16).seed == b"s" * 64
 
 
 def test_a_claimed_account_has_no_keys_here_any_more(path: Path) -> None:
