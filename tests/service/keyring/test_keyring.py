@@ -23,7 +23,7 @@ from hce.service.keyring.errors import (
     WrongMasterKey,
     WrongPassphrase,
 )
-from hce.service.keyring.keyring import ClaimCard, Claimant, Keyring
+from hce.service.keyring.keyring import Claimant, ClaimCard, Keyring
 from hce.service.keyring.sealedfile import MASTER_NAME, SEALED_NAME
 
 QUICK = 10
