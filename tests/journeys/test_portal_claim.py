@@ -24,12 +24,12 @@ from hce.app.devnet.run import bring_up_portal, port_count
 from hce.app.gateway_client import GatewayClient
 from hce.app.preflight import free_ports
 from hce.app.up import running
-from hce.foundation.crypto.words import entropy_from_words
+from hce.foundation.crypto.words import entropy_from_words, seed_from_words
 from hce.service.terms.genesis import Params
 from hce.service.vault.claiming import SECRET_CHARS, card_key
 
 NODES = 4
-PARAMS = Params(block_interval_ms=200)
+PARAMS = Params(block_interval_ms=200, rotation_blocks=1)
 BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
 
 
@@ -61,8 +61,9 @@ async def test_a_kept_record_is_claimed_with_a_card(tmp_path: Path) -> None:
             await page.get_by_text("This list is complete.").wait_for()
             finder = await fresh_device(browser, watch)
             await _somebody_found_the_card(finder, link, album)
+            new_words = await _takes_new_words(page, album)
             other = await fresh_device(browser, watch)
-            await _recovers(other, home.portal, words)
+            await _recovers(other, home.portal, words, new_words, album)
     assert watch.complaints == [], "no breach of the page's policy, no error"
     assert album.faults == {}, "axe-core"
     plain = card["code"].replace("-", "")
@@ -70,6 +71,8 @@ async def test_a_kept_record_is_claimed_with_a_card(tmp_path: Path) -> None:
         "code": card["code"].encode(),
         "secret of the code": plain[:SECRET_CHARS].encode(),
         "entropy": entropy_from_words(words).reveal(),
+        "new entropy": entropy_from_words(new_words).reveal(),
+        "seed that was handed over": seed_from_words(words).reveal(),
         **words_in_a_row(words),
     }
     assert leaked({"card key": card_key(card["code"]).public}, wire.sent), "the wire sees"
@@ -113,21 +116,30 @@ def _one_more(bundle: bytes) -> bytes:
 async def _makes_keys(page: Any, link: str, album: Album) -> str:
     """The card's link first leads to words of one's own."""
     await page.goto(link)
+    await page.get_by_text("You have a card from a hospital.").wait_for()
+    assert page.url.endswith("/#/claim"), "the code stays out of the address"
+    words = await _notes_words(page, album, "card-words")
+    await _locks(page)
+    return words
+
+
+async def _notes_words(page: Any, album: Album, name: str) -> str:
     shown = page.locator(".words .word")
     await shown.first.wait_for()
-    assert page.url.endswith("/#/claim"), "the code stays out of the address"
-    await page.get_by_text("You have a card from a hospital.").wait_for()
-    await album.take(page, "card-words")
+    await album.take(page, name)
     words = await shown.all_inner_texts()
     await press(page, page.get_by_role("button", name="I have written them down"))
     for _ in range(3):
         asked = await page.locator("#asked").inner_text()
         place = int(re.findall(r"\d+", asked)[0])
         await press(page, page.get_by_role("button", name=words[place - 1], exact=True))
+    return " ".join(words)
+
+
+async def _locks(page: Any) -> None:
     await type_into(page, page.get_by_label("Passphrase for this device"), PASSPHRASE)
     await type_into(page, page.get_by_label("Once more"), PASSPHRASE)
     await press(page, page.get_by_role("button", name="Use this passphrase"))
-    return " ".join(words)
 
 
 async def _takes_over(page: Any, code: str, album: Album) -> None:
@@ -164,15 +176,36 @@ async def _somebody_found_the_card(page: Any, link: str, album: Album) -> None:
     await album.take(page, "card-used")
 
 
-async def _recovers(page: Any, portal: str, words: str) -> None:
-    """Another browser: nothing but the words."""
-    await page.goto(f"{portal}/#/recover")
-    await type_into(page, page.get_by_label("Your twelve words"), words)
-    await press(page, page.get_by_role("button", name="Find my account"))
-    await type_into(page, page.get_by_label("Passphrase for this device"), PASSPHRASE)
-    await type_into(page, page.get_by_label("Once more"), PASSPHRASE)
-    await press(page, page.get_by_role("button", name="Use this passphrase"))
+async def _takes_new_words(page: Any, album: Album) -> str:
+    """ "Somebody may have my words": the same record under other ones."""
+    await press(page, page.get_by_role("link", name="Keys"))
+    await page.get_by_text("You publish your contact card").wait_for()
+    await press(page, page.get_by_role("link", name="Take new words"))
+    await type_into(page, page.get_by_label("Passphrase of this device"), PASSPHRASE)
+    await album.take(page, "renew")
+    await press(page, page.get_by_role("button", name="Open", exact=True))
+    words = await _notes_words(page, album, "renew-words")
+    signed = await page.get_by_test_id("sentence").inner_text()
+    assert signed.startswith("You replace the keys of your account")
+    await album.take(page, "renew-sign")
+    await press(page, page.get_by_role("button", name="Sign and replace the words"))
+    await _locks(page)
     await _reads(page)
+    return words
+
+
+async def _recovers(page: Any, portal: str, old_words: str, words: str, album: Album) -> None:
+    """Another browser: the old words open nothing, the new ones all three times of the record."""
+    await page.goto(f"{portal}/#/recover")
+    await type_into(page, page.get_by_label("Your twelve words"), old_words)
+    await press(page, page.get_by_role("button", name="Find my account"))
+    await page.get_by_text("owner.replaced").wait_for()
+    await album.take(page, "replaced")
+    await page.get_by_label("Your twelve words").fill(words)
+    await press(page, page.get_by_role("button", name="Find my account"))
+    await _locks(page)
+    await _reads(page)
+    await page.get_by_role("button", name=re.compile("Written after the claim")).first.wait_for()
 
 
 def _silent(key: str, **fields: object) -> None:
