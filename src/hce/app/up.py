@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -184,10 +186,12 @@ def _print_addresses(home: Home, console: Console) -> None:
         settings = ORGANISATIONS.get(name)
         table.add_row(f"{settings.name} {settings.name_zh}" if settings else name, url)
     console.print(table)
-    console.print(say("up.portal", url=home.portal))
-    console.print(say("up.clinic", url=f"{home.portal}/#/clinic", token=str(token_path(home.gateway(HOSPITAL)))))
     console.print(say("portal.hash", hash=bundle_hash(read_bundle())))
     console.print(say("up.ready"))
+    token = token_path(home.gateway(HOSPITAL))
+    shorter = shlex.quote(min(str(token), os.path.relpath(token), key=len))
+    console.print(say("up.portal", url=home.portal))
+    console.print(say("up.clinic", url=f"{home.portal}/#/clinic", token=shorter))
     console.print(say("up.next", home=home.option))
 
 
