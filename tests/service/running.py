@@ -21,6 +21,8 @@ from hce.app.devnet.people import certify
 from hce.app.lifeline import SUPERVISED
 from hce.app.preflight import free_ports
 from hce.foundation.crypto.secret import SecretBytes
+from hce.service.fhir.bundle import Entry
+from hce.service.fhir.identity import PatientIdentity, identify
 from hce.service.gateway.practice import Practice
 from hce.service.sdk.network import Network
 from hce.service.sdk.node import NodeClient
@@ -97,9 +99,9 @@ def new_owner(network: Network, clock: ManualClock | None = None) -> Owner:
     return Owner(network, clock or ManualClock(), CompartmentKeys(SecretBytes(os.urandom(64)), 0))
 
 
-def bundle_of(name: str, notes: list[str]) -> bytes:
-    """A patient and one dated observation for each note; the same arguments give the same bytes."""
-    patient = {
+def person_of(name: str) -> dict[str, Any]:
+    """The Patient of `bundle_of`."""
+    return {
         "resourceType": "Patient",
         "id": name,
         "identifier": [{"system": "urn:test", "value": name}],
@@ -107,7 +109,15 @@ def bundle_of(name: str, notes: list[str]) -> bytes:
         "birthDate": "1980-01-01",
         "gender": "female",
     }
-    resources: list[dict[str, Any]] = [patient]
+
+
+def identity_of_person(name: str) -> PatientIdentity:
+    return identify(Entry(0, "Patient", name, "", b"", person_of(name)))
+
+
+def bundle_of(name: str, notes: list[str]) -> bytes:
+    """A patient and one dated observation for each note; the same arguments give the same bytes."""
+    resources: list[dict[str, Any]] = [person_of(name)]
     for place, note in enumerate(notes):
         resources.append(
             {

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.service.running import DAY_MS, bundle_of
+from tests.service.running import DAY_MS, bundle_of, identity_of_person
 from tests.service.sdk.patients import FIRST_DAY, LAST_DAY, NOTES
 
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.types.errors import HceError
-from hce.service.fhir.bundle import Entry
-from hce.service.fhir.identity import identify
 from hce.service.gateway import granted
 from hce.service.gateway.claiming import Claims
 from hce.service.gateway.granted import collect
@@ -50,15 +48,7 @@ async def writes(practice: Practice, name: str, notes: list[str]) -> Patient:
 
 async def enrolled(practice: Practice, name: str, owner: Owner) -> None:
     """With the identity of `bundle_of`, so that its records find them."""
-    who = {
-        "resourceType": "Patient",
-        "id": name,
-        "identifier": [{"system": "urn:test", "value": name}],
-        "name": [{"family": name, "given": ["Test"]}],
-        "birthDate": "1980-01-01",
-        "gender": "female",
-    }
-    await practice.enrol(identify(Entry(0, "Patient", name, "", b"", who)), await owner.card(), owner.token(practice.org_id, 1))
+    await practice.enrol(identity_of_person(name), await owner.card(), owner.token(practice.org_id, 1))
 
 
 @pytest.fixture

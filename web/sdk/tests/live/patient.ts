@@ -12,6 +12,7 @@ import { type Language, newWords, seedFromWords } from "../../src/keys/words.ts"
 import { claimAccount, type ClaimDesk, finishClaim, prepareClaim } from "../../src/net/claiming.ts";
 import { findOwner } from "../../src/net/handovers.ts";
 import { Network } from "../../src/net/network.ts";
+import { prepareRotation, rotateAccount } from "../../src/net/rotating.ts";
 import { type KnownGrant, Owner } from "../../src/net/owner.ts";
 import { AccessRequestShape, grantMessage, SignedCardShape, SignedTokenShape } from "../../src/terms/grants.ts";
 import type { AuditReport } from "../../src/vault/auditing.ts";
@@ -53,6 +54,18 @@ const acts: Acts<Arguments> = {
     await finishClaim(found, fromHex(org_id!), 1, desk);
     device = { network, owner: found.owner, grants: [] };
     return { before: toHex(owner.compartmentId), compartment: toHex(found.owner.compartmentId) };
+  },
+  /** New words for the account of these. */
+  renew: async ({ words, language }) => {
+    const { network } = held();
+    const [seed, again] = [await seedFromWords(words!), await seedFromWords(words!)];
+    const found = (await findOwner(network, await Root.fromSeed(again)))!;
+    const fresh = await newWords(language as Language);
+    const rotation = await prepareRotation(network, found, await Root.fromSeed(await seedFromWords(fresh)));
+    const shown = sentence(explain(rotation.body.bytes), language as Language, () => null);
+    const { owner } = await rotateAccount(network, found, seed, rotation);
+    device = { network, owner, grants: [] };
+    return { words: fresh, compartment: toHex(owner.compartmentId), shown };
   },
   /** Another device: nothing but the words. */
   find: async ({ words }) => {
