@@ -52,7 +52,7 @@ def tour(
     if lang and lang not in LANGUAGES:
         raise typer.BadParameter(", ".join(LANGUAGES), param_hint="--lang")
     if not browser and (screenshots or headed):
-        raise typer.BadParameter("--browser", param_hint="--screenshots, --headed")
+        raise typer.BadParameter(say("browse.only"), param_hint="--screenshots, --headed")
     if lang:
         os.environ["HCE_LANG"] = lang
     console, place = make_console(stderr=as_json), home_at(home)
