@@ -211,6 +211,8 @@ class Blocks:
         made = [*self._numbers()[:pending], *self._numbers(pending + 1)[: (cast_votes - pending) // self._approvals]]
         revoked = (dear.revoke_organisation(cast, number, voter) for number in made for voter in range(self._approvals))
         yield self._wanted("organisation.revoke", lambda room: room.fill(revoked))
+        pages = (dear.vote_portal(cast, number, voter) for number in count(1) for voter in range(self._approvals))
+        yield self._wanted("portal.vote", lambda room: room.fill(pages))
 
     def _records(self) -> Iterator[Wanted]:
         """Last, because the nodes begin to look for envelopes that nobody has."""

@@ -33,6 +33,8 @@ from hce.service.terms.payloads import (
     OrganisationCertificate,
     OrganisationRevoke,
     OrganisationVote,
+    PortalRelease,
+    PortalVote,
     Power,
     RecordBatch,
     RecordEntry,
@@ -49,6 +51,7 @@ from hce.service.terms.transactions import make_body, sign_tx
 POWERS: list[Power] = ["claims", "emergency", "read", "research", "write"]
 LONGEST_NAME = "\U0001f3e5" * 120
 """120 characters of four bytes each."""
+LONGEST_VERSION_CHARS = 32
 LONGEST_REASON = "\U0001f3e5" * 200
 SEAL_KEY_BYTES = 1_216
 TIP_WEI = 10**9
@@ -111,6 +114,13 @@ def revoke_organisation(cast: Cast, number: int, voter: int) -> bytes:
     key = cast.nodes[voter]
     named = org_id(cast.genesis.chain, cast.key("organisation", number).public)
     return cast.sign("organisation.revoke", OrganisationRevoke(named, LONGEST_REASON, key.public), [("node", key)])
+
+
+def vote_portal(cast: Cast, number: int, voter: int) -> bytes:
+    """For a page nobody has, with the longest name of a version."""
+    key = cast.nodes[voter]
+    release = PortalRelease(number, cast.secret("page", number), "9" * LONGEST_VERSION_CHARS)
+    return cast.sign("portal.vote", PortalVote(release, key.public), [("node", key)])
 
 
 def _credential(cast: Cast, number: int, name: str) -> CredentialBody:

@@ -32,7 +32,7 @@ STEPS_OF_KIND: Final = {
     "record.commit": 60,
     "grant.open": 60,
     "grant.revoke": 60,
-    "access.open": 90,
+    "access.open": 110,
     "anchor.post": 60,
     "portal.vote": 220,
 }
