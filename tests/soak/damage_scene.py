@@ -206,7 +206,7 @@ class Scene:
         found: dict[bytes, bytes] = {}
         for number, patient in enumerate(self.patients):
             names = [one.record_id for one in self.held if one.patient == number]
-            page = await patient.owner._own_feed().records(client, "owner", names)
+            page = await patient.owner._own_feed(patient.owner._eras[-1]).records(client, "owner", names)
             found |= {one.record_id: digest_of_envelope(one.envelope) for one in page.found if one.owner_wrap is not None}
         return found
 
