@@ -57,7 +57,7 @@ async def type_day(page: Any, target: Any, day: str) -> None:
         await page.keyboard.type(order.format(year=year, month=month, day=date))
         if await target.input_value() == day:
             return
-        await page.keyboard.press("Shift+Tab")
+        await _leave(page, target)
     raise OutOfReach(target=str(target))
 
 
@@ -71,6 +71,14 @@ async def choose(page: Any, target: Any, option: str) -> None:
             return
         await page.keyboard.press("ArrowDown")
     raise OutOfReach(target=option)
+
+
+async def _leave(page: Any, target: Any) -> None:
+    """Backwards past every part of a field, so that the next Tab comes to its first."""
+    for _ in range(MAX_KEYS):
+        if not await target.evaluate(HAS_FOCUS):
+            return
+        await page.keyboard.press("Shift+Tab")
 
 
 async def _tab_to(page: Any, target: Any, reached: str) -> None:

@@ -147,7 +147,7 @@ class Story:
         try:
             page, told = await act()
         except failures as error:
-            seconds, found = _since(began), error.code if isinstance(error, HceError) else str(error)
+            seconds, found = _since(began), str(error)
             pages = [screens.page for screens in (self.phone, self.desk, self.other_desk, self.new_phone)]
             pictures = [await album.take(page, f"{name}-broken") for page in pages]
             tell("browse.broken", step=name, found=found, seconds=seconds)
