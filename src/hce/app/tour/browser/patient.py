@@ -95,6 +95,10 @@ class PatientScreens:
         text: str = await self.page.get_by_test_id("sentence").inner_text()
         return text
 
+    async def show_sentence(self) -> None:
+        """Scrolls to it, as who reads it does."""
+        await self.page.get_by_test_id("sentence").evaluate("one => one.scrollIntoView({ block: 'center' })")
+
     async def give(self) -> None:
         """Signs what was read, and waits until the network knows."""
         await press(self.page, self._button("approve.give"))

@@ -27,8 +27,8 @@ from hce.app.tour.stage import Result, Tell
 from hce.foundation.types.errors import HceError, PeerFault
 
 HOSPITAL, CLINIC = "riverside", "oldtown"
-SCALE = 2
-"""Pixels of a picture for one of the page, as phones have them."""
+SCALE = 1.5
+"""Pixels of a picture for one of the page: sharp on a phone, and light enough for a README."""
 LOCALES = {"en": "en-GB", "zh-CN": "zh-CN"}
 DAYS = 7
 PASSPHRASE_BYTES = 12
@@ -200,6 +200,7 @@ class Story:
     async def _sentence(self) -> tuple[Any, dict[str, Any]]:
         sentence = await self.phone.read_request(self.request)
         _require(self.clinic.staff[0].name in sentence, found=sentence)
+        await self.phone.show_sentence()
         return self.phone.page, {"sentence": sentence}
 
     async def _granted(self) -> tuple[Any, dict[str, Any]]:
