@@ -130,6 +130,8 @@ async def test_a_claimed_account_is_rotated_and_both_times_before_are_read(
     await _rested(practice, claimed.owner)
     new_seed = fresh()
     await rotate_account(network, practice.clock, claimed, seed, new_seed)
+    with pytest.raises(OwnerReplaced):
+        await find_owner(network, practice.clock, seed)
     again = await found_by(practice, new_seed)
     await enrolled(practice, name, again.owner)
     await writes(practice, name, [*NOTES, "second", "third"])

@@ -54,10 +54,6 @@ def put(batch: WriteTxn, signed: SignedHandover, bounds: Bounds) -> None:
 
 
 def get(tables: Reader, address: bytes) -> SignedHandover | None:
+    """Also once its owner key is the compartment's no more: words that were replaced are told so by it."""
     raw = tables.get(HANDOVERS, address)
     return None if raw is None else decode_as(SignedHandover, raw)
-
-
-def in_force(final: FinalState, signed: SignedHandover) -> bool:
-    """Whether its owner key is still the compartment's."""
-    return places.is_current(final.health, signed.handover.compartment_id, signed.handover.owner_key)

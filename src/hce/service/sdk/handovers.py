@@ -17,6 +17,7 @@ from hce.service.sdk.node import NodeClient
 from hce.service.sdk.owner import Owner
 from hce.service.terms.grants import log_address
 from hce.service.terms.handovers import SignedHandover
+from hce.service.terms.payloads import owner_digest
 from hce.service.terms.states import CompartmentState, key_compartment
 from hce.service.vault.compartments import CompartmentKeys
 from hce.service.vault.errors import HandoverInvalid
@@ -82,6 +83,9 @@ async def find_owner(network: Network, clock: Clock, seed: SecretBytes, index: i
         if state is not None and state.owner_digest == taken.owner_digest:
             earlier = open_earlier(taken.root, network.chain, handover.compartment_id, handover.earlier, handover.sealed)
             return FoundOwner(Owner(network, clock, taken, first_own_epoch(handover.earlier), earlier), signed)
+        if opened is None and _is_to_come(signed, state):
+            return None
+        raise OwnerReplaced(compartment_id=handover.compartment_id.hex())
     if opened is not None:
         raise OwnerReplaced(compartment_id=keys.compartment_id(network.chain).hex())
     return None
@@ -111,6 +115,11 @@ def _is_valid(network: Network, signed: SignedHandover, owner_key: bytes, log_re
     except HandoverInvalid:
         return False
     return True
+
+
+def _is_to_come(signed: SignedHandover, state: CompartmentState | None) -> bool:
+    """The rotation it was kept for has not been: the owner beside it still is the owner."""
+    return signed.sponsor is not None and state is not None and owner_digest(signed.sponsor.owner_key) == state.owner_digest
 
 
 async def _state(network: Network, keys: CompartmentKeys) -> CompartmentState | None:
