@@ -4,6 +4,9 @@ import { at, isObject, type Json, numberAt, textAt, wordsAt } from "./json.ts";
 
 export type Standing = "low" | "high" | "usual" | "unclear";
 
+/** A value and its unit stay on one line. */
+const BEFORE_UNIT = "\u00a0";
+
 /** One value. `number` is null where the result is words ("negative"). */
 export interface Measure {
   readonly title: string;
@@ -43,7 +46,7 @@ export function together(measures: readonly Measure[]): string {
   if (first === undefined) return "";
   const alike = measures.length > 1 && measures.every(({ unit, number }) => unit === first.unit && number !== null);
   if (!alike) return measures.map(({ text }) => text).join(", ");
-  return `${measures.map(({ number }) => digits(number!)).join(" / ")} ${first.unit}`.trim();
+  return `${measures.map(({ number }) => digits(number!)).join(" / ")}${BEFORE_UNIT}${first.unit}`.trim();
 }
 
 /** Two decimals, or two digits when smaller than that. */
@@ -59,7 +62,7 @@ export function hasRange({ low, high }: Measure): boolean {
 /** Only of one that has a range. */
 export function rangeText({ low, high, unit }: Measure): string {
   const bounds = low === null ? `≤ ${digits(high!)}` : high === null ? `≥ ${digits(low)}` : `${digits(low)}–${digits(high)}`;
-  return unit === "" ? bounds : `${bounds} ${unit}`;
+  return unit === "" ? bounds : `${bounds}${BEFORE_UNIT}${unit}`;
 }
 
 function measureOf(node: unknown, title: string): Measure | null {
@@ -69,7 +72,7 @@ function measureOf(node: unknown, title: string): Measure | null {
     const number = numberAt(quantity, "value");
     if (number === null) return null;
     const unit = unitOf(quantity);
-    const text = [textAt(quantity, "comparator"), digits(number), unit].filter(Boolean).join(" ");
+    const text = [textAt(quantity, "comparator"), digits(number), unit].filter(Boolean).join(BEFORE_UNIT);
     return { title, number, text, unit, low, high, standing: standingOf(node, number, low, high) };
   }
   const written = wordsAt(node, "valueCodeableConcept", "valueString") || numberOrYes(node);

@@ -35,8 +35,8 @@ const lab = (value: number, more: Resource = {}): Resource => ({
 
 test("a result says its value once, with its unit, and where it stands", () => {
   const { title, kind, measures } = only(lab(92));
-  assert.deepEqual([title, kind, together(measures), measures[0]!.standing], ["Glucose", "lab", "92 mg/dL", "usual"]);
-  assert.equal(rangeText(measures[0]!), "70–100 mg/dL");
+  assert.deepEqual([title, kind, together(measures), measures[0]!.standing], ["Glucose", "lab", "92\u00a0mg/dL", "usual"]);
+  assert.equal(rangeText(measures[0]!), "70–100\u00a0mg/dL");
   assert.equal(only(lab(120)).measures[0]!.standing, "high");
   assert.equal(only(lab(60)).measures[0]!.standing, "low");
 });
@@ -51,13 +51,13 @@ test("what the laboratory said counts more than the range", () => {
 test("units are written as people write them", () => {
   const unitOf = (unit: string): string => together(only(lab(5, { valueQuantity: { value: 5, unit } })).measures);
   assert.deepEqual(["10*3/uL", "mm[Hg]", "{score}", "Cel", "ug/L", "umol/L", "mg/dL{calc}"].map(unitOf), [
-    "5 10³/µL",
-    "5 mmHg",
+    "5\u00a010³/µL",
+    "5\u00a0mmHg",
     "5",
-    "5 °C",
-    "5 µg/L",
-    "5 µmol/L",
-    "5 mg/dL",
+    "5\u00a0°C",
+    "5\u00a0µg/L",
+    "5\u00a0µmol/L",
+    "5\u00a0mg/dL",
   ]);
 });
 
@@ -68,7 +68,7 @@ test("a blood pressure is one line, upper value first", () => {
   });
   const parts = [component("8462-4", "Diastolic", 94), component("8480-6", "Systolic", 152)];
   const { measures } = only({ resourceType: "Observation", code: { text: "Blood pressure" }, component: parts });
-  assert.equal(together(measures), "152 / 94 mmHg");
+  assert.equal(together(measures), "152 / 94\u00a0mmHg");
 });
 
 test("codes are never titles, and nothing is called unknown", () => {
