@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.web.accounts import creates_an_account
-from tests.web.browser import Album, Watch, chromium, fresh_device, kept_on_device, press, small_targets, type_into
+from tests.web.browser import Album, Watch, chromium, fresh_device, kept_on_device, press, small_targets, switch, type_into
 
 from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count, portal_plan
@@ -101,7 +101,7 @@ async def _enrols(page: Any, code: str, album: Album) -> None:
     await album.take(page, "enrol")
     await type_into(page, page.get_by_label("The patient's code"), code)
     await press(page, page.get_by_role("button", name="Read the code"))
-    await page.get_by_text("Riverside Hospital may write").wait_for()
+    await page.get_by_text("may write into this person's record").wait_for()
     await type_into(page, page.get_by_label("Name, as in their papers"), NAME)
     await page.get_by_label("Date of birth").press_sequentially("29021984")
     await album.take(page, "enrol-who")
@@ -228,10 +228,10 @@ async def _is_refused(page: Any, album: Album) -> None:
 async def _in_large(page: Any, album: Album) -> None:
     await press(page, page.get_by_role("link", name="Patients"))
     await page.get_by_role("link", name=NAME).wait_for()
-    await page.get_by_role("switch", name="Large").click()
+    await switch(page, page.get_by_role("switch", name="Large"))
     assert await small_targets(page, 60) == []
     await album.take(page, "people-large")
-    await page.get_by_role("switch", name="Large").click()
+    await switch(page, page.get_by_role("switch", name="Large"))
     await album.take(page, "people")
     await press(page, page.get_by_role("link", name="Signed in"))
     await album.take(page, "signed-in")

@@ -131,7 +131,7 @@ function WhoAreYou({ entrance: { portal, network }, known: { gateway, staff }, e
         certified.map(({ name, credential_id, powers }) => (
           <Button
             key={credential_id}
-            className="button full"
+            className="button full two-lines"
             onPress={() => act(async () => enter(await Desk.open(portal, network, gateway, credential_id)))}
           >
             {name}
