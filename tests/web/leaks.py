@@ -23,6 +23,7 @@ LEAST = 8
 """Shorter things are found by chance."""
 
 SPY = """(() => {
+    if (globalThis.SubtleCrypto === undefined) return;
     const tell = (what, data) => {
         const bytes = data instanceof ArrayBuffer ? new Uint8Array(data) : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
         window.spied(what, [...bytes].map((one) => one.toString(16).padStart(2, "0")).join(""));
@@ -47,7 +48,7 @@ SPY = """(() => {
     spy("exportKey", (...given) => exportKey.apply(crypto.subtle, given));
     subtle.unwrapKey = () => { throw new Error("the spy does not know unwrapKey"); };
 })();"""
-"""Runs before any script of the page. What may be public is not told: keys that verify, and those without any use (public halves)."""
+"""Runs before any script of the page; blank pages have no cryptography. What may be public is not told: keys that verify, and those without any use (public halves)."""
 
 
 class Spy:

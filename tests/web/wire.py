@@ -22,9 +22,20 @@ class Wire:
         self.hosts: set[str] = set()
         self.tunnels: set[str] = set()
         self.url = ""
+        self._carrying: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def end(self) -> None:
+        """Ends what is still open: browsers connect before they have anything to ask."""
+        for writer in self._carrying.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._carrying)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request and its answer; then the connection ends."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying[task] = writer
+        task.add_done_callback(self._carrying.pop)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             head = await reader.readuntil(b"\r\n\r\n")
             line, _, rest = head.partition(b"\r\n")
@@ -68,3 +79,4 @@ async def recording() -> AsyncIterator[Wire]:
         yield wire
     finally:
         server.close()
+        await wire.end()
