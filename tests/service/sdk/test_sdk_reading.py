@@ -115,6 +115,18 @@ async def test_a_read_of_more_than_an_entry_holds_makes_several(node: OneNode, p
     assert (report.entries_on_chain, report.entries_opened, report.findings) == (2, 2, [])
 
 
+async def test_records_of_one_entry_are_opened_part_by_part(
+    node: OneNode, practice: Practice, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hce.service.sdk.reader.PART_RECORDS", 1)
+    async with behind(node, lambda request, answer: None) as network:
+        reader = reader_through(network, practice, patient)
+        result = await reader.read([*patient.records, bytes(32)], "treatment", "everything and one that is not there")
+    assert (set(result.opened), set(result.refused)) == (set(patient.records), {bytes(32)})
+    report = await patient.owner.audit([patient.made])
+    assert (report.entries_on_chain, report.entries_opened, report.findings) == (1, 1, []), "one entry, one receipt"
+
+
 def one_a_page(request: httpx.Request, answer: bytes) -> bytes | None:
     return encode(decode(answer)[:1]) if request.url.path.endswith("/entries") else None
 

@@ -52,6 +52,9 @@ HEDGE_S = 0.5
 """How long a keyholder may take before another one is asked too."""
 HEDGE_EACH_S = 0.005
 """How much longer for each record."""
+PART_RECORDS = 200
+"""Records of one entry that keyholders are asked for in one request: while they work on some, the ones before are opened."""
+PARTS_BESIDE = 2
 COMBINED_BESIDE = 4
 """Threads that combine parts: the arithmetic runs outside of the interpreter's lock."""
 
@@ -141,16 +144,30 @@ class Reader:
         Records that cannot be opened are named with their reason.
         """
         checked, refused = await self.check(prepared.records, listing)
-        failed: dict[bytes, HceError] = dict(refused)
-        opened: dict[bytes, OpenedRecord] = {}
-        lying: tuple[int, ...] = ()
-        if checked:
-            combined = await self._released(prepared, checked)
-            failed |= combined.failed
-            lying = combined.lying
-            opened, unopened = await open_all(self.network, checked, combined.deks)
-            failed |= unopened
-        return ReadResult((prepared.entry_id,), opened, failed, lying)
+        turn = asyncio.Semaphore(PARTS_BESIDE)
+
+        async def opened(part: Sequence[CheckedRecord]) -> ReadResult:
+            async with turn:
+                return await self._open_part(prepared, part)
+
+        parts = [checked[start : start + PART_RECORDS] for start in range(0, len(checked), PART_RECORDS)]
+        opening = [asyncio.create_task(opened(part)) for part in parts]
+        try:
+            results = await asyncio.gather(*opening)
+        finally:
+            for task in opening:
+                task.cancel()
+        return ReadResult(
+            (prepared.entry_id,),
+            {name: record for result in results for name, record in result.opened.items()},
+            {**refused, **{name: error for result in results for name, error in result.refused.items()}},
+            tuple(sorted({node for result in results for node in result.lying_nodes})),
+        )
+
+    async def _open_part(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> ReadResult:
+        combined = await self._released(prepared, checked)
+        opened, unopened = await open_all(self.network, checked, combined.deks)
+        return ReadResult((prepared.entry_id,), opened, {**combined.failed, **unopened}, combined.lying)
 
     async def _released(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Combined:
         """Whatever was combined stays, and who lied stays named, whatever a second round brings."""
@@ -175,7 +192,7 @@ class Reader:
         A reply opens only under the number of the node that made it, and a wrong part is told by its proof.
         """
         threshold = self.network.genesis.keyholders.threshold
-        patience_s = HEDGE_S + HEDGE_EACH_S * len(prepared.records)
+        patience_s = HEDGE_S + HEDGE_EACH_S * min(len(prepared.records), PARTS_BESIDE * PART_RECORDS)
         ask = partial(_release, self.network, prepared, request)
         replies, reason = await self.network.several_nodes(ask, threshold, patience_s)
         if reason is not None:
