@@ -60,7 +60,7 @@ async def test_a_kept_record_is_claimed_with_a_card(tmp_path: Path) -> None:
             await press(page, page.get_by_role("link", name="Who looked"))
             await page.get_by_text("This list is complete.").wait_for()
             finder = await fresh_device(browser, watch)
-            await _somebody_found_the_card(finder, link, album)
+            await _somebody_found_the_card(finder, home.portal, card["code"], album)
             new_words = await _takes_new_words(page, album)
             other = await fresh_device(browser, watch)
             await _recovers(other, home.portal, words, new_words, album)
@@ -168,8 +168,14 @@ async def _reads(page: Any) -> None:
     assert await page.get_by_text("could not be checked").count() == 0
 
 
-async def _somebody_found_the_card(page: Any, link: str, album: Album) -> None:
-    await _makes_keys(page, link, album)
+async def _somebody_found_the_card(page: Any, portal: str, code: str, album: Album) -> None:
+    """Typed, without the link: then the page asks which organisation it was."""
+    await page.goto(f"{portal}/#/begin")
+    await press(page, page.get_by_role("link", name="I have a card from a hospital"))
+    await _makes_keys(page, f"{portal}/#/claim", album)
+    await type_into(page, page.get_by_label("Code on the card"), code)
+    await press(page, page.get_by_role("radio", name="Riverside Hospital"))
+    await album.take(page, "card-typed")
     await press(page, page.get_by_role("button", name="Go on"))
     await press(page, page.get_by_role("button", name="Sign and take over"))
     await page.get_by_text("claim.card_used").wait_for()

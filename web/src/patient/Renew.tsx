@@ -113,7 +113,7 @@ function Sign({ session, both, renewed }: SignProps) {
             <div className="card stack">
               <p className="soft small">{say("approve.signed")}</p>
               <p className="sentence" data-testid="sentence">
-                {sentence(explain(rotation.body.bytes), language, () => null)}
+                {sentence(explain(rotation.body.bytes), language, () => say("lock.label"))}
               </p>
             </div>
             <Button className="button main full" onPress={() => rotate(rotation)}>

@@ -1,6 +1,6 @@
 // What owner and grantee do alike: follow a feed, fetch and check records, open them. Every piece is compared with the chain.
 
-import { type Bytes, toHex } from "../bytes.ts";
+import { type Bytes, compare, toHex } from "../bytes.ts";
 import { HceError, known, Refused } from "../errors.ts";
 import type { OpeningKey } from "../keys/seal.ts";
 import type { SecretBytes } from "../keys/secret.ts";
@@ -169,6 +169,7 @@ export async function openAll(
     }
   };
   await Promise.all(Array.from({ length: GATHERED_TOGETHER }, work));
+  opened.sort((left, right) => compare(left.recordId, right.recordId)); // whichever came first: every device shows one order
   return { opened, refused };
 }
 

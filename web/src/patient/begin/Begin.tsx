@@ -34,14 +34,7 @@ export function Begin({ entrance, enter }: BeginProps) {
   return (
     <div className="stack wide" ref={page} tabIndex={-1}>
       <p className="soft small">{say("begin.step", { at, of: STEPS.length })}</p>
-      {step === "words" &&
-        (entrance.card === null ? (
-          <a className="button quiet" href={linkTo("claim")}>
-            {say("claim.have")}
-          </a>
-        ) : (
-          <p className="notice">{say("claim.first")}</p>
-        ))}
+      {step === "words" && entrance.card !== null && <p className="notice">{say("claim.first")}</p>}
       <Told asked={asked} wait={say("wait.opening")} again={again}>
         {(made) => <Steps {...made} step={step} setStep={setStep} entrance={entrance} enter={enter} />}
       </Told>
@@ -69,6 +62,11 @@ function Steps({ words, language, step, setStep, entrance, enter }: StepsProps) 
           <Button className="button main full" onPress={() => setStep("rehearse")}>
             {say("begin.words.next")}
           </Button>
+          {entrance.card === null && (
+            <a className="button quiet" href={linkTo("claim")}>
+              {say("claim.have")}
+            </a>
+          )}
         </section>
       );
     case "rehearse":
