@@ -17,6 +17,7 @@ from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count, portal_plan
 from hce.app.gateway import bearer_token
 from hce.app.preflight import free_ports
+from hce.app.tour.browser.hands import type_day
 from hce.app.up import running
 from hce.service.terms.genesis import Params
 
@@ -103,7 +104,7 @@ async def _enrols(page: Any, code: str, album: Album) -> None:
     await press(page, page.get_by_role("button", name="Read the code"))
     await page.get_by_text("may write into this person's record").wait_for()
     await type_into(page, page.get_by_label("Name, as in their papers"), NAME)
-    await page.get_by_label("Date of birth").press_sequentially("29021984")
+    await type_day(page, page.get_by_label("Date of birth"), "1984-02-29")
     await album.take(page, "enrol-who")
     await press(page, page.get_by_role("button", name="Enrol"))
     await page.get_by_role("heading", name=NAME).wait_for()
@@ -119,7 +120,7 @@ async def _writes(page: Any, album: Album) -> None:
     await press(page, page.get_by_role("button", name="Look at what I sign"))
     signed = await page.get_by_test_id("sentence").inner_text()
     assert re.fullmatch(
-        r"As Dr\. Lin Mei 林梅 \([0-9a-f]{8}\) you sign a document of \d{4}-\d\d-\d\d into the record "
+        r"As Dr\. Lin Mei 林梅 \([0-9a-f]{8}\) you sign a document of \d{4}-\d\d-\d\d into the record of "
         rf"{NAME} \([0-9a-f]{{8}}\)\. Its sealed content is [0-9a-f]{{16}}\.",
         signed,
     )

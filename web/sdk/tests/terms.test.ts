@@ -164,7 +164,7 @@ test("what an author signs is said from the signed bytes", () => {
   assert.deepEqual(explained.body.recordId, record.recordId);
   const nameOf = (subject: Bytes): string => (toHex(subject) === toHex(record.policy.author) ? "Dr. Lin" : "Zhen");
   const said = sentence(explained, "en", nameOf);
-  assert.match(said, /^As Dr\. Lin \([0-9a-f]{8}\) you sign .+ of \d{4}-\d\d-\d\d into the record Zhen \([0-9a-f]{8}\)\./);
+  assert.match(said, /^As Dr\. Lin \([0-9a-f]{8}\) you sign .+ of \d{4}-\d\d-\d\d into the record of Zhen \([0-9a-f]{8}\)\./);
   assert.ok(said.endsWith(`content is ${toHex(record.ciphertextCid).slice(8, 24)}.`));
   const [domain, signedFor, name, policy, content] = decode(record.authorMessage) as readonly never[];
   for (const odd of [

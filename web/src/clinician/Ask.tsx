@@ -13,12 +13,12 @@ import { useWords } from "../words/words.ts";
 import type { Desk } from "./desk.ts";
 import type { Ask as Wished, Person } from "./gateway.ts";
 import { CLINIC, toScreen } from "./links.ts";
+import { FIRST_DAY } from "./PersonScreen.tsx";
 import { RequestCode } from "./RequestCode.tsx";
 
 const PURPOSES = ["treatment", "second-opinion", "payment"] as const;
 /** How far back, in years; 0 is everything. The words are `span.*`. */
 const SPANS = [0, 5, 1] as const;
-const FIRST_DAY = "1900-01-01";
 const MAX_REASON_CHARS = 120;
 /** Between two looks at whether the patient has answered. */
 const LOOK_EVERY_MS = 2_000;

@@ -12,7 +12,7 @@ import { WholeRecord } from "../record/WholeRecord.tsx";
 import { leftWords, momentWords } from "../words/dates.ts";
 import { useWords } from "../words/words.ts";
 import { type Case, type Chart, type Desk, isAlive } from "./desk.ts";
-import type { HeldGrant } from "./gateway.ts";
+import type { HeldGrant, Person } from "./gateway.ts";
 import { toScreen } from "./links.ts";
 import { nameOf, termsOf } from "./PersonScreen.tsx";
 
@@ -82,7 +82,7 @@ function Known({ desk, found: { person, enrolled }, grant }: KnownProps) {
       {busy ? (
         <Waiting>{say("chart.wait")}</Waiting>
       ) : chart !== null ? (
-        <Opened desk={desk} chart={chart} patientId={person.patient_id} again={open} />
+        <Opened desk={desk} chart={chart} person={person} again={open} />
       ) : alive && !ended ? (
         <Why open={open} />
       ) : (
@@ -125,11 +125,11 @@ function Why({ open }: { readonly open: (reason: string) => void }) {
 interface OpenedProps {
   readonly desk: Desk;
   readonly chart: Chart;
-  readonly patientId: string;
+  readonly person: Person;
   readonly again: (reason: string) => void;
 }
 
-function Opened({ desk, chart: { entries, reading, readAtMs }, patientId, again }: OpenedProps) {
+function Opened({ desk, chart: { entries, reading, readAtMs }, person, again }: OpenedProps) {
   const say = useWords();
   const { language } = usePreferences();
   const [asking, setAsking] = useState(false);
@@ -139,7 +139,7 @@ function Opened({ desk, chart: { entries, reading, readAtMs }, patientId, again 
         {say("chart.read", { when: momentWords(readAtMs, language), count: reading.records.length })}
       </p>
       {reading.refused > 0 && <p className="notice warn">{say("chart.refused", { count: reading.refused })}</p>}
-      <WholeRecord entries={entries} below={(entry) => <Correct desk={desk} entry={entry} patientId={patientId} />} />
+      <WholeRecord entries={entries} below={(entry) => <Correct desk={desk} entry={entry} patientId={person.patient_id} />} />
       {asking ? (
         <Why open={again} />
       ) : (
@@ -147,6 +147,9 @@ function Opened({ desk, chart: { entries, reading, readAtMs }, patientId, again 
           {say("chart.again")}
         </Button>
       )}
+      <a className="button full" href={toScreen("person", person.patient_id)}>
+        {say("note.back.person", { name: nameOf(person, say) })}
+      </a>
     </>
   );
 }

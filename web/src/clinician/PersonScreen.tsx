@@ -10,6 +10,9 @@ import type { HeldGrant, MadeRequest, Person } from "./gateway.ts";
 import { toScreen } from "./links.ts";
 import { RequestCode } from "./RequestCode.tsx";
 
+/** Asked for when everything is. */
+export const FIRST_DAY = "1900-01-01";
+
 interface PersonScreenProps {
   readonly desk: Desk;
   readonly patientId: string;
@@ -80,15 +83,15 @@ function GrantCard({ grant, nowMs }: { readonly grant: HeldGrant; readonly nowMs
   );
 }
 
-/** "For treatment; records dated …". */
+/** "For treatment. Records dated …". */
 export function termsOf(
   { purpose, date_from, date_to }: Pick<HeldGrant, "purpose" | "date_from" | "date_to">,
   say: ReturnType<typeof useWords>,
   language: ReturnType<typeof usePreferences>["language"],
 ): string {
-  const from = dayWords(date_from, language);
-  const to = dayWords(date_to, language);
-  return say("access.terms", { purpose: say(`purpose.${purpose}`), from, to });
+  const fields = { purpose: say(`purpose.${purpose}`), to: dayWords(date_to, language) };
+  if (date_from <= FIRST_DAY) return say("access.terms.all", fields);
+  return say("access.terms", { ...fields, from: dayWords(date_from, language) });
 }
 
 /** Somebody who is not enrolled is known by a number until their record was opened. */

@@ -24,10 +24,10 @@ const UNITS = [
   ["minute", 60_000],
 ] as const;
 
-/** "in 6 days", "in 2 hours"; whole units, rounded down, at least a minute. */
+/** "in 6 days", "in 2 hours"; whole units, at least a minute. */
 export function leftWords(leftMs: number, language: Language): string {
   const [unit, length] = UNITS.find(([, ms]) => leftMs >= ms) ?? UNITS[2];
-  return new Intl.RelativeTimeFormat(localeOf(language)).format(Math.max(1, Math.floor(leftMs / length)), unit);
+  return new Intl.RelativeTimeFormat(localeOf(language)).format(Math.max(1, Math.round(leftMs / length)), unit);
 }
 
 /** YYYY-MM-DD on this device's calendar. */
