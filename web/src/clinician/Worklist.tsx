@@ -35,6 +35,11 @@ export function Worklist({ desk }: { readonly desk: Desk }) {
             {elsewhere.map((request) => (
               <RequestCard key={request.request} request={request} name={say("ask.them")} />
             ))}
+            {cases.length > 0 && (
+              <a className="button full" href={toScreen("enrol")}>
+                {say("enrol.title")}
+              </a>
+            )}
             <a className="button full" href={toScreen("ask")}>
               {say("ask.elsewhere")}
             </a>

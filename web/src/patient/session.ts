@@ -134,10 +134,12 @@ export class Session {
     await finishClaim(this.#found!, fromHex(orgId), serialOf(orgId), desk);
   }
 
-  /** Opened once and kept until `refresh`. */
-  records(): Promise<OwnRecords> {
-    this.#records ??= this.owner.readOwn();
-    return this.#records;
+  /** Opened once and kept until `refresh`. An empty record is looked for each time: somebody has just shown their code. */
+  async records(): Promise<OwnRecords> {
+    const asking = (this.#records ??= this.owner.readOwn());
+    const records = await asking;
+    if (records.opened.length === 0 && this.#records === asking) this.#records = null;
+    return records;
   }
 
   refresh(): void {
