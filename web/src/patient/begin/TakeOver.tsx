@@ -76,19 +76,33 @@ interface CodeProps {
 function Code({ card, session, keepers, ready }: CodeProps) {
   const say = useWords();
   const { busy, error, act } = useAct();
+  const [typed, setTyped] = useState<string | null>(null);
   const [printed = "", digits = ""] = card.split(".");
   const named = keepers.filter(({ id }) => digits.length === ORG_DIGITS && id.startsWith(digits.toLowerCase()));
   const offered = named.length > 0 ? named : keepers;
+  const choose = async (code: string, keeper: Keeper): Promise<void> =>
+    ready({ session, keeper, signed: await session.prepareClaim(code, keeper.id) });
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
-    const given = new FormData(event.currentTarget);
+    const code = new FormData(event.currentTarget).get("code") as string;
     act(async () => {
-      const code = given.get("code") as string;
       await cardKey(code); // a slip of the hand is noticed before anybody is asked
-      const keeper = offered.find(({ id }) => id === given.get("keeper")) ?? offered[0]!;
-      ready({ session, keeper, signed: await session.prepareClaim(code, keeper.id) });
+      if (offered.length === 1) await choose(code, offered[0]!);
+      else setTyped(code);
     });
   };
+  if (typed !== null)
+    return (
+      <div className="stack">
+        <h2>{say("claim.who")}</h2>
+        {error !== null && <Problem error={error} />}
+        {offered.map((keeper) => (
+          <Button key={keeper.id} className="button full" isDisabled={busy} onPress={() => act(() => choose(typed, keeper))}>
+            {keeper.name}
+          </Button>
+        ))}
+      </div>
+    );
   return (
     <form className="stack" onSubmit={submit} autoComplete="off">
       <div className="field">
@@ -107,16 +121,6 @@ function Code({ card, session, keepers, ready }: CodeProps) {
           {say("claim.help")}
         </p>
       </div>
-      {offered.length > 1 && (
-        <fieldset className="stack tight">
-          <legend>{say("claim.who")}</legend>
-          {offered.map(({ id, name }, i) => (
-            <label key={id} className="row">
-              <input type="radio" name="keeper" value={id} defaultChecked={i === 0} /> {name}
-            </label>
-          ))}
-        </fieldset>
-      )}
       {error !== null && <Problem error={error} />}
       <Button type="submit" className="button main full" isDisabled={busy || offered.length === 0}>
         {say("claim.next")}
