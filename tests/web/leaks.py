@@ -48,7 +48,8 @@ SPY = """(() => {
     spy("exportKey", (...given) => exportKey.apply(crypto.subtle, given));
     subtle.unwrapKey = () => { throw new Error("the spy does not know unwrapKey"); };
 })();"""
-"""Runs before any script of the page; blank pages have no cryptography. What may be public is not told: keys that verify, and those without any use (public halves)."""
+"""Runs before any script of the page; blank pages have no cryptography. What may be public is not told: keys that verify, and those
+without any use (public halves)."""
 
 
 class Spy:
