@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -16,6 +17,8 @@ from starlette.types import Scope
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.types.errors import HceError, Malformed, NotFound, Refused, TooLarge, Unavailable
 from hce.foundation.types.scalars import MAX_SAFE_INT
+
+T = TypeVar("T")
 
 DAG_CBOR_TYPE = "application/vnd.ipld.dag-cbor"
 PROBLEM_TYPE = "application/problem+json"
@@ -141,6 +144,14 @@ BODIES = BodyBudget(max_bytes=160 << 20, timeout_s=30.0)
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body within the bound and the process's budget."""
     return await BODIES.read(request, max_bytes)
+
+
+async def read_json(request: Request, type_: type[T], max_bytes: int) -> T:
+    """The body as JSON of that type; `Malformed` for anything else, `TooLarge` as `read_body`."""
+    try:
+        return msgspec.json.decode(await read_body(request, max_bytes), type=type_)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(str(error)) from error
 
 
 def hex_param(request: Request, name: str, size: int) -> bytes:

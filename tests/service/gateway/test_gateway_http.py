@@ -62,8 +62,9 @@ async def test_an_import_by_a_stranger_is_refused_before_its_first_line(http: ht
     assert (answer.status_code, answer.json()["code"]) == (404, "keyring.not_found")
 
 
-async def test_a_body_with_a_broken_letter_is_malformed(http: httpx.AsyncClient) -> None:
-    answer = await http.post("/v1/patients", content=b'{"patient": {}, "token": "\xff"}')
+@pytest.mark.parametrize("path", ["/v1/patients", "/v1/claims", "/v1/claims/finish"])
+async def test_a_body_with_a_broken_letter_is_malformed(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.post(path, content=b'{"signed": "\xff", "token": ""}')
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
 
 

@@ -5,7 +5,7 @@ Claims travel as JSON with DAG-CBOR in hex inside, like tokens and cards do: wha
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
@@ -13,12 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hce.foundation.codec.dagcbor import decode_as, encode
-from hce.foundation.types.errors import Malformed
 from hce.service.gateway.claiming import CARD_DAYS, MAX_CARD_DAYS, Claims
-from hce.service.http import read_body
+from hce.service.http import read_json
 from hce.service.terms.claims import ClaimFinish, SignedClaim
-
-T = TypeVar("T")
 
 MAX_CLAIM_BYTES = 64 << 10
 """Of JSON: a finish carries a handover of up to 4 KiB and a card of 3 KiB, in hex."""
@@ -41,23 +38,16 @@ class ClaimsFace:
         self._claims = claims
 
     async def print_card(self, request: Request) -> Response:
-        asked = await _json(PrintCard, request)
+        asked = await read_json(request, PrintCard, MAX_CLAIM_BYTES)
         printed = await self._claims.print_card(request.path_params["patient_id"], asked.days)
         return JSONResponse(msgspec.to_builtins(printed))
 
     async def claim(self, request: Request) -> Response:
-        asked = await _json(Signed, request)
+        asked = await read_json(request, Signed, MAX_CLAIM_BYTES)
         answer = await self._claims.claim(decode_as(SignedClaim, bytes.fromhex(asked.signed)))
         return JSONResponse({"answer": encode(answer).hex()})
 
     async def finish(self, request: Request) -> Response:
-        asked = await _json(Signed, request)
+        asked = await read_json(request, Signed, MAX_CLAIM_BYTES)
         await self._claims.finish(decode_as(ClaimFinish, bytes.fromhex(asked.signed)))
         return JSONResponse({})
-
-
-async def _json(type_: type[T], request: Request) -> T:
-    try:
-        return msgspec.json.decode(await read_body(request, MAX_CLAIM_BYTES), type=type_)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from error

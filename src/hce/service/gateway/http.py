@@ -37,7 +37,7 @@ from hce.service.gateway.notes import MAX_NOTE_BYTES, Drafts, NoteEvent, draft_n
 from hce.service.gateway.people import absolute_names, identity_of
 from hce.service.gateway.practice import OWN_ACCOUNT, Practice
 from hce.service.gateway.welcome import Welcome
-from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body, surprise_read_by
+from hce.service.http import EXCEPTION_HANDLERS, Handler, problem_body, read_body, read_json, surprise_read_by
 from hce.service.metering import CountRequests, answer, counted_route
 from hce.service.sdk.reader import ReadResult
 from hce.service.terms.grants import Purpose, SignedCard, SignedToken
@@ -47,8 +47,6 @@ MAX_REQUEST_BYTES = 1 << 20
 """Any request but a Bundle."""
 Hex32 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 HexBytes = Annotated[str, Meta(pattern=r"\A([0-9a-f]{2})*\Z", max_length=32_768)]
-
-T = TypeVar("T")
 
 
 class Unauthorised(Refused):
@@ -192,12 +190,12 @@ class _Face:
         return JSONResponse(listed)
 
     async def welcome(self, request: Request) -> Response:
-        asked = await _body(request, OpenCompartment)
+        asked = await read_json(request, OpenCompartment, MAX_REQUEST_BYTES)
         name = await self._welcome.open(bytes.fromhex(asked.owner_digest), bytes.fromhex(asked.recovery_digest))
         return JSONResponse({"compartment_id": name.hex()})
 
     async def open_compartment(self, request: Request) -> Response:
-        asked = await _body(request, OpenCompartment)
+        asked = await read_json(request, OpenCompartment, MAX_REQUEST_BYTES)
         name = await self._practice.open_compartment(bytes.fromhex(asked.owner_digest), bytes.fromhex(asked.recovery_digest))
         return JSONResponse({"compartment_id": name.hex()})
 
@@ -216,7 +214,7 @@ class _Face:
         return JSONResponse(listed)
 
     async def enrol(self, request: Request) -> Response:
-        asked = await _body(request, Enrol)
+        asked = await read_json(request, Enrol, MAX_REQUEST_BYTES)
         if asked.patient.get("resourceType") != "Patient":
             raise Malformed("not a FHIR Patient")
         fault = default_gate().fault_of(asked.patient)
@@ -243,7 +241,7 @@ class _Face:
         return StreamingResponse(_lines(first, events), media_type="application/x-ndjson")
 
     async def ask(self, request: Request) -> Response:
-        asked = await _body(request, AskAccess)
+        asked = await read_json(request, AskAccess, MAX_REQUEST_BYTES)
         wish = Wish(asked.patient_id, asked.lasts_days, asked.reason)
         made = await granted.ask(
             self._practice, bytes.fromhex(asked.credential_id), asked.purpose, asked.mode, asked.date_from, asked.date_to, wish
@@ -261,13 +259,13 @@ class _Face:
         return JSONResponse({"grants": found.grants, "refused": found.refused})
 
     async def read(self, request: Request) -> Response:
-        asked = await _body(request, ReadRecords)
+        asked = await read_json(request, ReadRecords, MAX_REQUEST_BYTES)
         grant_id = _hex_in_path(request, "grant_id")
         names = [bytes.fromhex(name) for name in asked.records]
         return JSONResponse(_shown(await granted.read(self._practice, grant_id, names, asked.reason)))
 
     async def draft(self, request: Request) -> Response:
-        asked = await _body(request, WriteNote)
+        asked = await read_json(request, WriteNote, MAX_REQUEST_BYTES)
         made = await draft_note(self._practice, self._drafts, asked.patient_id, bytes.fromhex(asked.credential_id), asked.content)
         told = {
             "note_id": made.note_id.hex(),
@@ -280,7 +278,7 @@ class _Face:
         return JSONResponse(told)
 
     async def sign(self, request: Request) -> Response:
-        await _body(request, Nothing)
+        await read_json(request, Nothing, MAX_REQUEST_BYTES)
         events = sign_note(self._practice, self._drafts, _hex_in_path(request, "note_id"))
         first = await anext(events)
         return StreamingResponse(_lines(first, events), media_type="application/x-ndjson")
@@ -326,13 +324,6 @@ async def _lines(first: T_Event, rest: AsyncGenerator[T_Event, None]) -> AsyncIt
                 yield msgspec.json.encode(event) + b"\n"
         except HceError as error:
             yield json.dumps({"event": "failed", **problem_body(error)}).encode() + b"\n"
-
-
-async def _body(request: Request, type_: type[T]) -> T:
-    try:
-        return msgspec.json.decode(await read_body(request, MAX_REQUEST_BYTES), type=type_)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Malformed(str(error)) from error
 
 
 def _hex(request: Request, name: str) -> bytes | None:
