@@ -81,13 +81,21 @@ async def test_a_kept_record_is_claimed_with_a_card(tmp_path: Path) -> None:
 
 
 async def _printed(home: Home, patient: str) -> dict[str, Any]:
-    """By the command line, as the hospital's desk would."""
-    arguments = ["card", patient, "--home", str(home.root), "--json"]
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "hce.app.cli", *arguments, stdout=asyncio.subprocess.PIPE)
+    """By the command line, as the hospital's desk would: once on paper, and once more, which voids the first."""
+    paper = await _card(home, patient)
+    assert re.search(r"^ {4}[0-9A-Z]{5}(-[0-9A-Z]{5}){3}$", paper, re.MULTILINE)
+    assert "that Riverside Hospital keeps for you" in paper.replace("\n", " ")
+    assert "凭此卡可领取河畔医院代您保管的病历" in paper
+    card: dict[str, Any] = json.loads(await _card(home, patient, "--json"))
+    return card
+
+
+async def _card(home: Home, *arguments: str) -> str:
+    command = [sys.executable, "-m", "hce.app.cli", "card", "--home", str(home.root), *arguments]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     told, _ = await process.communicate()
     assert process.returncode == 0
-    card: dict[str, Any] = json.loads(told)
-    return card
+    return told.decode()
 
 
 async def _writes(hospital: GatewayClient, bundle: bytes) -> str:
