@@ -17,7 +17,7 @@ from hce.app.devnet.home import Home
 from hce.app.devnet.run import port_count, portal_plan
 from hce.app.gateway import bearer_token
 from hce.app.preflight import free_ports
-from hce.app.tour.browser.hands import type_day
+from hce.app.tour.browser.hands import choose, type_day
 from hce.app.up import running
 from hce.service.terms.genesis import Params
 
@@ -59,6 +59,8 @@ async def test_a_clinician_works_in_the_browser(tmp_path: Path) -> None:
         await _revokes(patient)
         await _is_refused(doctor, album)
         await _in_large(doctor, album)
+        stranger = await fresh_device(browser, watch)
+        await _reads_without_enrolling(stranger, patient, home, album)
         kept = await kept_on_device(doctor)
     allowed = {home.portal, *described["nodes"], *described["gateways"].values()}
     assert watch.origins <= allowed, "no foreign request"
@@ -156,13 +158,13 @@ async def _asks(page: Any, album: Album) -> str:
     return code
 
 
-async def _approves(page: Any, code: str) -> None:
-    await press(page, page.get_by_role("link", name="Approve"))
+async def _approves(page: Any, code: str, who: str = "Dr. Lin Mei 林梅") -> None:
+    await press(page, page.get_by_role("link", name="Approve").last)
     await type_into(page, page.get_by_label("Code or link from the clinic"), code)
     await press(page, page.get_by_role("button", name="Read the code"))
     await page.get_by_text(REASON).wait_for()
     await page.get_by_role("radio", name="One week", checked=True).wait_for()
-    assert "You let Dr. Lin Mei 林梅 (" in await page.get_by_test_id("sentence").inner_text()
+    assert f"You let {who} (" in await page.get_by_test_id("sentence").inner_text()
     await press(page, page.get_by_role("button", name="Sign and give access"))
     await page.get_by_role("heading", name="Access given").wait_for()
 
@@ -239,6 +241,32 @@ async def _in_large(page: Any, album: Album) -> None:
     await press(page, page.get_by_role("button", name="Sign out"))
     await page.get_by_label("Staff token").wait_for()
     assert await page.get_by_label("Staff token").input_value() == ""
+
+
+async def _reads_without_enrolling(page: Any, patient: Any, home: Home, album: Album) -> None:
+    """Another organisation, which may read and not write."""
+    await page.goto(f"{home.portal}/#/clinic")
+    await choose(page, page.get_by_label("Organisation"), "Old Town Clinic 老城诊所")
+    await type_into(page, page.get_by_label("Staff token"), bearer_token(home.gateway("oldtown")))
+    await press(page, page.get_by_role("button", name="Go on"))
+    await press(page, page.get_by_role("button", name="Dr. Ana Keller 安娜·凯勒"))
+    await press(page, page.get_by_role("link", name="Ask somebody who is not enrolled here"))
+    await type_into(page, page.get_by_label("Why?"), REASON)
+    await press(page, page.get_by_role("button", name="Make the request"))
+    await press(page, page.get_by_text("The code as text"))
+    await _approves(patient, await page.get_by_test_id("code").inner_text(), "Dr. Ana Keller 安娜·凯勒")
+    await page.get_by_text("Access is given by the patient.").wait_for()
+    await press(page, page.get_by_role("link", name="Open the record"))
+    await type_into(page, page.get_by_label("Why do you open it now?"), WHY)
+    await press(page, page.get_by_role("button", name="Open, and leave a trace"))
+    await page.get_by_text("2 records. The patient sees this reading.").wait_for()
+    await page.get_by_text("replaced by a later version").wait_for()
+    await press(page, page.get_by_role("button", name=re.compile("Progress note")).first)
+    assert await page.get_by_role("link", name="Write a corrected version").count() == 0, "a stranger's note"
+    await press(page, page.get_by_role("link", name="Back to Record"))
+    await page.get_by_text("This person is not enrolled here.").wait_for()
+    assert await page.get_by_role("link", name="Write a note").count() == 0
+    await album.take(page, "stranger")
 
 
 def _silent(key: str, **fields: object) -> None:
