@@ -62,6 +62,7 @@ class Post:
         self.head_ms: int | None = None
         """Time of the newest final block; None: half a second ago."""
         self.syncing = False
+        self.height = 10
 
     def compartment(self, owner: SigningKey, compartment_id: bytes | None = None) -> bytes:
         """Opens a compartment for an owner key, or puts the key in the place of the old one."""
@@ -86,7 +87,7 @@ class Post:
     @contextmanager
     def state(self) -> Iterator[FinalState]:
         head_ms = self.clock.value_ms - 500 if self.head_ms is None else self.head_ms
-        yield FinalState(HealthReader(self.table.get), 10, head_ms, self.syncing)
+        yield FinalState(HealthReader(self.table.get), self.height, head_ms, self.syncing)
 
     def token(self, serial: int = 1, signer: SigningKey | None = None, **changes: Any) -> grants.SignedToken:
         fields: dict[str, Any] = {"compartment_id": self.compartment_id, "org_id": self.org_id, "feed": self.feed}

@@ -459,6 +459,24 @@ async def test_an_envelope_whose_key_is_damaged_is_fetched_again(people: Any, ne
     assert await catch_up.scrub() == 0
 
 
+async def test_an_unreadable_envelope_stays_until_the_chain_tells_whether_it_is_final(
+    people: Any, network: Network, tmp_path: Path
+) -> None:
+    """The ledger is made anew from its first block while the mailbox has seen two hundred."""
+    network.deposit("a", "b", without=9, token=people.token())
+    true = envelopes(network.boxes[1], people, "a", "b")
+    network.boxes[0].replica.expect(200, {})
+    content = (tmp_path / "0" / "slots").read_bytes()
+    (tmp_path / "0" / "slots").write_bytes(content[:SLOT_BYTES] + bytes(byte ^ 0x40 for byte in content[SLOT_BYTES:]))
+    catch_up = network.catch_up(0)
+    assert await catch_up.scrub() == 0
+    people.commit("a", "b")
+    people.height = 200
+    assert await catch_up.scrub() == 2
+    await catch_up.fetch_records()
+    assert envelopes(network.boxes[0], people, "a", "b") == true
+
+
 async def test_a_mailbox_from_before_is_told_of_all_blocks_since(people: Any, tmp_path: Path) -> None:
     with people.open(tmp_path / "box") as box:
         box.replica.expect(200, {})

@@ -21,7 +21,7 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import verify
-from hce.foundation.store.kv import KeyValueStore, ReadTxn, WriteTxn
+from hce.foundation.store.kv import KeyValueStore, Reader, ReadTxn, WriteTxn
 from hce.foundation.types.scalars import Bytes32, Digest, TimeMs
 from hce.service.mailbox import places, records, streams
 from hce.service.mailbox.errors import AddressFull, BadSignature, Behind, KindFull
@@ -118,12 +118,11 @@ class Replica:
 
     def expect(self, height: int, final: Mapping[bytes, bytes]) -> None:
         """Records that are final at a height (record id -> envelope digest), all below being told: those not here are wanted."""
-        with self._store.read() as snapshot:
-            missing = [record_id for record_id in final if records.row_of(snapshot, record_id) is None]
-        if missing or height % MARK_BLOCKS == 0:
-            with self._store.write() as batch:
-                for record_id in missing:
-                    batch.put(WANTED, record_id, final[record_id])
+        with self._store.write() as batch:
+            missing = [record_id for record_id in final if records.row_of(batch, record_id) is None]
+            for record_id in missing:
+                batch.put(WANTED, record_id, final[record_id])
+            if missing or height % MARK_BLOCKS == 0:
                 batch.put(MARKS, _SEEN, encode(height))
 
     @property
@@ -131,29 +130,33 @@ class Replica:
         """Final blocks up to here were told by `expect`, and perhaps later ones. Kept here, not only with the placements: this
         mailbox may be older than they are, put back from before."""
         with self._store.read() as snapshot:
-            raw = snapshot.get(MARKS, _SEEN)
-        return 0 if raw is None else decode_as(int, raw)
+            return _seen_height(snapshot)
 
     def renew_unreadable(self, after: bytes, limit: int) -> tuple[bytes, int]:
-        """Looks at the next rows after a record id (empty at the start): where to go on (empty at the end), and how many did not open.
+        """Looks at the next rows after a record id (empty at the start): where to go on (empty at the end), and how many were renewed.
 
         A row whose key is damaged or lost is noise. It goes, and is wanted from the peers when a final block names it; one that
-        becomes final later is missed then.
+        becomes final later is missed then. While the chain here is older than the blocks that were looked through (its tables are
+        being made anew), nobody can tell which it is, and the row stays for a later walk.
         """
         with self._store.read() as snapshot:
             rows = records.rows_after(snapshot, after, limit)
         unreadable = {record_id: row for record_id, row in rows.items() if records.open_row(record_id, row, self._slots) is None}
+        freed = []
         if unreadable:
-            with self._state() as final, self._store.write() as batch:
-                same = [record_id for record_id, row in unreadable.items() if records.row_of(batch, record_id) == row]
-                freed = [slot for record_id in same for slot in records.forget(batch, unreadable[record_id].feed, [record_id])]
-                for record_id in same:
+            # The state after the lock: a block that becomes final meanwhile finds the row gone, or its record is found here.
+            with self._store.write() as batch, self._state() as final:
+                behind = final.syncing or final.height < _seen_height(batch)
+                for record_id, row in unreadable.items():
                     state = final.health.record(record_id)
+                    if records.row_of(batch, record_id) != row or (state is None and behind):
+                        continue
+                    freed += records.forget(batch, row.feed, [record_id])
                     if state is not None:
                         batch.put(WANTED, record_id, state.envelope_digest)
-                        batch.put(ENTERED, record_id + unreadable[record_id].feed, b"")
+                        batch.put(ENTERED, record_id + row.feed, b"")
             self._slots.wipe(freed)
-        return (max(rows) if len(rows) == limit else b""), len(unreadable)
+        return (max(rows) if len(rows) == limit else b""), len(freed)
 
     def wanted(self, after: bytes, limit: int) -> dict[bytes, bytes]:
         """The next records that are missing (record id -> envelope digest), after one (empty at the start)."""
@@ -297,6 +300,11 @@ class Replica:
         row = records.row_of(snapshot, record_id)
         content = None if row is None else records.open_row(record_id, row, self._slots)
         return None if row is None or content is None else PeerRecord(row.feed, row.quarantined, *_fields(content))
+
+
+def _seen_height(tables: Reader) -> int:
+    raw = tables.get(MARKS, _SEEN)
+    return 0 if raw is None else decode_as(int, raw)
 
 
 def look_again(batch: WriteTxn) -> None:
