@@ -20,7 +20,9 @@ from hce.service.gateway.http import make_app
 from hce.service.gateway.notes import COMPARTMENT_SYSTEM, MAX_NOTE_BYTES, Drafts, NoteUnknown, draft_note
 from hce.service.gateway.practice import Practice
 from hce.service.sdk.owner import Owner
+from hce.service.terms.payloads import CompartmentRotate
 from hce.service.terms.states import key_record
+from hce.service.vault.compartments import CompartmentKeys
 
 TOKEN = "0f" * 32
 DAY = "2024-05-06"
@@ -164,6 +166,22 @@ async def test_nobody_but_the_certified_staff_writes_and_only_for_people_enrolle
     assert code_of(await desk.draft(desk.note(), patient_id="nobody")) == (404, "patient.unknown")
     assert code_of(await desk.draft(desk.note(), more=1)) == (400, "malformed")
     assert code_of(await desk.http.post("/v1/notes/zz/sign", json={})) == (400, "malformed")
+
+
+async def test_nothing_is_signed_that_is_sealed_to_keys_the_patient_has_given_up(desk: Desk, practice: Practice) -> None:
+    first, second = [(await desk.draft(desk.note(text))).json()["note_id"] for text in ("this", "that")]
+    old, new = desk.owner.keys, CompartmentKeys(SecretBytes(os.urandom(64)), 0, desk.owner.compartment_id)
+    rotation = CompartmentRotate(desk.owner.compartment_id, new.owner_digest, new.recovery_digest)
+    await practice.network.transact("compartment.rotate", rotation, None, [("recovery", old.recovery)])
+    refused = await desk.http.post(f"/v1/notes/{first}/sign", json={})
+    assert code_of(refused)[1] == "card.invalid"
+    owner = Owner(practice.network, practice.clock, new, reading_epoch=1)
+    await owner.publish_card()
+    patient = {"resourceType": "Patient", "id": "zhen", "name": [{"text": "Zhen"}], "birthDate": "1984-02-29"}
+    again = await desk.http.post("/v1/patients", json={"patient": patient, "token": encode(owner.token(practice.org_id, 2)).hex()})
+    assert again.json()["patient_id"] == desk.patient_id
+    assert code_of(await desk.http.post(f"/v1/notes/{second}/sign", json={})) == (404, "note.unknown")
+    assert practice.index.pending() == practice.index.written(desk.patient_id) == []
 
 
 async def test_drafts_run_out_and_the_oldest_gives_way(desk: Desk, practice: Practice) -> None:

@@ -25,6 +25,7 @@ from hce.service.gateway.importing import Sealed, digest_of, publish, settled, t
 from hce.service.gateway.people import identity_of
 from hce.service.gateway.practice import Practice
 from hce.service.index.store import KnownResources, Patient, Resource, WrittenRecord
+from hce.service.terms.grants import ContactCard
 from hce.service.terms.records import ContentItem
 from hce.service.terms.states import key_credential
 from hce.service.vault.sealing import AuthoringSession, SealedRecord, make_batch
@@ -167,12 +168,19 @@ async def sign_note(practice: Practice, drafts: Drafts, note_id: bytes) -> Async
         if _version_before(practice.index.known_resources(patient_id), draft.item) != draft.amends:
             raise NoteOvertaken(name=draft.item.name)
         key = await practice.require_author(draft.credential_id)
+        patient = practice.enrolled(patient_id)
+        if _keys_of(await practice.card_to_seal(patient)) != _keys_of(draft.session.card):
+            raise NoteUnknown("sealed to keys that the patient has given up", note_id=note_id.hex())
         batch = await asyncio.to_thread(make_batch, [draft.session], len(practice.network.genesis.nodes))
         yield Signed(sealed.record_id.hex(), key.sign(sealed.message).hex())
         record = WrittenRecord(sealed.record_id, patient_id, draft.kind, draft.day, draft.credential_id, 0)
         inside = [Resource(digest_of(draft.item.content), draft.item.name)]
-        await publish(practice, draft.patient, Sealed(batch, [(record, inside)], len(inside)))
+        await publish(practice, patient, Sealed(batch, [(record, inside)], len(inside)))
     yield Final(sealed.record_id.hex(), practice.network.light.height)
+
+
+def _keys_of(card: ContactCard) -> tuple[bytes, bytes, bytes]:
+    return card.owner_key, card.reading_key, card.root_key
 
 
 def _checked(practice: Practice, patient: Patient, content: bytes) -> tuple[Entry, str]:
