@@ -37,7 +37,7 @@ from hce.service.sdk.errors import Remote
 from hce.service.sdk.network import Network
 from hce.service.terms.genesis import Params
 
-NODES = 4
+NODES = 9
 PARAMS = Params(block_interval_ms=200)
 BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
 DOCTOR = "Dr. Ana Keller 安娜·凯勒"
