@@ -14,7 +14,8 @@ from tests.vectors.hce.make_claims import CHAIN, CUSTODIAL_SEED, FILE, NOW_MS, O
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.types.errors import Malformed
-from hce.service.terms.handovers import EarlierOwner, EarlierSeed, SignedHandover
+from hce.service.terms.grants import MAX_EPOCH_KEYS
+from hce.service.terms.handovers import MAX_EARLIER, EarlierOwner, EarlierSeed, SignedHandover
 from hce.service.vault.claiming import ALPHABET, CodeUnreadable, card_key, new_code
 from hce.service.vault.compartments import CompartmentKeys
 from hce.service.vault.errors import HandoverInvalid
@@ -82,6 +83,28 @@ def test_keys_of_somebody_else_are_noticed() -> None:
             open_earlier(OWN.root, CHAIN, COMPARTMENT, owners, sealed(seeds))
     with pytest.raises(HandoverInvalid):
         open_earlier(OWN.root, CHAIN, COMPARTMENT, BEFORE, b"\x00" * 1_200)
+
+
+def test_nobody_hands_over_more_feeds_than_their_owner_can_follow() -> None:
+    """Else a hospital that names a billion epochs shuts the words out of the account for good."""
+
+    def epochs(last: int) -> list[EarlierOwner]:
+        return [EarlierOwner(CUSTODIAL.owner.public, 0, last)]
+
+    [before] = open_earlier(OWN.root, CHAIN, COMPARTMENT, epochs(MAX_EPOCH_KEYS - 2), sealed(SEEDS))
+    assert before.last_epoch == MAX_EPOCH_KEYS - 2
+    for last in (MAX_EPOCH_KEYS - 1, 10**9):
+        with pytest.raises(HandoverInvalid):
+            open_earlier(OWN.root, CHAIN, COMPARTMENT, epochs(last), sealed(SEEDS))
+        with pytest.raises(HandoverInvalid):
+            make_handover(OWN, CHAIN, epochs(last), sealed(SEEDS), NOW_MS)
+
+
+def test_one_rotation_too_many_is_refused_before_anything_is_kept() -> None:
+    owners = [EarlierOwner(CUSTODIAL.owner.public, epoch, epoch) for epoch in range(MAX_EARLIER + 1)]
+    make_handover(OWN, CHAIN, owners[:-1], sealed(SEEDS), NOW_MS)
+    with pytest.raises(HandoverInvalid):
+        make_handover(OWN, CHAIN, owners, sealed(SEEDS), NOW_MS)
 
 
 def test_a_handover_is_its_owners_word() -> None:

@@ -10,7 +10,7 @@ import { CompartmentKeys } from "../src/keys/compartments.ts";
 import { Root } from "../src/keys/derive.ts";
 import { SecretBytes } from "../src/keys/secret.ts";
 import { SignedClaimShape } from "../src/terms/claims.ts";
-import { logAddress } from "../src/terms/grants.ts";
+import { logAddress, MAX_EPOCH_KEYS } from "../src/terms/grants.ts";
 import { type SignedHandover, SignedHandoverShape } from "../src/terms/handovers.ts";
 import { cardKey, makeClaim } from "../src/vault/claiming.ts";
 import { makeHandover, openEarlier, sealEarlier, verifyHandover } from "../src/vault/handovers.ts";
@@ -72,6 +72,18 @@ test("keys of somebody else are noticed", async () => {
     [earlier, new Uint8Array(1_200)],
   ] as const) {
     await assert.rejects(openEarlier(keys, chain, compartmentId, owners, sealed), { code: "handover.invalid" });
+  }
+});
+
+test("nobody hands over more feeds than their owner can follow", async () => {
+  const keys = await own();
+  const { earlier, sealed } = frozenHandover().handover;
+  const upTo = (lastEpoch: number) => [{ ...earlier[0]!, lastEpoch }];
+  const [before] = await openEarlier(keys, chain, compartmentId, upTo(MAX_EPOCH_KEYS - 2), sealed);
+  assert.equal(before!.lastEpoch, MAX_EPOCH_KEYS - 2);
+  for (const last of [MAX_EPOCH_KEYS - 1, 1e9]) {
+    await assert.rejects(openEarlier(keys, chain, compartmentId, upTo(last), sealed), { code: "handover.invalid" });
+    await assert.rejects(makeHandover(keys, chain, upTo(last), sealed, 0), { code: "handover.invalid" });
   }
 });
 

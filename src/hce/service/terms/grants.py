@@ -28,6 +28,8 @@ from hce.service.terms.payloads import GrantOpen, grant_id
 from hce.service.terms.records import PolicyBody
 
 MAX_RECORDS_PER_ENTRY = 1_000
+MAX_EPOCH_KEYS = 64
+"""Reading epochs one grant can open: all a compartment can have."""
 MAX_LEAVES_ASKED = 500
 """Receipts whose place under an anchor one request asks for."""
 CARD_LIFE_MS = 30 * 24 * 3_600_000
@@ -127,7 +129,7 @@ class GrantParcel(Struct, frozen=True, array_like=True):
 
     body: GrantBody
     owner_signature: Signature
-    epoch_keys: Annotated[list[EpochKey], Meta(min_length=1, max_length=64)]
+    epoch_keys: Annotated[list[EpochKey], Meta(min_length=1, max_length=MAX_EPOCH_KEYS)]
     card: SignedCard
 
 

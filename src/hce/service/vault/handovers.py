@@ -17,7 +17,9 @@ from hce.foundation.crypto.seal import seal as seal_to
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey, verify
 from hce.foundation.types.errors import Malformed
+from hce.service.terms.grants import MAX_EPOCH_KEYS
 from hce.service.terms.handovers import (
+    MAX_EARLIER,
     EarlierOwner,
     EarlierSeed,
     EarlierSeeds,
@@ -86,7 +88,11 @@ def make_handover(
     now_ms: int,
     sponsor: SigningKey | None = None,
 ) -> SignedHandover:
-    """Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`."""
+    """Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`.
+
+    Raises `HandoverInvalid` for more than nodes keep or grants carry.
+    """
+    _require_epochs(earlier, keys.compartment_id(chain))
     handover = Handover(
         chain=chain,
         compartment_id=keys.compartment_id(chain),
@@ -116,9 +122,16 @@ def verify_handover(signed: SignedHandover, chain: bytes, owner_key: bytes, log_
 
 
 def _require_epochs(earlier: Sequence[EarlierOwner], compartment_id: bytes) -> None:
-    """From 0, upwards, without a gap: each epoch has one owner."""
+    """From 0, upwards, without a gap: each epoch has one owner. The owner of now needs one more, and a grant carries the keys of all:
+    whoever hands over does not decide how many feeds the next owner looks for.
+    """
+    named = compartment_id.hex()
+    if len(earlier) > MAX_EARLIER:
+        raise HandoverInvalid("more rotations than are followed", compartment_id=named, max_rotations=MAX_EARLIER)
     expected = 0
     for owner in earlier:
         if owner.first_epoch != expected or owner.last_epoch < owner.first_epoch:
-            raise HandoverInvalid("reading epochs do not follow each other", compartment_id=compartment_id.hex())
+            raise HandoverInvalid("reading epochs do not follow each other", compartment_id=named)
         expected = owner.last_epoch + 1
+    if expected >= MAX_EPOCH_KEYS:
+        raise HandoverInvalid("more reading epochs than a grant carries", compartment_id=named, max_epochs=MAX_EPOCH_KEYS)

@@ -11,6 +11,8 @@ import { PolicyBodyShape } from "./records.ts";
 import { bytes32, chainId, count, digest32, isoDate, nodeIndex, publicKey, sealKey, signature } from "./scalars.ts";
 
 export const MAX_RECORDS_PER_ENTRY = 1_000;
+/** Reading epochs one grant can open: all a compartment can have. */
+export const MAX_EPOCH_KEYS = 64;
 /** Receipts whose place under an anchor one request asks for. */
 export const MAX_LEAVES_ASKED = 500;
 /** A card is dead after 30 days, so that an author never seals to a key long given up. */
@@ -95,7 +97,7 @@ export type GrantBody = Of<typeof GrantBodyShape>;
 export const GrantParcelShape = struct({
   body: GrantBodyShape,
   ownerSignature: signature,
-  epochKeys: list(struct({ readingEpoch: integer(), readingSeed: bytes32 }), 64, 1),
+  epochKeys: list(struct({ readingEpoch: integer(), readingSeed: bytes32 }), MAX_EPOCH_KEYS, 1),
   card: SignedCardShape,
 });
 export type GrantParcel = Of<typeof GrantParcelShape>;

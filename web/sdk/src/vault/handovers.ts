@@ -11,6 +11,7 @@ import { Root } from "../keys/derive.ts";
 import { seal } from "../keys/seal.ts";
 import { SecretBytes } from "../keys/secret.ts";
 import { type SigningKey, verify } from "../keys/sign.ts";
+import { MAX_EPOCH_KEYS } from "../terms/grants.ts";
 import {
   type EarlierOwner,
   type EarlierSeed,
@@ -18,6 +19,7 @@ import {
   type Handover,
   handoverInfo,
   handoverMessage,
+  MAX_EARLIER,
   type SignedHandover,
 } from "../terms/handovers.ts";
 
@@ -69,7 +71,10 @@ export async function openEarlier(
   return opened;
 }
 
-/** Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`. */
+/**
+ * Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`. `handover.invalid` for more than
+ * nodes keep or grants carry.
+ */
 export async function makeHandover(
   keys: CompartmentKeys,
   chain: Bytes,
@@ -78,6 +83,7 @@ export async function makeHandover(
   nowMs: number,
   sponsor: SigningKey | null = null,
 ): Promise<SignedHandover> {
+  requireEpochs(earlier, keys.compartmentId(chain));
   const handover: Handover = {
     chain,
     compartmentId: keys.compartmentId(chain),
@@ -107,15 +113,19 @@ export function verifyHandover(
   return handover;
 }
 
-/** From 0, upwards, without a gap: each epoch has one owner. */
+/**
+ * From 0, upwards, without a gap: each epoch has one owner. The owner of now needs one more, and a grant carries the keys of all: whoever
+ * hands over does not decide how many feeds the next owner looks for.
+ */
 function requireEpochs(earlier: readonly EarlierOwner[], compartmentId: Bytes): void {
+  const refuse = refusing(compartmentId);
+  if (earlier.length > MAX_EARLIER) throw refuse("more rotations than are followed");
   let expected = 0;
   for (const { firstEpoch, lastEpoch } of earlier) {
-    if (firstEpoch !== expected || lastEpoch < firstEpoch) {
-      throw refusing(compartmentId)("reading epochs do not follow each other");
-    }
+    if (firstEpoch !== expected || lastEpoch < firstEpoch) throw refuse("reading epochs do not follow each other");
     expected = lastEpoch + 1;
   }
+  if (expected >= MAX_EPOCH_KEYS) throw refuse("more reading epochs than a grant carries");
 }
 
 /** `Root.fromSeed` wipes what it is given. */
