@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec import Struct
 
@@ -15,6 +15,7 @@ from hce.foundation.crypto.sign import verify
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, NotFound, PeerFault, Unavailable
 from hce.service.sdk.anchors import check_receipts
+from hce.service.sdk.eras import Era, eras_of
 from hce.service.sdk.errors import Remote
 from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
@@ -96,17 +97,6 @@ class OwnRecords(Struct, frozen=True):
     both_locks_checked: int
 
 
-class _Era(NamedTuple):
-    """One feed of the compartment: the keys it was written to, and its reading epoch."""
-
-    keys: CompartmentKeys
-    epoch: int
-
-    @property
-    def place(self) -> list[bytes]:
-        return [self.keys.feed(self.epoch).public, self.keys.owner.public]
-
-
 class Owner:
     """The owner of one compartment, in its current reading epoch. What was written to earlier keys of it is read along."""
 
@@ -124,9 +114,7 @@ class Owner:
         self.reading_epoch = reading_epoch
         self.compartment_id = keys.compartment_id(network.chain)
         self.earlier = list(earlier)
-        before = [_Era(one.keys, epoch) for one in earlier for epoch in range(one.first_epoch, one.last_epoch + 1)]
-        own = range(len(before), reading_epoch + 1)
-        self._eras = [*before, *(_Era(keys, epoch) for epoch in own)]
+        self._eras = eras_of(keys, reading_epoch, earlier)
         """By reading epoch: they count on over rotations."""
 
     async def compartment(self) -> CompartmentState:
@@ -264,7 +252,7 @@ class Owner:
         opened, unopened = await open_all(self._network, checked, deks)
         return OwnRecords(opened, refused | unopened, len(deks))
 
-    async def _followed(self, era: _Era) -> Listing:
+    async def _followed(self, era: Era) -> Listing:
         feed = Mail(self._network, self._clock, era.place, era.keys.feed(era.epoch))
         return await follow_feed(feed, era.keys.reading(era.epoch), self._network.chain, self.compartment_id, era.epoch)
 
@@ -379,7 +367,7 @@ class Owner:
     def _people_keys(self, request: AccessRequest, org_id: bytes) -> list[bytes]:
         return [key_credential(request.grantee), key_organisation(request.grantee), key_organisation(org_id)]
 
-    def _own_feed(self, era: _Era) -> Mail:
+    def _own_feed(self, era: Era) -> Mail:
         """A feed of any era, asked as the owner of today."""
         return Mail(self._network, self._clock, era.place, self.keys.owner, self._ownership())
 
