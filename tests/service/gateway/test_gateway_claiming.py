@@ -42,7 +42,7 @@ from hce.service.terms.handovers import EarlierOwner, EarlierSeed
 from hce.service.terms.payloads import CompartmentRotate
 from hce.service.vault.claiming import answer_claim, card_key, make_claim
 from hce.service.vault.compartments import CompartmentKeys
-from hce.service.vault.errors import ClaimInvalid, HandoverInvalid
+from hce.service.vault.errors import CardInvalid, ClaimInvalid, HandoverInvalid
 
 WRITTEN = len(NOTES) + 1
 """Records of one patient: the observations, and who they are."""
@@ -354,6 +354,20 @@ async def test_the_hospital_forgets_nothing_before_the_keys_are_kept(
     with pytest.raises(HandoverInvalid):
         await claims.finish(structs.replace(finish, handover=forged))
     custodial_keys(practice, patient)
+
+
+async def test_nobody_else_learns_who_is_a_patient_here(
+    practice: Practice, claims: Claims, patient: Patient, person: Person
+) -> None:
+    """Compartments are public on the chain: one after the other could be asked for."""
+    owner = await claimed(claims, person, patient)
+    finish = await person.finish(token=False)
+    elsewhere = CompartmentKeys(SecretBytes(os.urandom(64)), 0)
+    stranger = await practice.open_compartment(elsewhere.owner_digest, elsewhere.recovery_digest)
+    for name in (owner.compartment_id, stranger):
+        asked = structs.replace(finish.card, card=structs.replace(finish.card.card, compartment_id=name), signature=bytes(64))
+        with pytest.raises(CardInvalid):
+            await claims.finish(structs.replace(finish, card=asked))
 
 
 async def test_nobody_without_the_token_prints_cards_and_anybody_may_claim(

@@ -154,30 +154,36 @@ class Claims:
             return answer_claim(claim, name, [practice.keyring.custodial_seed(account_id)], [earlier])
 
     async def finish(self, finish: ClaimFinish) -> None:
-        """Forgets the keys of an account its owner has taken over, once quorum(n) nodes keep them for the owner. Again it takes a newer
-        card, and a token that was not given before.
+        """Forgets the keys of an account its owner has taken over, once quorum(n) nodes keep them for the owner. Done again it takes the
+        card and the token of then.
 
+        Everything is compared with the chain before anybody is looked up: who is a patient here, only an owner is told.
         Raises `CardInvalid`, `TokenInvalid`, `HandoverInvalid`, `HandoverNotKept`, `NotFound`.
         """
         practice = self._practice
-        network = practice.network
         name = finish.card.card.compartment_id
+        await self._require_owners(finish)
         patient = next((one for one in practice.people() if one.compartment_id == name), None)
         if patient is None:
             raise NotFound("patient", compartment_id=name.hex())
         async with practice.writing_for(patient.patient_id):
             patient = practice.index.patient(patient.patient_id) or patient
-            now_ms = practice.clock.now_ms()
-            card = verify_card(finish.card, network.chain, now_ms, (await self._state(name)).owner_digest)
-            if finish.token is not None:
-                verify_token(finish.token, network.chain, practice.org_id, card, now_ms)
-            handover = finish.handover.handover
-            if handover.compartment_id != name:
-                raise HandoverInvalid("another compartment than the card's", compartment_id=name.hex())
-            verify_handover(finish.handover, network.chain, card.owner_key, handover.log_read_key)
+            await self._require_owners(finish)  # still, now that nobody else writes
             if patient.custodial_id is not None:
                 await self._forget(bytes.fromhex(patient.custodial_id), finish.handover)
             practice.released(patient, finish.card, finish.token)
+
+    async def _require_owners(self, finish: ClaimFinish) -> None:
+        """Card, token and handover are those of the compartment's owner of now. Raises as `finish`."""
+        network, now_ms = self._practice.network, self._practice.clock.now_ms()
+        name = finish.card.card.compartment_id
+        card = verify_card(finish.card, network.chain, now_ms, (await self._state(name)).owner_digest)
+        if finish.token is not None:
+            verify_token(finish.token, network.chain, self._practice.org_id, card, now_ms)
+        handover = finish.handover.handover
+        if handover.compartment_id != name:
+            raise HandoverInvalid("another compartment than the card's", compartment_id=name.hex())
+        verify_handover(finish.handover, network.chain, card.owner_key, handover.log_read_key)
 
     async def _forget(self, account_id: bytes, signed: SignedHandover) -> None:
         """Our copy of an account's keys goes when quorum(n) nodes keep them for whoever has taken it over."""
