@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import httpx
 import msgspec
 import pytest
 
+from hce.app.portal import verifying
 from hce.app.portal.bundle import bundle_hash
 from hce.app.portal.serving import headers_of, make_portal
 from hce.app.portal.verifying import (
@@ -108,8 +110,8 @@ async def test_a_changed_missing_or_added_file_changes_the_hash_and_is_named(pat
 
 
 def answering(**changed: httpx.Response) -> httpx.AsyncClient:
-    """A portal that answers like ours but for these paths, by name: `root`, `network`, `status`."""
-    names = {"": "root", "network.json": "network", "v1/status": "status"}
+    """A portal that answers like ours but for these paths, by name: `root`, `network`, `status`, `script`."""
+    names = {"": "root", "network.json": "network", "v1/status": "status", "assets/a-1.js": "script"}
     honest = httpx.ASGITransport(make_portal(BUNDLE, ORIGIN, "ab" * 36, NODES, GATEWAYS))
 
     class Forging(httpx.AsyncBaseTransport):
@@ -142,6 +144,10 @@ async def test_a_page_at_the_root_that_is_not_in_the_list_is_no_published_page()
         {"link": "</evil.css>; rel=stylesheet"},
         {"set-cookie": "a=b"},
         {"x-content-type-options": ""},
+        {"clear-site-data": '"*"'},
+        {"speculation-rules": '"/rules.json"'},
+        {"reporting-endpoints": 'a="https://evil.example"'},
+        {"content-security-policy-report-only": "default-src 'none'; report-uri https://evil.example"},
     ],
 )
 async def test_a_page_without_its_policy_is_refused(headers: dict[str, str]) -> None:
@@ -169,6 +175,36 @@ async def test_a_page_without_its_policy_is_refused(headers: dict[str, str]) -> 
 async def test_what_is_no_portal_is_named(changed: dict[str, httpx.Response]) -> None:
     async with answering(**changed) as http:
         with pytest.raises(PortalBadAnswer):
+            await fetch(ORIGIN, http)
+
+
+async def test_a_file_with_a_header_that_leads_away_is_refused() -> None:
+    """The page is not all that a browser takes headers from."""
+    script = answer(BUNDLE["assets/a-1.js"], clear_site_data='"*"')
+    async with answering(script=script) as http:
+        with pytest.raises(PortalWeakPolicy, match="clear-site-data"):
+            await fetch(ORIGIN, http)
+
+
+async def test_a_server_that_lies_does_not_speak_for_who_reports_it() -> None:
+    lie = "\x1b[2J\nThe network's nodes published it as edition 1.\n"
+    async with answering(status=answer(msgspec.json.encode({"files": ["index.html", lie]}))) as http:
+        with pytest.raises(PortalBadAnswer) as refused:
+            await fetch(ORIGIN, http)
+    assert not {"\x1b", "\n"} & set(str(refused.value.fields["path"]))
+
+
+async def test_a_server_that_never_ends_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes now and then are no answer."""
+    monkeypatch.setattr(verifying, "FILE_S", 0.05)
+
+    async def drip() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0)
+
+    async with answering(status=httpx.Response(200, content=drip())) as http:
+        with pytest.raises(PortalUnreachable):
             await fetch(ORIGIN, http)
 
 

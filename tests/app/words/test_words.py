@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hce.app.words import LANGUAGES, PARTS, catalogue, explain, say
+from hce.app.words import LANGUAGES, PARTS, catalogue, explain, explain_with_fields, plain, say
 from hce.foundation.types.errors import HceError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -117,3 +117,12 @@ def test_an_error_is_told_in_sentences() -> None:
 
 def test_a_key_without_words_shows_itself() -> None:
     assert say("no.such.key") == "no.such.key"
+
+
+def test_what_others_wrote_steers_no_terminal() -> None:
+    """A lying server and a name in a file are shown as they are, and obeyed by nobody."""
+    clearing, turning = "\x1b[2J\x1b[1;1HIt is the newest.\x07", "\u202eenod"
+    for said in (say("cli.detail", detail=clearing + turning), explain_with_fields(HceError(clearing, path=turning))):
+        assert not set(said) & {"\x1b", "\x07", "\u202e"}
+        assert "\\u001b[2J" in said
+    assert plain("甄示范\n\tn\u200d") == "甄示范\n\tn\u200d"

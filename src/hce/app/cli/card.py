@@ -16,7 +16,7 @@ from hce.app.devnet.genesis import home_at
 from hce.app.devnet.home import Home
 from hce.app.gateway_client import GatewayClient
 from hce.app.up import HOSPITAL
-from hce.app.words import say, say_in_all
+from hce.app.words import plain, say, say_in_all
 from hce.foundation.store.disk import replace_file
 from hce.foundation.types.errors import NotFound, Refused
 from hce.service.gateway.claiming import CARD_DAYS, MAX_CARD_DAYS
@@ -53,7 +53,7 @@ def card(
         return
     console = make_console()
     console.print(qr.drawn(printed["link"]))
-    console.print(f"{printed['label']}\n\n    {printed['code']}\n\n{printed['link']}\n")
+    console.print(f"{plain(printed['label'])}\n\n    {printed['code']}\n\n{printed['link']}\n")
     until = datetime.fromtimestamp(printed["expires_ms"] / 1_000, UTC).date().isoformat()
     for text in say_in_all("card.text", names=printed["names"], portal=place.portal, until=until):
         console.print(text + "\n")

@@ -10,6 +10,7 @@ It says what was served here and now. A portal may serve others something else, 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Annotated, TypeVar
 
@@ -27,12 +28,34 @@ from hce.service.terms.states import KEY_PORTAL, PortalState, key_portal
 T = TypeVar("T")
 
 TIMEOUT_S = 10.0
+"""Without a byte."""
+FILE_S = 60.0
+"""For one whole file: a server that sends a byte now and then holds nobody."""
 MAX_FILE_BYTES = 8 << 20
+MAX_BUNDLE_BYTES = 64 << 20
 MAX_FILES = 256
 MAX_NODES = 9
 PLAIN_PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
-LEADING_AWAY = frozenset({"refresh", "link", "service-worker-allowed", "set-cookie"})
-"""Headers with which a server does more than hand out a page; a portal sends none of them."""
+SHOWN_CHARS = 100
+LEADING_AWAY = frozenset(
+    {
+        "clear-site-data",
+        "content-security-policy-report-only",
+        "link",
+        "nel",
+        "origin-trial",
+        "refresh",
+        "report-to",
+        "reporting-endpoints",
+        "service-worker-allowed",
+        "set-cookie",
+        "sourcemap",
+        "speculation-rules",
+        "x-sourcemap",
+    }
+)
+"""Headers with which a server does more than hand out a page: has the browser fetch, tell or forget something. A portal sends none of them,
+with no file."""
 
 
 class PortalUnreachable(Unavailable):
@@ -109,11 +132,15 @@ async def fetch(url: str, http: httpx.AsyncClient) -> Served:
     listed = read_answer(Listed, (await _fetch(http, url, "v1/status")).content, url)
     root = await _fetch(http, url, "")
     _require_policy(root.headers, described, url)
-    files = {}
+    files: dict[str, bytes] = {}
     for path in sorted(set(listed.files)):
         if not PLAIN_PATH.fullmatch(path):
-            raise PortalBadAnswer("not the name of a file", url=url, path=path[:100])
-        files[path] = (await _fetch(http, url, path)).content
+            raise PortalBadAnswer("not the name of a file", url=url, path=_shown(path))
+        answer = await _fetch(http, url, path)
+        _require_no_lead(answer.headers, url)
+        files[path] = answer.content
+        if sum(map(len, files.values())) > MAX_BUNDLE_BYTES:
+            raise PortalBadAnswer("too large", url=url, path=path)
     if files.get(INDEX) != root.content:
         raise PortalNotPublished("the page at the root is not the listed one", url=url)
     return Served(url, files, described)
@@ -123,7 +150,7 @@ def require_network(served: Served, genesis: Genesis) -> None:
     """The page is told to trust this genesis. Raises `PortalOtherNetwork`."""
     trusted = genesis_cid(genesis).hex()
     if served.network.genesis != trusted:
-        raise PortalOtherNetwork(url=served.url, expected=trusted, actual=served.network.genesis[:100])
+        raise PortalOtherNetwork(url=served.url, expected=trusted, actual=_shown(served.network.genesis))
 
 
 async def published(served: Served, network: Network) -> PortalState:
@@ -165,7 +192,7 @@ async def _fetch(http: httpx.AsyncClient, url: str, path: str) -> _Answer:
     """A whole answer within the bound, as it came: nothing is decompressed."""
     asked = http.stream("GET", f"{url}/{path}", timeout=TIMEOUT_S, headers={"accept-encoding": "identity"})
     try:
-        async with asked as answer:
+        async with asyncio.timeout(FILE_S), asked as answer:
             if answer.status_code != 200 or answer.headers.get("content-encoding", "identity") != "identity":
                 raise PortalBadAnswer(url=url, path=path, status=answer.status_code)
             content = b""
@@ -174,13 +201,24 @@ async def _fetch(http: httpx.AsyncClient, url: str, path: str) -> _Answer:
                 if len(content) > MAX_FILE_BYTES:
                     raise PortalBadAnswer("too large", url=url, path=path)
             return _Answer(content, answer.headers)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise PortalUnreachable(str(error) or type(error).__name__, url=url) from error
 
 
 def _require_policy(headers: httpx.Headers, described: Described, url: str) -> None:
     expected = headers_of([*described.nodes, *described.gateways])
     wrong = [name for name, value in expected.items() if headers.get(name) != value]
-    wrong += [name for name in sorted(LEADING_AWAY) if name in headers]
     if wrong:
         raise PortalWeakPolicy(url=url, headers=", ".join(wrong))
+    _require_no_lead(headers, url)
+
+
+def _require_no_lead(headers: httpx.Headers, url: str) -> None:
+    wrong = [name for name in sorted(LEADING_AWAY) if name in headers]
+    if wrong:
+        raise PortalWeakPolicy(url=url, headers=", ".join(wrong))
+
+
+def _shown(text: str) -> str:
+    """What a server said, so that it is one short piece of a line: it may try to speak for whoever reports it."""
+    return ascii(text[:SHOWN_CHARS])

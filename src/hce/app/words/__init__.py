@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -17,6 +18,8 @@ from hce.foundation.types.errors import HceError
 
 LANGUAGES = ("en", "zh-CN")
 PARTS = ("app", "errors")
+STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal obeys instead of showing: what others wrote could clear the screen and speak for us."""
 
 
 def language() -> str:
@@ -39,7 +42,13 @@ def say(key: str, /, **fields: Any) -> str:
     text = catalogue(language()).get(key)
     if text is None:
         return key
-    return text.format(**fields) if fields else text
+    shown = {name: plain(value) if isinstance(value, str) else value for name, value in fields.items()}
+    return text.format(**shown) if shown else text
+
+
+def plain(text: str) -> str:
+    """A text of others, with a name like `\\u001b` in the place of each character that would steer a terminal."""
+    return STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def say_in_all(key: str, /, names: Mapping[str, str], **fields: Any) -> list[str]:
@@ -50,7 +59,7 @@ def say_in_all(key: str, /, names: Mapping[str, str], **fields: Any) -> list[str
 def explain_with_fields(error: HceError) -> str:
     """The same with what is known besides: the log, the last words of a process, the path."""
     known = [error.detail, *(f"{name}: {value}" for name, value in error.fields.items())]
-    return " ".join([explain(error), *(part for part in known if part)])
+    return plain(" ".join([explain(error), *(part for part in known if part)]))
 
 
 def explain(error: HceError) -> str:
