@@ -72,8 +72,8 @@ export async function openEarlier(
 }
 
 /**
- * Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`. `handover.invalid` for more than
- * nodes keep or grants carry.
+ * Signed by the owner key of today; before a rotation by that of tomorrow, with that of today as `sponsor`. `handover.invalid` for
+ * more than nodes keep or grants carry.
  */
 export async function makeHandover(
   keys: CompartmentKeys,
