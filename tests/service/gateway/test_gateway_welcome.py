@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 
 import httpx
+import msgspec
 import pytest
 from tests.service.running import ManualClock
 
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.secret import SecretBytes
+from hce.foundation.types.errors import NotFound
 from hce.service.fhir.identity import PatientIdentity
 from hce.service.gateway.http import make_app
 from hce.service.gateway.practice import Practice
@@ -72,6 +74,20 @@ async def test_only_pages_of_the_portal_may_ask(practice: Practice) -> None:
         assert "access-control-allow-origin" not in theirs.headers
         wish = {"origin": PORTAL, "access-control-request-method": "POST", "access-control-request-headers": "content-type"}
         assert (await http.options("/v1/welcome", headers=wish)).status_code == 200
+
+
+async def test_nothing_is_done_for_a_page_of_another_origin(practice: Practice) -> None:
+    """Plain text is asked for without a question beforehand: a page need not read the answer to have spent an opening."""
+    owner = somebody(practice)
+    async with http_of(practice, 1) as http:
+        for origin in ("http://elsewhere.example", "null", "http://elsewhere.example:7150"):
+            for path in ("/v1/welcome", "/v1/claims", "/v1/claims/finish"):
+                headers = {"origin": origin, "content-type": "text/plain"}
+                refused = await http.post(path, content=msgspec.json.encode(digests(owner)), headers=headers)
+                assert (refused.status_code, refused.json()["code"]) == (403, "gateway.foreign_page")
+        with pytest.raises(NotFound):
+            await owner.compartment()
+        assert (await http.post("/v1/welcome", json=digests(owner), headers={"origin": PORTAL})).status_code == 200
 
 
 async def test_a_person_is_enrolled_by_token_alone_once_their_card_is_published(practice: Practice) -> None:

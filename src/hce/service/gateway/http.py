@@ -56,6 +56,13 @@ class Unauthorised(Refused):
     status = 401
 
 
+class ForeignPage(Refused):
+    """A page of another origin than the portal's asks for what needs no token."""
+
+    code = "gateway.foreign_page"
+    status = 403
+
+
 class OpenCompartment(Struct, frozen=True, forbid_unknown_fields=True):
     owner_digest: Hex32
     recovery_digest: Hex32
@@ -114,9 +121,9 @@ def make_app(
     cards = ClaimsFace(Claims(practice))
     unguarded: list[tuple[str, str, Handler]] = [
         ("/v1/status", "GET", face.status),
-        ("/v1/welcome", "POST", face.welcome),
-        ("/v1/claims", "POST", cards.claim),
-        ("/v1/claims/finish", "POST", cards.finish),
+        ("/v1/welcome", "POST", _of_our_pages(face.welcome, portal)),
+        ("/v1/claims", "POST", _of_our_pages(cards.claim, portal)),
+        ("/v1/claims/finish", "POST", _of_our_pages(cards.finish, portal)),
     ]
     guarded: list[tuple[str, str, Handler]] = [
         ("/v1/staff", "GET", face.staff),
@@ -147,6 +154,18 @@ def _pages_of(portal: str | None) -> list[Middleware]:
         return []
     headers = ["authorization", "content-type"]
     return [Middleware(CORSMiddleware, allow_origins=[portal], allow_methods=["GET", "POST"], allow_headers=headers)]
+
+
+def _of_our_pages(handler: Handler, portal: str | None) -> Handler:
+    """What costs something and needs no token. A browser sends it for any page it is on, and tells whose page that is; without that word
+    CORS would keep the answer from the page and not the deed from us. What is no browser says nothing and gains nothing."""
+
+    async def guarded(request: Request) -> Response:
+        if request.headers.get("origin", portal) != portal:
+            raise ForeignPage
+        return await handler(request)
+
+    return guarded
 
 
 def _guard(handler: Handler, token: SecretBytes) -> Handler:
