@@ -344,6 +344,17 @@ async def test_words_that_have_an_account_take_over_no_other(
         await person.take_over(card, claims)
 
 
+async def test_an_account_opened_for_somebody_elses_keys_hides_nothing_from_them(
+    practice: Practice, claims: Claims, patient: Patient, person: Person
+) -> None:
+    """A rotation names both digests on chain, and opening a compartment with them takes nobody's signature but a payer's."""
+    await claimed(claims, person, patient)
+    decoy = await practice.open_compartment(person.keys.owner_digest, person.keys.recovery_digest)
+    owner = await person.found()
+    assert owner.compartment_id == patient.compartment_id != decoy
+    assert len((await owner.read_own()).opened) == WRITTEN
+
+
 async def test_the_hospital_forgets_nothing_before_the_keys_are_kept(
     practice: Practice, claims: Claims, patient: Patient, person: Person
 ) -> None:

@@ -59,7 +59,8 @@ async def test_a_device_in_typescript_claims_reads_grants_and_is_found_again(
     at = {"urls": node.url, "genesis": genesis_cid(node.home.genesis()).hex()}
     desk = {"gateway": f"http://127.0.0.1:{port}", "code": card.code, "org_id": card.org_id}
     async with serving(make_app(practice, SecretBytes(b"0f" * 32), dict), port), Device.new(script) as phone:
-        words = (await phone.does("begin", language="en", **at))["words"]
+        begun = await phone.does("begin", language="en", **at)
+        words = begun["words"]
         with pytest.raises(Refused, match="code_unreadable"):
             await phone.does("claim", words=words, **desk | {"code": "AAAAA-AAAAA-AAAAA-AAAAA"})
         claimed = await phone.does("claim", words=words, **desk)
@@ -77,6 +78,7 @@ async def test_a_device_in_typescript_claims_reads_grants_and_is_found_again(
         read = await granted.read(practice, bytes.fromhex(given["grant"]), [], "all of it")
         assert (len(read.opened), read.refused) == (4, {}), "the keys of before went along with the grant"
         assert (await phone.does("log"))["complete"]
+    await practice.open_compartment(bytes.fromhex(begun["owner_digest"]), bytes.fromhex(begun["recovery_digest"]))  # a decoy
     async with Device.new(script) as other:
         strange = await other.does("begin", language="en", **at)
         assert await other.does("find", words=strange["words"]) is None

@@ -67,28 +67,26 @@ async def kept_handover(network: Network, owner_key: bytes, log_read_key: bytes)
 
 
 async def find_owner(network: Network, clock: Clock, seed: SecretBytes, index: int = 0) -> FoundOwner | None:
-    """Whose words these are: the compartment they opened, or one they took over since. None when they own none.
+    """Whose words these are: a compartment they took over, or else the one they opened. None when they own none.
 
-    Raises `OwnerReplaced` when other keys have been put in the place of these.
+    What they took over comes first: they have signed for it, while anybody who pays can open a compartment for digests that stand in a
+    rotation on chain. Raises `OwnerReplaced` when other keys have been put in the place of these.
     """
     keys = CompartmentKeys(seed, index)
+    signed = await kept_handover(network, keys.owner.public, keys.log_read.public)
+    taken = None if signed is None else await _state(network, CompartmentKeys(seed, index, signed.handover.compartment_id))
+    if signed is not None and taken is not None and taken.owner_digest == keys.owner_digest:
+        handover = signed.handover
+        ours = CompartmentKeys(seed, index, handover.compartment_id)
+        earlier = open_earlier(ours.root, network.chain, handover.compartment_id, handover.earlier, handover.sealed)
+        return FoundOwner(Owner(network, clock, ours, first_own_epoch(handover.earlier), earlier), signed)
     opened = await _state(network, keys)
     if opened is not None and opened.owner_digest == keys.owner_digest:
         return FoundOwner(Owner(network, clock, keys), None)
-    signed = await kept_handover(network, keys.owner.public, keys.log_read.public)
-    if signed is not None:
-        handover = signed.handover
-        taken = CompartmentKeys(seed, index, handover.compartment_id)
-        state = await _state(network, taken)
-        if state is not None and state.owner_digest == taken.owner_digest:
-            earlier = open_earlier(taken.root, network.chain, handover.compartment_id, handover.earlier, handover.sealed)
-            return FoundOwner(Owner(network, clock, taken, first_own_epoch(handover.earlier), earlier), signed)
-        if opened is None and _is_to_come(signed, state):
-            return None
-        raise OwnerReplaced(compartment_id=handover.compartment_id.hex())
-    if opened is not None:
-        raise OwnerReplaced(compartment_id=keys.compartment_id(network.chain).hex())
-    return None
+    if opened is None and (signed is None or _is_to_come(signed, taken)):
+        return None
+    replaced = keys.compartment_id(network.chain) if signed is None else signed.handover.compartment_id
+    raise OwnerReplaced(compartment_id=replaced.hex())
 
 
 async def owner_keys_by_epoch(network: Network, owner_key: bytes, log_read_key: bytes, epochs: Sequence[int]) -> dict[int, bytes]:

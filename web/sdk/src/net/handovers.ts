@@ -36,27 +36,27 @@ export async function keptHandover(network: Network, ownerKey: Bytes, logReadKey
 }
 
 /**
- * Whose words these are: the compartment they opened, or one they took over since. Null when they own none; `owner.replaced` when
- * other keys have been put in their place.
+ * Whose words these are: a compartment they took over, or else the one they opened. Null when they own none; `owner.replaced` when other
+ * keys have been put in their place.
+ *
+ * What they took over comes first: they have signed for it, while anybody who pays can open a compartment for digests that stand in a
+ * rotation on chain.
  */
 export async function findOwner(network: Network, root: Root, index = 0): Promise<FoundOwner | null> {
   const keys = await CompartmentKeys.open(root, index);
+  const signed = await keptHandover(network, keys.owner.public, (await keys.logRead()).public);
+  const ours = signed === null ? null : await CompartmentKeys.open(root, index, signed.handover.compartmentId);
+  const taken = ours === null ? null : await stateOf(network, ours);
+  if (signed !== null && ours !== null && taken !== null && owns(ours, taken)) {
+    const { compartmentId, earlier, sealed } = signed.handover;
+    const before = await openEarlier(ours, network.chain, compartmentId, earlier, sealed);
+    return { owner: new Owner(network, ours, firstOwnEpoch(earlier), before), handover: signed };
+  }
   const opened = await stateOf(network, keys);
   if (opened !== null && owns(keys, opened)) return { owner: new Owner(network, keys), handover: null };
-  const signed = await keptHandover(network, keys.owner.public, (await keys.logRead()).public);
-  if (signed !== null) {
-    const { compartmentId, earlier, sealed } = signed.handover;
-    const taken = await CompartmentKeys.open(root, index, compartmentId);
-    const state = await stateOf(network, taken);
-    if (state !== null && owns(taken, state)) {
-      const before = await openEarlier(taken, network.chain, compartmentId, earlier, sealed);
-      return { owner: new Owner(network, taken, firstOwnEpoch(earlier), before), handover: signed };
-    }
-    if (opened === null && isToCome(signed, state)) return null;
-    throw new Refused("owner.replaced", "", { compartmentId: toHex(compartmentId) });
-  }
-  if (opened !== null) throw new Refused("owner.replaced", "", { compartmentId: toHex(keys.compartmentId(network.chain)) });
-  return null;
+  if (opened === null && (signed === null || isToCome(signed, taken))) return null;
+  const replaced = signed?.handover.compartmentId ?? keys.compartmentId(network.chain);
+  throw new Refused("owner.replaced", "", { compartmentId: toHex(replaced) });
 }
 
 /** Whose key is in the address of the feed of each reading epoch: the owner's of today, or one of before. */
