@@ -39,6 +39,12 @@ class BrowserMissing(Unavailable):
     code = "browser.no_chromium"
 
 
+class BrowserFailed(Unavailable):
+    """Chromium is here and did not start: without a display it cannot show windows."""
+
+    code = "browser.failed"
+
+
 class Watch:
     """What pages of a browser asked for, and what the browser held against them; a press of a mouse too, for nobody needs one."""
 
@@ -67,16 +73,20 @@ class Watch:
 
 @asynccontextmanager
 async def chromium(proxy: str | None = None, *flags: str, headed: bool = False) -> AsyncIterator[Any]:
-    """A browser for the time of the block; its every request goes through the proxy if there is one. `DriverMissing`, `BrowserMissing`."""
+    """A browser for the time of the block; its every request goes through the proxy if there is one. Raises `DriverMissing`,
+    `BrowserMissing`, `BrowserFailed`."""
     try:
-        from playwright.async_api import async_playwright
+        from playwright.async_api import Error, async_playwright
     except ImportError as error:
         raise DriverMissing from error
     if shutil.which(CHROMIUM) is None:
         raise BrowserMissing(path=CHROMIUM)
     async with async_playwright() as playwright:
         options: Any = {"executable_path": CHROMIUM, "args": [*FLAGS, *flags], "proxy": _proxy(proxy)}
-        browser = await playwright.chromium.launch(headless=not headed, **options)
+        try:
+            browser = await playwright.chromium.launch(headless=not headed, **options)
+        except Error as error:
+            raise BrowserFailed(headed=headed) from error
         try:
             yield browser
         finally:
