@@ -20,7 +20,7 @@ from hce.app.gateway_client import GatewayClient
 from hce.app.handover.files import Files, find_sources
 from hce.app.handover.sending import Outcome, Sent, known_names, outcome_of, send_all
 from hce.app.up import HOSPITAL
-from hce.app.words import explain, say
+from hce.app.words import explain, plain, say
 from hce.foundation.store.disk import replace_file
 from hce.foundation.types.errors import NotFound
 from hce.service.fhir.scan import Found, Passed
@@ -132,7 +132,7 @@ def _say_outcome(console: Console, outcome: Outcome, rejects: Path | None) -> No
         for one in [reject for reject in outcome.rejects if reject.code == code][:SHOWN_PER_CODE]:
             place = one.file if one.entry < 0 else f"{one.file}[{one.entry}]"
             kind = f"{one.type}/{one.id}" if one.id else one.type
-            console.print(f"    {place} {kind} {one.detail}")
+            console.print(plain(f"    {place} {kind} {one.detail}"))
     if rejects is not None:
         console.print(say("import.rejects", path=rejects))
     elif len(outcome.rejects) > SHOWN_PER_CODE:
