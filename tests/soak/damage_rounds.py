@@ -171,7 +171,8 @@ class Rounds:
     # Whole pack files of running nodes
 
     async def packs(self, way: str, count: int, phase: str) -> None:
-        """The pack files of some nodes at once, while they run. Beyond the bound one of them is put back after the error.
+        """The pack files of some nodes at once, while they run. Beyond the bound every record is read, and one of the packs is put back
+        after the error: an older pack lacks only the last few.
 
         Then nobody reads or writes meanwhile: what is put back holds neither what was written nor what was repaired since, and four
         nodes of nine would have lost it for good.
@@ -186,7 +187,7 @@ class Rounds:
             before = list(scene.held)
             for node, other in zip(nodes, nodes[1:] + nodes[:1], strict=True):
                 self._damage_packs(node, other, way)
-            said = await self._read_some(before)
+            said = await self._read_some(before, len(before) if count > BEARABLE else SAMPLE)
             if said == {BEYOND} and count > BEARABLE:
                 for path in packs_of(kept):
                     shutil.copyfile(path, scene.data(nodes[0]) / "packs" / path.name)
@@ -375,9 +376,9 @@ class Rounds:
             with suppress(TimeoutError):
                 await asyncio.wait_for(ending.wait(), 0.5)
 
-    async def _read_some(self, held: Sequence[Held]) -> set[str]:
+    async def _read_some(self, held: Sequence[Held], most: int = SAMPLE) -> set[str]:
         """Names of errors that some records are refused with; together, because a node that hangs is waited for."""
-        sample = self._chance.sample(list(held), min(SAMPLE, len(held)))
+        sample = self._chance.sample(list(held), min(most, len(held)))
         return set(await asyncio.gather(*(self._read(one) for one in sample))) - {""}
 
     async def _read(self, one: Held) -> str:
