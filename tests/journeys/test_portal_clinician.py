@@ -26,6 +26,7 @@ PARAMS = Params(block_interval_ms=200)
 NAME = "Zhen Shifan 甄示范"
 NOTE = "Blood pressure 152/94. Start amlodipine 5 mg.\n血压复查两周后。"
 BETTER = "Blood pressure 142/94. Start amlodipine 5 mg.\n血压复查两周后。"
+TOO_LONG = "x" * 20_001
 REASON = "follow-up of your blood pressure 复查"
 WHY = "visit on Thursday"
 
@@ -117,7 +118,7 @@ async def _enrols(page: Any, code: str, album: Album) -> None:
 async def _writes(page: Any, album: Album) -> None:
     await press(page, page.get_by_role("link", name="Write a note"))
     await press(page, page.get_by_role("radio", name="Progress note"))
-    await type_into(page, page.get_by_label("Text"), NOTE)
+    await _begins_and_leaves(page)
     await album.take(page, "note")
     await press(page, page.get_by_role("button", name="Look at what I sign"))
     signed = await page.get_by_test_id("sentence").inner_text()
@@ -134,6 +135,20 @@ async def _writes(page: Any, album: Album) -> None:
     await album.take(page, "receipt")
     await press(page, page.get_by_role("link", name=f"Back to {NAME}"))
     await page.get_by_text("1 record was written here").wait_for()
+
+
+async def _begins_and_leaves(page: Any) -> None:
+    """What is too long is not cut off, and what was begun waits for whoever comes back."""
+    field = page.get_by_label("Text")
+    await type_into(page, field, TOO_LONG)
+    await page.get_by_text(f"This text has {len(TOO_LONG)} characters").wait_for()
+    assert await field.input_value() == TOO_LONG
+    await type_into(page, field, NOTE)
+    await press(page, page.get_by_role("link", name="Patients", exact=True))
+    await press(page, page.get_by_role("link", name=NAME))
+    await press(page, page.get_by_role("link", name="Write a note"))
+    await page.get_by_text("This note was begun earlier").wait_for()
+    assert await field.input_value() == NOTE
 
 
 async def _finds_the_note(page: Any, text: str) -> None:

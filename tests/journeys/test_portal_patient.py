@@ -43,6 +43,8 @@ BUNDLE = ROOT / "src/hce/app/devnet/bundles/zhen-shifan.json"
 DOCTOR = "Dr. Ana Keller 安娜·凯勒"
 VENDORS = (".google.com", ".googleapis.com", ".gvt1.com")
 """Whom Debian's Chromium asks for itself, whatever it is told; the wire lets it nowhere, and what it sends is searched like the rest."""
+NOBODYS_WORDS = "letter advice cage absurd amount doctor acoustic avoid letter advice cage above"
+"""Of BIP39's test vectors."""
 CANARIES = ("高血压", "甄示范", "二甲双胍")
 """Plaintext of the record."""
 
@@ -199,6 +201,7 @@ async def _keeps_the_keys(phone: PatientScreens, words: str) -> None:
 async def _recovers(phone: PatientScreens, words: str) -> None:
     """Another browser, in Chinese: nothing but the words, and a fingerprint from then on."""
     await give_passkeys(phone.page)
+    await _is_told_of_wrong_words(phone)
     await phone.recover(words)
     await phone.turn_elder_mode()
     assert await small_targets(phone.page, 60) == []
@@ -208,6 +211,18 @@ async def _recovers(phone: PatientScreens, words: str) -> None:
     await phone.entry(re.compile("血压")).wait_for()
     await phone.see_who_looked(DOCTOR)
     assert await small_targets(phone.page, 60) == []
+
+
+async def _is_told_of_wrong_words(phone: PatientScreens) -> None:
+    """Well formed and nobody's: no empty account takes the place of the real one unasked, and what was typed stays."""
+    say = phone.words.text
+    await phone.page.goto(f"{phone.portal}/#/recover")
+    await type_into(phone.page, phone.page.get_by_label(say("recover.words")), NOBODYS_WORDS)
+    await press(phone.page, phone.page.get_by_role("button", name=say("recover.find")))
+    await phone.page.get_by_text(say("recover.none.text")).wait_for()
+    await phone.look(phone.page, "no-account")
+    await press(phone.page, phone.page.get_by_role("button", name=say("recover.none.again")))
+    assert await phone.page.get_by_label(say("recover.words")).input_value() == NOBODYS_WORDS
 
 
 def _silent(key: str, **fields: object) -> None:

@@ -3,20 +3,25 @@
 import { lazy, Suspense, useEffect, useState } from "react";
 import mark from "../design/mark.svg";
 import { Switch } from "../design/Switch.tsx";
-import { CLINICIAN, COMMON, needWords, PATIENT, useWords } from "../words/words.ts";
+import { CLINICIAN, COMMON, ERRORS, needWords, PATIENT, useWords } from "../words/words.ts";
 import { Fallen } from "./Fallen.tsx";
 import { prefer, usePreferences } from "./preferences.ts";
 import { usePlace } from "./route.ts";
 import { Welcome } from "./Welcome.tsx";
 import { hasAccountHere } from "./here.ts";
 
+/** Nobody waits for them, but who is offline later still reads why something failed. */
+const needErrorWords = (): void => void needWords(ERRORS).catch(() => {});
+
 const Patient = lazy(async () => {
   const [part] = await Promise.all([import("../patient/Patient.tsx"), needWords(COMMON), needWords(PATIENT)]);
+  needErrorWords();
   return part;
 });
 
 const Clinic = lazy(async () => {
   const [part] = await Promise.all([import("../clinician/Clinic.tsx"), needWords(COMMON), needWords(CLINICIAN)]);
+  needErrorWords();
   return part;
 });
 

@@ -80,6 +80,13 @@ function Inside({ desk, rest, leave }: InsideProps) {
   const [screen, id] = screenOf(rest);
   const main = useRef<HTMLElement>(null);
   useEffect(() => {
+    const ask = (event: BeforeUnloadEvent): void => {
+      if (desk.begun.size > 0) event.preventDefault(); // the browser asks whether a note that was begun may be lost
+    };
+    addEventListener("beforeunload", ask);
+    return () => removeEventListener("beforeunload", ask);
+  }, [desk]);
+  useEffect(() => {
     main.current?.focus();
     scrollTo(0, 0);
   }, [rest]);

@@ -1,6 +1,6 @@
 // Writing a note: the form, then what is signed (said from the bytes that are signed), then what the network made of it.
 
-import { type FormEvent, useState } from "react";
+import { type FormEvent, useEffect, useState } from "react";
 import { Button } from "react-aria-components/Button";
 import { type Bytes, explain, Refused, sentence, toHex } from "../../sdk/src/index.ts";
 import { usePreferences } from "../app/preferences.ts";
@@ -53,7 +53,9 @@ interface Sealed {
 
 function Writing({ desk, person, before, corrects }: WritingProps) {
   const say = useWords();
-  const [note, setNote] = useState<Note | null>(before);
+  const about = `${person.patient_id}/${corrects ?? ""}`;
+  const [begun] = useState(desk.begun.get(about) ?? null);
+  const [note, setNote] = useState<Note | null>(begun ?? before);
   const [sealed, setSealed] = useState<Sealed | null>(null);
   const [receipt, setReceipt] = useState<Receipt | null>(null);
   const { busy, error, act } = useAct();
@@ -63,10 +65,19 @@ function Writing({ desk, person, before, corrects }: WritingProps) {
       setNote(written);
       const { credentialId, name } = desk.me;
       const nowMs = desk.network.now();
-      const about = { compartmentId: person.compartment_id, patient: person.label, credentialId, author: name };
-      const content = noteBytes({ note: written, ...about, nowMs, corrects: corrects !== null });
+      const parties = { compartmentId: person.compartment_id, patient: person.label, credentialId, author: name };
+      const content = noteBytes({ note: written, ...parties, nowMs, corrects: corrects !== null });
       setSealed({ shown: await desk.draft(person, content, today(nowMs), corrects), content });
     });
+  const keep = (written: Note): void => {
+    const untouched = written.text === (before?.text ?? "") && written.kind === (before?.kind ?? written.kind);
+    if (untouched) desk.begun.delete(about);
+    else desk.begun.set(about, written);
+  };
+  const done = (final: Receipt): void => {
+    desk.begun.delete(about);
+    setReceipt(final);
+  };
   return (
     <div className="stack wide">
       <div>
@@ -79,31 +90,49 @@ function Writing({ desk, person, before, corrects }: WritingProps) {
       ) : busy ? (
         <Waiting>{say("note.sealing")}</Waiting>
       ) : sealed === null ? (
-        <Form note={note} done={seal} />
+        <>
+          {begun !== null && <p className="notice">{say("note.begun")}</p>}
+          <Form note={note} keep={keep} done={seal} />
+        </>
       ) : (
-        <Signing desk={desk} person={person} sealed={sealed} back={() => setSealed(null)} done={setReceipt} />
+        <Signing desk={desk} person={person} sealed={sealed} back={() => setSealed(null)} done={done} />
       )}
     </div>
   );
 }
 
-function Form({ note, done }: { readonly note: Note | null; readonly done: (note: Note) => void }) {
+interface FormProps {
+  readonly note: Note | null;
+  readonly keep: (note: Note) => void;
+  readonly done: (note: Note) => void;
+}
+
+function Form({ note, keep, done }: FormProps) {
   const say = useWords();
+  const [id] = useState(note?.id ?? crypto.randomUUID());
   const [kind, setKind] = useState<NoteKind>(note?.kind ?? "progress");
+  const [text, setText] = useState(note?.text ?? "");
+  const tooLong = text.trim().length > MAX_NOTE_CHARS;
+  const written = (): Note => ({ id, kind, title: say(`note.kind.${kind}`), text: text.trim() });
+  useEffect(() => keep(written()), [kind, text]);
   const submit = (event: FormEvent<HTMLFormElement>): void => {
     event.preventDefault();
-    const text = (new FormData(event.currentTarget).get("text") as string).trim();
-    done({ id: note?.id ?? crypto.randomUUID(), kind, title: say(`note.kind.${kind}`), text });
+    if (!tooLong) done(written());
   };
   return (
     <form className="stack wide" onSubmit={submit} autoComplete="off">
       <Choice name="note.kind" values={KINDS} chosen={kind} choose={setKind} />
       <div className="field">
         <label htmlFor="text">{say("note.text")}</label>
-        <textarea id="text" name="text" className="tall" defaultValue={note?.text ?? ""} maxLength={MAX_NOTE_CHARS} required />
+        <textarea id="text" name="text" className="tall" value={text} onChange={({ target }) => setText(target.value)} required />
         <p className="soft small">{say("note.text.help")}</p>
       </div>
-      <Button type="submit" className="button main full">
+      {tooLong && (
+        <p className="notice warn" role="alert">
+          {say("note.long", { count: text.trim().length, most: MAX_NOTE_CHARS })}
+        </p>
+      )}
+      <Button type="submit" className="button main full" isDisabled={tooLong}>
         {say("note.look")}
       </Button>
     </form>

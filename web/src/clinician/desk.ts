@@ -76,6 +76,8 @@ export class Desk {
   readonly me: Me;
   readonly orgId: string;
   readonly organisation: string;
+  /** Notes that were begun and not signed, each for a person and the record it corrects. Leaving a screen loses none. */
+  readonly begun = new Map<string, Note>();
   readonly #charts = new Map<string, Chart>();
 
   private constructor(portal: Portal, network: Network, gateway: Gateway, me: Me, orgId: string, organisation: string) {

@@ -1,6 +1,6 @@
 // An organisation's gateway as its staff call it (docs/gateway.md). The token is in memory and in these requests' header, nowhere else.
 
-import { type Bytes, fromHex } from "../../sdk/src/index.ts";
+import { type Bytes, fromHex, Refused } from "../../sdk/src/index.ts";
 import type { ReadableRecord } from "../fhir/entries.ts";
 import { base64 } from "../fhir/notes.ts";
 import type { Json } from "../fhir/json.ts";
@@ -90,7 +90,9 @@ export class Gateway {
 
   constructor(url: string, token: string) {
     this.url = url;
-    this.#headers = { authorization: `Bearer ${token.trim()}`, "content-type": "application/json" };
+    const given = token.trim();
+    if (!/^[!-~]+$/.test(given)) throw new Refused("gateway.unauthorised"); // no header can carry it, so no gateway knows it
+    this.#headers = { authorization: `Bearer ${given}`, "content-type": "application/json" };
   }
 
   staff(): Promise<readonly StaffMember[]> {

@@ -17,7 +17,7 @@ export function Waiting({ children }: { readonly children: ReactNode }) {
 /** An error in words; its code in small print, for whoever helps. */
 export function Problem({ error, again }: { readonly error: unknown; readonly again?: () => void }) {
   const say = useWords();
-  const code = error instanceof HceError ? error.code : "bug";
+  const code = error instanceof HceError ? error.code : navigator.onLine ? "bug" : "node.unreachable"; // a part of the page was asked for
   const words = useErrorWords(code);
   return (
     <div className="notice bad stack tight" role="alert">

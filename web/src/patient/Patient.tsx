@@ -79,7 +79,7 @@ function Door({ portal, network, kept, again }: DoorProps) {
   return (
     <main className="page appears" key={place}>
       {place === "recover" ? (
-        <Recover entrance={entrance} enter={enter} />
+        <Recover entrance={entrance} kept={kept !== null} enter={enter} />
       ) : kept !== null ? (
         <Unlock entrance={entrance} kept={kept} enter={enter} />
       ) : (

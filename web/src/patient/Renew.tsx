@@ -34,7 +34,7 @@ export function Renew({ session, enter }: RenewProps) {
   if (both === null) return <Begin session={session} begin={setBoth} />;
   const { words, language } = both;
   if (renewed !== null)
-    return <DeviceLock genesis={session.portal.genesis} words={words} language={language} done={() => enter(renewed)} />;
+    return <DeviceLock genesis={session.portal.genesis} words={words} language={language} replaces done={() => enter(renewed)} />;
   if (known) return <Sign session={session} both={both} renewed={setRenewed} />;
   if (noted) return <Rehearse words={words} language={language} back={() => setNoted(false)} done={() => setKnown(true)} />;
   return <Words words={words} language={language} next={() => setNoted(true)} />;

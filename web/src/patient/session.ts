@@ -17,6 +17,7 @@ import {
   type OwnRecords,
   prepareClaim,
   prepareRotation,
+  Refused,
   Root,
   rotateAccount,
   type Rotation,
@@ -50,7 +51,7 @@ export class Session {
   /** The card that is out now, once `publish` has seen to it. */
   card: SignedCard | null = null;
   readonly #root: Root;
-  readonly #found: FoundOwner | null;
+  #found: FoundOwner | null;
   readonly #memoryKey: SecretBytes;
   readonly #who = new Map<string, Who>();
   #remembered: readonly RememberedGrant[];
@@ -86,6 +87,13 @@ export class Session {
     return new Session(portal, network, root, owner, found, key, remembered);
   }
 
+  /** The account as the nodes know it. Words that had none when this session began have been given one since. */
+  async #account(): Promise<FoundOwner> {
+    this.#found ??= await findOwner(this.network, this.#root);
+    if (this.#found === null) throw new Refused("not_found");
+    return this.#found;
+  }
+
   /** Whether these words have an account. */
   get opened(): boolean {
     return this.#found !== null;
@@ -118,12 +126,12 @@ export class Session {
 
   /** What is signed to put new words in the place of these: `body.bytes`. */
   async prepareRotation(words: string): Promise<Rotation> {
-    return prepareRotation(this.network, this.#found!, await Root.fromSeed(await seedFromWords(words)));
+    return prepareRotation(this.network, await this.#account(), await Root.fromSeed(await seedFromWords(words)));
   }
 
   /** The same account under the new words, from the words of now. */
   async rotate(words: string, newWords: string, rotation: Rotation): Promise<Session> {
-    const found = await rotateAccount(this.network, this.#found!, await seedFromWords(words), rotation);
+    const found = await rotateAccount(this.network, await this.#account(), await seedFromWords(words), rotation);
     const session = await Session.#of(this.portal, this.network, await Root.fromSeed(await seedFromWords(newWords)), found);
     await session.publish();
     return session;
@@ -131,7 +139,7 @@ export class Session {
 
   /** Lets the organisation that kept the account write on without asking. */
   async letWrite(orgId: string, desk: ClaimDesk): Promise<void> {
-    await finishClaim(this.#found!, fromHex(orgId), serialOf(orgId), desk);
+    await finishClaim(await this.#account(), fromHex(orgId), serialOf(orgId), desk);
   }
 
   /** Opened once and kept until `refresh`. An empty record is looked for each time: somebody has just shown their code. */

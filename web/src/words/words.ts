@@ -28,7 +28,7 @@ export const CLINICIAN: Part = {
   en: () => import("./clinician.en.json"),
   "zh-CN": () => import("./clinician.zh-CN.json"),
 };
-const ERRORS: Part = {
+export const ERRORS: Part = {
   en: () => import("../../../src/hce/app/words/errors.en.json"),
   "zh-CN": () => import("../../../src/hce/app/words/errors.zh-CN.json"),
 };
@@ -57,7 +57,12 @@ export async function startWords(language: Language): Promise<void> {
 export async function needWords(part: Part): Promise<void> {
   if (needed.has(part)) return;
   needed.add(part);
-  await add(words.language as Language, part);
+  try {
+    await add(words.language as Language, part);
+  } catch (error) {
+    needed.delete(part); // the line was gone: asked for again when they are needed again
+    throw error;
+  }
   tell();
 }
 
@@ -94,6 +99,6 @@ export function useWords(): Say {
 /** Words for an error's code; null while they load, and for codes nobody wrote words for. */
 export function useErrorWords(code: string): string | null {
   const say = useWords();
-  useEffect(() => void needWords(ERRORS), []);
+  useEffect(() => void needWords(ERRORS).catch(() => {}), []);
   return words.exists(code) ? say(code) : null;
 }

@@ -72,7 +72,15 @@ function Steps({ words, language, step, setStep, entrance, enter }: StepsProps) 
     case "rehearse":
       return <Rehearse words={words} language={language} back={() => setStep("words")} done={() => setStep("lock")} />;
     case "lock":
-      return <DeviceLock genesis={entrance.portal.genesis} words={words} language={language} done={() => setStep("open")} />;
+      return (
+        <DeviceLock
+          genesis={entrance.portal.genesis}
+          words={words}
+          language={language}
+          replaces={false}
+          done={() => setStep("open")}
+        />
+      );
     case "open":
       return <OpenAccount entrance={entrance} open={() => Session.open(entrance.portal, entrance.network, words)} enter={enter} />;
   }

@@ -5,7 +5,7 @@ import { Button } from "react-aria-components/Button";
 import { Refused } from "../../../sdk/src/index.ts";
 import type { Language } from "../../app/preferences.ts";
 import { useWords } from "../../words/words.ts";
-import { keepWithPasskey, keepWithPassphrase } from "../device.ts";
+import { keepWithPasskey, keepWithPassphrase, keptFor } from "../device.ts";
 import { mayHavePasskey } from "../passkey.ts";
 import { Problem, Waiting } from "../../parts/Told.tsx";
 import { useAct } from "../../parts/useAsync.ts";
@@ -16,18 +16,24 @@ interface DeviceLockProps {
   readonly genesis: string;
   readonly words: string;
   readonly language: Language;
+  /** Whether what was locked here before may go; else another tab may have locked an account meanwhile. */
+  readonly replaces: boolean;
   readonly done: () => void;
 }
 
-export function DeviceLock({ genesis, words, language, done }: DeviceLockProps) {
+export function DeviceLock({ genesis, words, language, replaces, done }: DeviceLockProps) {
   const say = useWords();
   const { busy, error, act } = useAct();
   const [passkey, setPasskey] = useState<boolean | null>(null);
   useEffect(() => {
     void mayHavePasskey().then(setPasskey);
   }, []);
+  const requireRoom = async (): Promise<void> => {
+    if (!replaces && (await keptFor(genesis)) !== null) throw new Refused("device.taken");
+  };
   const withPasskey = (): void =>
     act(async () => {
+      await requireRoom();
       if (await keepWithPasskey(genesis, words, language, say("lock.label"))) done();
       else {
         setPasskey(false);
@@ -53,6 +59,7 @@ export function DeviceLock({ genesis, words, language, done }: DeviceLockProps) 
           main={passkey === false}
           keep={(passphrase) =>
             act(async () => {
+              await requireRoom();
               await keepWithPassphrase(genesis, words, language, passphrase);
               done();
             })

@@ -14,6 +14,8 @@ import { OpenAccount } from "./OpenAccount.tsx";
 
 interface RecoverProps {
   readonly entrance: Entrance;
+  /** Whether an account is locked on this device, which these words may not be of. */
+  readonly kept: boolean;
   readonly enter: (session: Session) => void;
 }
 
@@ -24,18 +26,57 @@ interface Found {
   readonly opened: boolean;
 }
 
-export function Recover({ entrance, enter }: RecoverProps) {
+export function Recover({ entrance, kept, enter }: RecoverProps) {
+  const say = useWords();
   const [found, setFound] = useState<Found | null>(null);
-  const [kept, setKept] = useState(false);
-  if (found === null) return <AskWords entrance={entrance} found={setFound} />;
-  if (!kept) {
-    const done = (): void => (found.opened ? enter(found.session) : setKept(true));
-    return <DeviceLock genesis={entrance.portal.genesis} words={found.words} language={found.language} done={done} />;
+  const [typed, setTyped] = useState("");
+  const [meant, setMeant] = useState(false);
+  const [locked, setLocked] = useState(false);
+  if (found === null) return <AskWords entrance={entrance} typed={typed} found={setFound} />;
+  const again = (): void => {
+    setTyped(found.words);
+    setFound(null);
+  };
+  if (!found.opened && !meant) return <NoAccount again={again} open={() => setMeant(true)} />;
+  if (!locked) {
+    const done = (): void => (found.opened ? enter(found.session) : setLocked(true));
+    return (
+      <div className="stack wide">
+        {kept && <p className="notice warn">{say("recover.replaces")}</p>}
+        <DeviceLock genesis={entrance.portal.genesis} words={found.words} language={found.language} replaces done={done} />
+      </div>
+    );
   }
   return <OpenAccount entrance={entrance} open={() => Promise.resolve(found.session)} enter={enter} />;
 }
 
-function AskWords({ entrance, found }: { readonly entrance: Entrance; readonly found: (found: Found) => void }) {
+/** One of sixteen slips of the pen makes other valid words: whoever has an account must not get an empty one in its place unasked. */
+function NoAccount({ again, open }: { readonly again: () => void; readonly open: () => void }) {
+  const say = useWords();
+  return (
+    <section className="stack wide">
+      <h1>{say("recover.none.title")}</h1>
+      <p className="notice warn" role="alert">
+        {say("recover.none.text")}
+      </p>
+      <Button className="button main full" onPress={again}>
+        {say("recover.none.again")}
+      </Button>
+      <Button className="button full" onPress={open}>
+        {say("recover.none.open")}
+      </Button>
+    </section>
+  );
+}
+
+interface AskWordsProps {
+  readonly entrance: Entrance;
+  /** What was typed before. */
+  readonly typed: string;
+  readonly found: (found: Found) => void;
+}
+
+function AskWords({ entrance, typed, found }: AskWordsProps) {
   const say = useWords();
   const { busy, error, act } = useAct();
   const submit = (event: FormEvent<HTMLFormElement>): void => {
@@ -59,6 +100,7 @@ function AskWords({ entrance, found }: { readonly entrance: Entrance; readonly f
         <textarea
           id="words"
           name="words"
+          defaultValue={typed}
           autoComplete="off"
           autoCapitalize="none"
           spellCheck={false}
