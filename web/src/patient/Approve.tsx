@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 import { Button } from "react-aria-components/Button";
-import { type AccessRequest, explain, grantMessage, type MadeGrant, sentence, toHex } from "../../sdk/src/index.ts";
+import { type AccessRequest, explain, grantMessage, HceError, type MadeGrant, sentence, toHex } from "../../sdk/src/index.ts";
 import { goTo, linkTo } from "../app/route.ts";
 import { usePreferences } from "../app/preferences.ts";
 import { entriesOf } from "../fhir/entries.ts";
@@ -62,6 +62,7 @@ function Asked({ request, wish, session, drop, done }: AskedProps) {
   const say = useWords();
   const [days, setDays] = useState(wish.days || 7);
   const [years, setYears] = useState(0);
+  const [left, setLeft] = useState(false);
   const reach = (nowMs: number): string => {
     if (years === 0) return request.dateFrom;
     const since = today(nowMs - years * 365 * DAY_MS);
@@ -88,13 +89,19 @@ function Asked({ request, wish, session, drop, done }: AskedProps) {
           <>
             <Sentence made={made} who={who} />
             <Preview entries={entries} />
-            <Give made={made} request={request} session={session} done={done} />
+            <Give made={made} request={request} session={session} leaves={() => setLeft(true)} done={done} />
           </>
         )}
       </Told>
-      <Button className="button full" onPress={drop}>
-        {say("approve.refuse")}
-      </Button>
+      {left ? (
+        <a className="button full" href={linkTo("can")}>
+          {say("given.see")}
+        </a>
+      ) : (
+        <Button className="button full" onPress={drop}>
+          {say("approve.refuse")}
+        </Button>
+      )}
     </div>
   );
 }
@@ -124,15 +131,18 @@ interface GiveProps {
   readonly made: MadeGrant;
   readonly request: AccessRequest;
   readonly session: Session;
+  /** What is signed is on its way: from now on it is ended, not refused. */
+  readonly leaves: () => void;
   readonly done: () => void;
 }
 
-function Give({ made, request, session, done }: GiveProps) {
+function Give({ made, request, session, leaves, done }: GiveProps) {
   const say = useWords();
   const { busy, error, act } = useAct();
   const give = (): void =>
     act(async () => {
       await session.remember({ grantId: made.grantId, body: made.body });
+      leaves();
       await session.owner.leave(made, request);
       await session.owner.waitGranted(made);
       done();
@@ -141,6 +151,7 @@ function Give({ made, request, session, done }: GiveProps) {
   return (
     <>
       {error !== null && <Problem error={error} />}
+      {error instanceof HceError && error.code === "grant.not_final" && <p className="notice warn">{say("approve.left")}</p>}
       <Button className="button main full" onPress={give}>
         {say("approve.give")}
       </Button>
