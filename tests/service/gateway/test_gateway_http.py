@@ -107,6 +107,7 @@ async def test_a_request_is_listed_with_its_wishes_until_a_grant_answers_it(http
         ({"patient_id": "nobody"}, (404, "patient.unknown")),
         ({"reason": "x" * 121}, (400, "malformed")),
         ({"lasts_days": -1}, (400, "malformed")),
+        ({"date_to": "2019-12-31"}, (400, "malformed")),
     ):
         answer = await http.post("/v1/access-requests", json=terms | wrong)
         assert (answer.status_code, answer.json()["code"]) == code

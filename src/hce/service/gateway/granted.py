@@ -128,6 +128,8 @@ async def ask(
 ) -> AccessRequest:
     """A request for one of the staff, with a reader key of its own; show it to the patient (a QR, a message)."""
     practice.keyring.clinician(credential_id)
+    if date_from > date_to:
+        raise Malformed("the last day lies before the first", date_from=date_from, date_to=date_to)
     if wish.patient_id:
         practice.enrolled(wish.patient_id)
     reader_key = practice.keyring.new_reader_key()
