@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -21,7 +16,7 @@ from tests.app.portal.authority import Authority
 from hce.app.devnet.home import Home, HomeBroken
 from hce.app.face import Outside, TlsMissing, TlsUnusable, certified, door_of, face_of, is_loopback
 from hce.app.preflight import free_ports
-from hce.app.serving import HttpLimits, serving
+from hce.app.serving import serving
 
 NAME = "hce.test"
 NOW = datetime.now(UTC)
@@ -115,79 +110,6 @@ async def test_a_browser_is_not_told_to_avoid_plain_localhost(authority: Authori
     async with serving(APP, inner, door=door_of(face, face.portal)), client(authority) as http:
         said = await http.get(f"https://127.0.0.1:{outer}/v1/status", extensions={"sni_hostname": "localhost"})
         assert (said.text, "strict-transport-security" in said.headers) == ("hello", False)
-
-
-@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-def test_who_stands_on_the_doorstep_keeps_nobody_out(authority: Authority, loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    """Connections that never begin TLS: the longest one gives way, and whoever is in stays in. Processes run on uvloop."""
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_crowds_the_doorstep(authority))
-
-
-async def _crowds_the_doorstep(authority: Authority) -> None:
-    inner, outer = free_ports(2)
-    pair = certified(Outside(NAME, "127.0.0.1", *authority.certify(NAME)), NOW)
-    assert pair is not None
-    face = face_of(Outside(NAME, "127.0.0.1"), pair, [outer], {}, outer)
-    limits = HttpLimits(doorstep=2, goodbye_s=0)
-    async with serving(APP, inner, limits, door=door_of(face, face.nodes[0])), client(authority) as http:
-        url, named = f"https://127.0.0.1:{outer}/v1/status", {"sni_hostname": NAME}
-        assert (await http.get(url, extensions=named)).text == "hello"
-        silent = [await asyncio.open_connection("127.0.0.1", outer) for _ in range(5)]
-        async with asyncio.timeout(20):
-            for reader, _ in silent[:3]:
-                with suppress(ConnectionError):
-                    assert await reader.read() == b""
-        assert (await http.get(url, extensions=named)).text == "hello", "on the line that was there before"
-        async with client(authority) as another:
-            assert (await another.get(url, extensions=named)).text == "hello"
-        for _, writer in silent:
-            writer.transport.abort()
-
-
-async def test_a_handshake_has_the_time_of_a_head(authority: Authority) -> None:
-    inner, outer = free_ports(2)
-    pair = certified(Outside(NAME, "127.0.0.1", *authority.certify(NAME)), NOW)
-    assert pair is not None
-    face = face_of(Outside(NAME, "127.0.0.1"), pair, [outer], {}, outer)
-    async with serving(APP, inner, HttpLimits(head_s=0.2, goodbye_s=0), door=door_of(face, face.nodes[0])):
-        for said in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"):
-            reader, writer = await asyncio.open_connection("127.0.0.1", outer)
-            writer.write(said)
-            async with asyncio.timeout(20):
-                with suppress(ConnectionError):
-                    await reader.read()
-            writer.transport.abort()
-
-
-async def test_what_comes_in_one_breath_with_the_handshake_is_heard(authority: Authority) -> None:
-    """TLS 1.3: a client's first words may lie in the packet that ends its handshake."""
-    inner, outer = free_ports(2)
-    pair = certified(Outside(NAME, "127.0.0.1", *authority.certify(NAME)), NOW)
-    assert pair is not None
-    face = face_of(Outside(NAME, "127.0.0.1"), pair, [outer], {}, outer)
-    async with serving(APP, inner, door=door_of(face, face.nodes[0])):
-        reader, writer = await asyncio.open_connection("127.0.0.1", outer)
-        arriving, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
-        line = authority.trust.wrap_bio(arriving, leaving, server_hostname=NAME)
-        while True:
-            try:
-                line.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                writer.write(leaving.read())
-                arriving.write(await reader.read(65_536))
-        line.write(b"GET /v1/status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        writer.write(leaving.read())
-        said = b""
-        async with asyncio.timeout(20):
-            while b"hello" not in said:
-                try:
-                    said += line.read()
-                except ssl.SSLWantReadError:
-                    arriving.write(await reader.read(65_536))
-        assert said.startswith(b"HTTP/1.1 200")
-        writer.transport.abort()
 
 
 def client(authority: Authority) -> httpx.AsyncClient:

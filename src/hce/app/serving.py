@@ -7,7 +7,6 @@
 * requests sent ahead of their answers: `pipelined` of them, then the connection ends;
 * answers that nobody reads: a connection that takes less than `drain_bytes` in `drain_s` ends, and when all unread answers together
   are more than `unread_bytes`, the ones that stall longest end;
-* TLS handshakes that do not end: `doorstep` of them are under way (`app/doorstep.py`);
 * all connections taken: the one that has said nothing whole for longest gives way to the newcomer. Only when all of them are being
   answered is the newcomer refused. So slow clients push out each other and nobody else.
 
@@ -18,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -30,7 +29,6 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from hce.app.doorstep import Doorstep, Guest
 from hce.app.face import Door, Elsewhere
 from hce.foundation.types.errors import HceError, Malformed, Refused, Unavailable
 from hce.service.http import ALLOW_ORIGIN, PROBLEM_TYPE, problem_body
@@ -52,8 +50,6 @@ class HttpLimits(Struct, frozen=True):
     drain_s: float = 10.0
     drain_bytes: int = 64 * 1024
     unread_bytes: int = 128 * MIB
-    doorstep: int = 128
-    """TLS handshakes under way, each with the time of a head; beyond that the longest one ends."""
     goodbye_s: int = 3
     """At a stop, open requests get this long; then they are cut."""
 
@@ -260,25 +256,15 @@ async def serving(
         yield
 
 
-def _through(doorstep: Doorstep, make: Callable[..., asyncio.Protocol]) -> Callable[..., Guest]:
-    """Each connection stands on the doorstep first; what uvicorn gives a protocol waits until it is in."""
-
-    def guest(**named: Any) -> Guest:
-        return Guest(doorstep, partial(make, **named))
-
-    return guest
-
-
 @asynccontextmanager
 async def _listening(
     app: ASGIApp, host: str, port: int, limits: HttpLimits, pages: str | None, tls: ssl.SSLContext | None
 ) -> AsyncIterator[None]:
-    make = partial(BoundedHttp, limits=limits, pages=pages)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
-        http=make if tls is None else _through(Doorstep(tls, limits.doorstep, limits.head_s), make),  # type: ignore[arg-type]  # called like the class
+        http=partial(BoundedHttp, limits=limits, pages=pages),  # type: ignore[arg-type]  # it is called like the class
         ws="none",
         log_config=None,
         log_level="warning",
@@ -290,6 +276,7 @@ async def _listening(
         timeout_graceful_shutdown=limits.goodbye_s,
     )
     config.load()
+    config.ssl = tls  # uvicorn's own would offer older ciphers
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve())  # `serve` would take the signal handlers
     try:
