@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 
+from hce.app.devnet.home import Home
 from hce.app.gateway import bearer_token
+from hce.foundation.types.errors import NotFound
 from hce.service.sdk.errors import BadAnswer, NodeUnreachable, Remote, remote
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0)
@@ -33,6 +35,14 @@ class GatewayClient:
     def at(cls, url: str, folder: Path) -> GatewayClient:
         """The gateway whose folder this is."""
         return cls(url, bearer_token(folder))
+
+    @classmethod
+    def of(cls, home: Home, name: str) -> GatewayClient:
+        """The gateway of that name in a network's folder; `NotFound` when there is none."""
+        url = home.network()["gateways"].get(name)
+        if url is None:
+            raise NotFound("gateway", name=name)
+        return cls.at(url, home.gateway(name))
 
     async def __aenter__(self) -> GatewayClient:
         return self

@@ -167,7 +167,7 @@ async def _seed_people(home: Home, tell: run.Tell) -> None:
     mark = home.root / SEEDED_MARK
     if mark.exists():
         return
-    async with GatewayClient.at(home.network()["gateways"][HOSPITAL], home.gateway(HOSPITAL)) as hospital:
+    async with GatewayClient.of(home, HOSPITAL) as hospital:
         for _, bundle in demo_bundles():
             label = ""
             async for event in hospital.import_bundle(bundle):

@@ -41,10 +41,7 @@ def card(
 ) -> None:
     """Print the card with which a person takes over the record that is kept for them. One printed before is void."""
     place = home_at(home)
-    url = place.network()["gateways"].get(gateway)
-    if url is None:
-        raise NotFound("gateway", name=gateway)
-    printed = asyncio.run(_print(GatewayClient.at(url, place.gateway(gateway)), patient, days))
+    printed = asyncio.run(_print(GatewayClient.of(place, gateway), patient, days))
     printed["link"] = link_of(place, printed["code"], printed["org_id"])
     if picture is not None:
         replace_file(picture, qr.svg(printed["link"]).encode())

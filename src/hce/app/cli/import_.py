@@ -22,7 +22,6 @@ from hce.app.handover.sending import Outcome, Sent, known_names, outcome_of, sen
 from hce.app.up import HOSPITAL
 from hce.app.words import explain, plain, say
 from hce.foundation.store.disk import replace_file
-from hce.foundation.types.errors import NotFound
 from hce.service.fhir.scan import Found, Passed
 from hce.service.fhir.sorting import ORGANISATION, Group, sort_out
 
@@ -46,11 +45,9 @@ def import_(
 ) -> None:
     """Import patients' FHIR data; what cannot be taken is named and the rest goes on. Run again after any interruption."""
     place = home_at(home)
-    url = place.network()["gateways"].get(gateway)
-    if url is None:
-        raise NotFound("gateway", name=gateway)
+    client = GatewayClient.of(place, gateway)
     console = make_console(stderr=as_json)
-    outcome = asyncio.run(_import(GatewayClient.at(url, place.gateway(gateway)), paths, base, patient, console))
+    outcome = asyncio.run(_import(client, paths, base, patient, console))
     if rejects is not None:
         replace_file(rejects, msgspec.json.Encoder().encode_lines(outcome.rejects))
     if as_json:

@@ -78,7 +78,7 @@ Act = Callable[[], Awaitable[tuple[Any, dict[str, Any]]]]
 async def play_in_browser(home: Home, browser: Any, words: Spoken, album: Album, tell: Tell) -> Result:
     """The whole story against the network of this folder, in the language of these words; `broken` is empty when every step held."""
     watch, started = Watch(), time.monotonic()
-    async with GatewayClient.at(home.network()["gateways"][HOSPITAL], home.gateway(HOSPITAL)) as system:
+    async with GatewayClient.of(home, HOSPITAL) as system:
         steps = await Story(home, browser, words, watch, system).play(album, tell)
     strangers = sorted(watch.origins - _own_origins(home))
     broken = [step.name for step in steps if not step.held]
