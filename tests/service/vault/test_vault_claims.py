@@ -6,8 +6,6 @@ import json
 import os
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec import structs
 from tests.vectors.hce.make_claims import CHAIN, CUSTODIAL_SEED, FILE, NOW_MS, OWN_SEED, vectors
 
@@ -45,13 +43,20 @@ def test_a_code_is_read_however_it_was_typed() -> None:
     assert card_key(new_code()).public != card_key(code).public
 
 
-@given(place=st.integers(0, 19), other=st.sampled_from(ALPHABET))
-def test_one_wrong_character_is_noticed_before_anybody_is_asked(place: int, other: str) -> None:
+def is_read(code: str) -> bool:
+    try:
+        card_key(code)
+    except CodeUnreadable:
+        return False
+    return True
+
+
+def test_one_wrong_character_is_noticed_before_anybody_is_asked() -> None:
+    """A checksum of ten bits lets one slip in 1,024 pass; who is asked then knows no such card."""
     code = json.loads(FILE.read_text("utf-8"))["code"].replace("-", "")
-    wrong = code[:place] + other + code[place + 1 :]
-    if wrong != code:
-        with pytest.raises(CodeUnreadable):
-            card_key(wrong)
+    slips = [code[:place] + other + code[place + 1 :] for place in range(20) for other in ALPHABET if other != code[place]]
+    assert len(slips) == 620
+    assert sum(map(is_read, slips)) <= 3
 
 
 @pytest.mark.parametrize("typed", ["", "hello", "7" * 20, "0" * 19, "0" * 300, "钥匙" * 10])
