@@ -13,7 +13,7 @@ PORTAL := src/hce/app/portal/bundle/index.html
 PORTAL_SOURCES := web/index.html web/vite.config.ts web/tools/portal-size.mjs $(shell find web/src web/sdk/src -type f) \
 	$(wildcard src/hce/app/words/errors.*.json)
 
-.PHONY: help install up test check bench gates soak clean vectors browser screenshots
+.PHONY: help install up test check bench gates soak soak-parts soak-networks clean vectors browser screenshots
 help:  ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
 
@@ -84,8 +84,13 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-soak: install $(VENV)/.fuzz  ## the long tests, outside CI
-	@HCE_SOAK=1 $(PY) -m pytest tests/fuzz tests/app/test_app_hostile_peer.py tests/app/test_app_full_mempool.py tests/simulate tests/foundation/store tests/journeys tests/soak
+soak: soak-parts soak-networks  ## the long tests, outside CI: some three hours; `make -j2 soak` runs both halves at once
+
+soak-parts: install $(VENV)/.fuzz  ## of them: fuzzing, simulated networks, torn files
+	@HCE_SOAK=1 $(PY) -m pytest tests/fuzz tests/simulate tests/foundation/store
+
+soak-networks: install $(VENV)/.fuzz  ## of them: real processes; kills, the damage matrix, hostile peers, journeys
+	@HCE_SOAK=1 $(PY) -m pytest tests/app/test_app_hostile_peer.py tests/app/test_app_full_mempool.py tests/soak tests/journeys
 
 clean:  ## remove what make install built; the network's data in run/ stays
 	@rm -rf $(VENV) web/node_modules $(SCHEMA) $(dir $(PORTAL))

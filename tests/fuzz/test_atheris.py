@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.fuzz.borders import BORDERS
 
-SECONDS = int(os.environ.get("HCE_FUZZ_S", "60"))
+SECONDS = int(os.environ.get("HCE_FUZZ_S", "30"))
 START_S = 300
 IS_THERE = importlib.util.find_spec("atheris") is not None
 
