@@ -184,7 +184,7 @@ def _reply(scene: Scene, asked: ReleaseRequest, sealed: sealing.SealedRecord, no
     part = partial(share, sealed.envelope.capsule, transcript)
     if lies:
         part = type(part)(part.index, scene.dealt.member_keys[1], part.e, part.f)
-    reply = ReleaseReply(node, header.key_id, 0, [ReleasedPartial(sealed.record_id, part)])
+    reply = ReleaseReply(node, header.key_id, 0, [ReleasedPartial(sealed.record_id, part)], [])
     return seal(asked.access.response_key, release_info(CHAIN, asked.entry_id, node), encode(reply))
 
 

@@ -16,12 +16,14 @@ from hce.foundation.crypto.threshold import (
     Capsule,
     Partial,
     combine,
+    combine_weighed,
     deal,
     encapsulate,
     key_id_of,
     partial,
     verify_capsule,
     verify_partial,
+    weighed,
 )
 
 S = TypeVar("S", Capsule, Partial)
@@ -167,3 +169,48 @@ def _flip(struct: S, field: str, bit: int) -> S:
     raw = bytearray(getattr(struct, field))
     raw[bit // 8] ^= 1 << bit % 8
     return msgspec.structs.replace(struct, **{field: bytes(raw)})
+
+
+def weighed_parts(members: tuple[int, ...], together: tuple[int, ...]) -> dict[int, bytes]:
+    return {one: weighed(DEALT.shares[one], [CAPSULE], together)[0] for one in members}
+
+
+@pytest.mark.parametrize(
+    ("members", "together"),
+    [
+        ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 4, 5)),
+        ((8, 2, 5, 0, 3, 1), (0, 1, 2, 3, 5, 8)),
+        ((0, 1, 2, 3, 4, 8), (0, 1, 2, 3, 4, 5)),
+        ((6, 7, 8, 0, 1, 2), (0, 1, 2, 3, 4, 5)),
+        ((0, 1, 2, 3, 4, 5), ()),
+        ((0, 1, 2, 3, 4, 5), (0, 1, 2)),
+        ((0, 1, 2, 3, 4, 5), (0, 0, 200, 255)),
+        ((0, 1, 2, 3, 4, 5, 6, 7, 8), (0, 1, 2, 3, 4, 5)),
+    ],
+    ids=["as told", "in another order", "one came instead", "other half", "nobody told", "fewer told", "told nonsense", "all came"],
+)
+def test_weighed_parts_of_any_six_members_open_whoever_they_were_told_of(
+    members: tuple[int, ...], together: tuple[int, ...]
+) -> None:
+    assert combine_weighed(CAPSULE, weighed_parts(members, together), 6, together) == SHARED
+
+
+def test_five_weighed_parts_do_not_open() -> None:
+    five = weighed_parts((0, 1, 2, 3, 4), (0, 1, 2, 3, 4, 5))
+    with pytest.raises(NotEnough):
+        combine_weighed(CAPSULE, five, 6, (0, 1, 2, 3, 4, 5))
+    assert combine_weighed(CAPSULE, five, 5, (0, 1, 2, 3, 4, 5)) != SHARED
+
+
+@pytest.mark.parametrize("together", [(0, 1, 2, 3, 4, 5), ()], ids=["weighed", "bare"])
+@pytest.mark.parametrize("bent", [*NO_POINTS, b"", bytes(31)])
+def test_a_weighed_part_that_is_no_point_is_named(bent: bytes, together: tuple[int, ...]) -> None:
+    parts = weighed_parts((0, 1, 2, 3, 4, 5), together)
+    for member in (0, 5):
+        with pytest.raises(BadPoint):
+            combine_weighed(CAPSULE, parts | {member: bent}, 6, together)
+
+
+def test_no_weighed_part_is_made_of_a_capsule_whose_point_is_none() -> None:
+    with pytest.raises(BadCapsule):
+        weighed(DEALT.shares[0], [msgspec.structs.replace(CAPSULE, u=bytes(32))], (0, 1))

@@ -33,14 +33,17 @@ def admit(scene: Any, batch: Any) -> None:
         scene.table[states.key_record(name)] = encode(state)
 
 
-def arrivals(scene: Any, node: Any, blocks: Callable[[int], Sequence[bytes]]) -> Arrivals:
-    return Arrivals(scene.chain, node.placements, node.mailbox.replica, scene.state, blocks)
+def arrivals(scene: Any, node: Any, blocks: Callable[[int], Sequence[bytes]], told: list[bytes] | None = None) -> Arrivals:
+    records_final = ([] if told is None else told).extend
+    return Arrivals(scene.chain, node.placements, node.mailbox.replica, scene.state, blocks, records_final)
 
 
 def test_records_and_placements_of_final_blocks_are_awaited(scene: Any, node: Any) -> None:
     batch = scene.batch()
     admit(scene, batch)
-    arrivals(scene, node, lambda height: [commit_of(scene, batch)] if height == 3 else []).look(5)
+    told: list[bytes] = []
+    arrivals(scene, node, lambda height: [commit_of(scene, batch)] if height == 3 else [], told).look(5)
+    assert told == record_ids(batch), "whoever checks ahead is told"
     assert node.placements.awaited(b"", 10) == [cid_of_dag_cbor(batch.placement)]
     expected = {name: digest_of_envelope(one.envelope) for name, one in zip(record_ids(batch), batch.records, strict=True)}
     assert node.mailbox.replica.wanted(b"", 10) == expected

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import Struct, structs
+from tests.service.keyholders.scene import Scene
 
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
@@ -164,6 +166,7 @@ class World:
             requested=requested,
             openings=openings,
             credential_signature=self.person_signs.sign(message),
+            together=None,
         )
         return table, request
 
@@ -213,3 +216,11 @@ def make_world(dealt: DealtKey, opening_key: OpeningKey) -> Callable[[], World]:
 @pytest.fixture
 def world(make_world: Callable[[], World]) -> World:
     return make_world()
+
+
+@pytest.fixture
+def scene(world: Any, tmp_path: Path) -> Iterator[Scene]:
+    made = Scene(world, tmp_path)
+    yield made
+    made.mailbox.close()
+    made.revoked.close()

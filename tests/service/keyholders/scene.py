@@ -12,6 +12,7 @@ from msgspec import structs
 from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import SigningKey
+from hce.service.keyholders.checked import CheckedCapsules
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.keyholders.service import Keyholder
 from hce.service.mailbox.final import FinalState
@@ -66,6 +67,7 @@ class Scene:
             "params": Params(),
             "sharing_epoch": 0,
             "revoked": self.revoked,
+            "capsules": CheckedCapsules(),
         }
         return Keyholder(**(parts | changes))
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,14 +25,6 @@ PARAMS = Params(anchor_blocks=10)
 PERIOD = 100
 """The world stands at height 1,000, the first of this period."""
 ENDED = 1_010
-
-
-@pytest.fixture
-def scene(world: Any, tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(world, tmp_path)
-    yield made
-    made.mailbox.close()
-    made.revoked.close()
 
 
 def anchoring(scene: Scene) -> Anchoring:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,6 @@ from hce.service.mailbox.anchors import ReceiptLeaf
 from hce.service.mailbox.errors import AddressFull
 from hce.service.mailbox.quotas import Bounds, Quotas
 from hce.service.terms import grants, records
-
-
-@pytest.fixture
-def scene(world: Any, tmp_path: Path) -> Iterator[Scene]:
-    made = Scene(world, tmp_path)
-    yield made
-    made.mailbox.close()
-    made.revoked.close()
 
 
 def opened(sealed: bytes, scene: Scene, opening_key: OpeningKey, node: int) -> grants.ReleaseReply:

@@ -192,6 +192,7 @@ class ReleaseMachine(RuleBasedStateMachine):
                 requested=entry["listed"],
                 openings=[by_id[record_id].opening for record_id in entry["listed"]],
                 credential_signature=bytes(64),
+                together=None,
             )
         )
 

@@ -84,7 +84,7 @@ async def test_a_release_does_not_wait_for_hung_nodes_when_enough_have_answered(
             return None
         if host >= two_thirds(9):
             await asyncio.Event().wait()
-        reply = ReleaseReply(host, bytes(32), 0, [])
+        reply = ReleaseReply(host, bytes(32), 0, [], [])
         return seal(key.public, release_info(crowd.genesis.chain, entry_id, host), encode(reply))
 
     crowd = Crowd(tmp_path, answer)

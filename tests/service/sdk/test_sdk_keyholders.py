@@ -10,15 +10,16 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec import Struct
 from tests.service.sdk.crowd import URLS, Crowd, refusal
 
 from hce.app.devnet.home import Home
-from hce.foundation.codec.dagcbor import encode
+from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.seal import OpeningKey, seal
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.crypto.threshold import KeyShare, partial
+from hce.foundation.crypto.threshold import KeyShare, partial, weighed
 from hce.foundation.types.errors import HceError
 from hce.foundation.types.quorum import two_thirds
 from hce.service.keyholders.keyshare import load_share
@@ -39,6 +40,13 @@ ENTRY, KEY = digest("test/entry"), OpeningKey.from_seed(bytes(32))
 RECORDS = 5
 
 
+class Asked(Struct, array_like=True):
+    """Of a release request what decides the form of the answer."""
+
+    requested: list[bytes]
+    together: list[int] | None
+
+
 class Desk(Reader):
     """A reader of sealed records whose listing, envelopes and ciphertexts are at hand."""
 
@@ -49,8 +57,10 @@ class Desk(Reader):
     async def check(self, records: Sequence[bytes], listing: Any) -> Any:
         return self._sealed, {}
 
-    def release_request(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Any:
-        return []
+    def release_request(
+        self, prepared: PreparedAccess, checked: Sequence[CheckedRecord], together: Sequence[int] | None = None
+    ) -> Any:
+        return Asked([one.header.record_id for one in checked], None if together is None else list(together))
 
 
 class Keyholders:
@@ -59,6 +69,8 @@ class Keyholders:
     def __init__(self, root: Path, *, refuse: Collection[int] = (), hang: Collection[int] = (), lie: Collection[int] = ()) -> None:
         self.crowd = Crowd(root, self._answer)
         self._refuse, self._hang, self._lie = refuse, hang, lie
+        self.told: list[tuple[int, ...]] = []
+        """Among whom each weighed part was weighed."""
         self.lie_about: Collection[bytes] | None = None
         """Records a liar lies about; all of them when None."""
         genesis, home = self.crowd.genesis, Home(root)
@@ -73,13 +85,25 @@ class Keyholders:
             await asyncio.Event().wait()
         if host in self._refuse:
             return refusal("release.grant_revoked")
-        reply = ReleaseReply(host, self.key.key_id, 0, [self._part(host, one) for one in self.sealed])
+        asked = decode_as(Asked, request.content)
+        sealed = [one for one in self.sealed if one.header.record_id in asked.requested]
+        if asked.together is None:
+            reply = ReleaseReply(host, self.key.key_id, 0, [self._part(host, one) for one in sealed], [])
+        else:
+            reply = ReleaseReply(host, self.key.key_id, 0, [], [self._weighed(host, one, asked.together) for one in sealed])
         return seal(KEY.public, release_info(self.crowd.genesis.chain, ENTRY, host), encode(reply))
 
+    def _share(self, host: int, one: Any) -> KeyShare:
+        """A liar's is another node's."""
+        lies = host in self._lie and (self.lie_about is None or one.header.record_id in self.lie_about)
+        return KeyShare(host, self._shares[(host + lies) % 9].secret)
+
+    def _weighed(self, host: int, one: Any, together: Sequence[int]) -> bytes:
+        self.told.append(tuple(together))
+        return weighed(self._share(host, one), [one.held.envelope.capsule], together)[0]
+
     def _part(self, host: int, one: Any) -> ReleasedPartial:
-        name, chain = one.header.record_id, self.crowd.genesis.chain
-        lies = host in self._lie and (self.lie_about is None or name in self.lie_about)
-        share = KeyShare(host, self._shares[(host + lies) % 9].secret)
+        name, chain, share = one.header.record_id, self.crowd.genesis.chain, self._share(host, one)
         transcript = dleq_transcript(chain, self.key.key_id, 0, host, ENTRY, name, KEY.public)
         return ReleasedPartial(name, partial(share, one.held.envelope.capsule, transcript))
 
@@ -124,6 +148,7 @@ async def test_no_more_keyholders_are_asked_than_it_takes(tmp_path: Path, monkey
     result = await nodes.open(monkeypatch)
     assert len(result.opened) == RECORDS
     assert (nodes.asked, result.lying_nodes) == (NEEDED, ())
+    assert set(nodes.told) == {tuple(range(NEEDED))}, "each weighs its parts among those who are asked"
 
 
 async def test_for_one_that_refuses_or_hangs_another_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,17 +186,17 @@ async def test_what_was_released_is_kept_when_the_others_are_asked_in_vain(tmp_p
     assert result.opened.keys() | result.refused.keys() == {one.header.record_id for one in nodes.sealed}
     assert result.opened
     assert broken in result.refused
-    assert result.lying_nodes == (2,)
+    assert result.lying_nodes == (), "a part without a proof shows that somebody lied, not who"
 
 
-async def test_nobody_else_is_asked_for_a_record_whose_author_wrapped_another_key(
+async def test_nobody_is_blamed_for_a_record_whose_author_wrapped_another_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes = Keyholders(tmp_path)
     nodes.sealed[0].state.key_commitment = bytes(32)
     result = await nodes.open(monkeypatch)
     assert {name: error.code for name, error in result.refused.items()} == {nodes.sealed[0].header.record_id: "record.wrong_key"}
-    assert (nodes.asked, len(result.opened), result.lying_nodes) == (NEEDED, RECORDS - 1, ())
+    assert (nodes.asked, len(result.opened), result.lying_nodes) == (9, RECORDS - 1, ())
 
 
 async def test_too_few_honest_keyholders_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

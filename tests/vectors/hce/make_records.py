@@ -205,7 +205,7 @@ def _reply(dealt: Any, keyholders: KeyholderState, sealed: Any, prepared: Any, n
         CHAIN, keyholders.key_id, 0, node, prepared.entry_id, sealed.record_id, prepared.access.response_key
     )
     part = partial(dealt.shares[node], sealed.envelope.capsule, transcript, hashlib.sha256(b"entropy").digest())
-    return ReleaseReply(node, keyholders.key_id, 0, [ReleasedPartial(sealed.record_id, part)])
+    return ReleaseReply(node, keyholders.key_id, 0, [ReleasedPartial(sealed.record_id, part)], [])
 
 
 def _people(keys: compartments.CompartmentKeys, grant_nonce: bytes) -> dict[str, Any]:

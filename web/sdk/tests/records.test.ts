@@ -322,6 +322,7 @@ test("a lie about one record costs no other, though just enough nodes answer", a
     node,
     keyId: toy.keyId,
     sharingEpoch: 0,
+    weighed: [],
     partials: sealed.map(({ recordId, envelope }, place) => {
       const told = node === 1 && place === 0 ? share + 1n : share;
       const value = times(readPoint(envelope.capsule.u), told).toBytes();

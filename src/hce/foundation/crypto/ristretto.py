@@ -27,9 +27,15 @@ _IDENTITY = bytes(POINT_BYTES)
 
 def read_point(raw: bytes) -> Point:
     """A point from outside; `BadPoint` unless canonical and not the identity."""
-    if len(raw) != POINT_BYTES or raw == _IDENTITY or int.from_bytes(raw, "little") >= FIELD_PRIME:
+    point = canonical_point(raw)
+    if not rbcl.crypto_core_ristretto255_is_valid_point(point):
         raise BadPoint("not a ristretto255 point")
-    if not rbcl.crypto_core_ristretto255_is_valid_point(raw):
+    return point
+
+
+def canonical_point(raw: bytes) -> Point:
+    """As `read_point` for bytes that go into `plus` next, which finds out itself whether they are a point."""
+    if len(raw) != POINT_BYTES or raw == _IDENTITY or int.from_bytes(raw, "little") >= FIELD_PRIME:
         raise BadPoint("not a ristretto255 point")
     return Point(raw)
 
@@ -67,7 +73,7 @@ def times(point: Point, scalar: Scalar) -> Point:
 
 
 def plus(left: Point, right: Point) -> Point:
-    """The group operation; `BadPoint` when the result is the identity."""
+    """The group operation; `BadPoint` when the result is the identity, or a side is no point (libsodium then writes no result)."""
     return _not_identity(rbcl.crypto_core_ristretto255_add(left, right))
 
 

@@ -8,6 +8,7 @@ h = g^x the keyholders' key, x shared by a polynomial of degree threshold - 1 wi
     check     w = g^f u^-e,  w_bar = g_bar^f u_bar^-e,  then e again
     partial   value = u^x_i with a proof that log_u(value) = log_g(member key), bound to the caller's transcript
     combine   h^r = product of value_i^lambda_i
+    weighed   value_i^lambda_i, made by the member itself for the members it is told, without a proof: combining them is a product
 
 The proof in the capsule is why a keyholder can check *before* it decrypts that the capsule was made for this label by somebody
 who knew what is inside: an attacker cannot rewrap another record's capsule under a label he may read (chosen-ciphertext security).
@@ -20,7 +21,7 @@ labels would reveal r. Lock B is classical, not post-quantum; lock A is (`docs/t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
@@ -33,6 +34,7 @@ from hce.foundation.crypto.ristretto import (
     Point,
     Scalar,
     base_times,
+    canonical_point,
     hash_to_point,
     hash_to_scalar,
     minus,
@@ -163,6 +165,35 @@ def partials(share: KeyShare, asked: Iterable[tuple[Capsule, bytes]], entropy: b
     return made
 
 
+def weighed(share: KeyShare, capsules: Iterable[Capsule], together: Sequence[int]) -> list[bytes]:
+    """This member's parts without proofs, each already to the power of its weight among the members it is asked together with.
+
+    A member that is not among them gives its bare part. Which members are named costs nobody a secret: weights are public. As with
+    `partial` each capsule must have passed `verify_capsule`; `BadCapsule` for points that are none.
+    """
+    weight = _weights(frozenset(together)).get(share.index)
+    secret = read_scalar(share.secret.reveal())
+    power = secret if weight is None else scalar_times(secret, weight)
+    return [times(_capsule_point(capsule), power) for capsule in capsules]
+
+
+def combine_weighed(capsule: Capsule, parts: Mapping[int, bytes], threshold: int, together: Sequence[int]) -> bytes:
+    """ssB from the `weighed` parts (member -> value) of the first `threshold` members, all told the same `together`.
+
+    Optimistic as `combine`, and nothing can be verified afterwards: who lied is found by asking for parts with proofs. `NotEnough`,
+    `BadPoint`.
+    """
+    if len(parts) < threshold or threshold < 1:
+        raise NotEnough("too few parts", actual=len(parts), expected=threshold)
+    chosen = tuple(parts)[:threshold]
+    product: Point | None = None
+    for index, correction in zip(chosen, _corrections(chosen, frozenset(together)), strict=True):
+        power = canonical_point(parts[index]) if correction is None else times(read_point(parts[index]), correction)
+        product = power if product is None else plus(product, power)
+    assert product is not None  # threshold >= 1
+    return _xor(capsule.c, _mask(product, Point(capsule.u)))
+
+
 def verify_partial(member_key: bytes, capsule: Capsule, partial: Partial, transcript: bytes) -> bool:
     """True when the member with this key made this part of this capsule for this transcript."""
     try:
@@ -188,8 +219,8 @@ def combine(capsule: Capsule, partials: list[Partial], threshold: int) -> bytes:
         raise NotEnough("too few parts", actual=len(indexes), expected=threshold)
     u = _capsule_point(capsule)
     chosen = partials[:threshold]
-    weights = _weights_at_zero(tuple(part.index + 1 for part in chosen))
-    powers = [times(read_point(part.value), weight) for part, weight in zip(chosen, weights, strict=True)]
+    weights = _weights(frozenset(part.index for part in chosen))
+    powers = [times(read_point(part.value), weights[part.index]) for part in chosen]
     product = powers[0]
     for power in powers[1:]:
         product = plus(product, power)
@@ -227,18 +258,30 @@ def _evaluate(coefficients: list[Scalar], place: int) -> Scalar:
 
 
 @lru_cache(maxsize=MAX_MEMBERS)
-def _weights_at_zero(places: tuple[int, ...]) -> tuple[Scalar, ...]:
-    """The weight of each place when a polynomial is read at 0 (Lagrange); places are public, so plain integers do."""
-    return tuple(_weight_at_zero(place, places) for place in places)
+def _weights(members: frozenset[int]) -> Mapping[int, Scalar]:
+    """The weight of each member's place when a polynomial is read at 0 (Lagrange); places are public, so plain integers do."""
+    places = tuple(member + 1 for member in members)
+    return {place - 1: scalar_of(_weight_at_zero(place, places)) for place in places}
 
 
-def _weight_at_zero(place: int, places: tuple[int, ...]) -> Scalar:
+@lru_cache(maxsize=MAX_MEMBERS)
+def _corrections(chosen: tuple[int, ...], together: frozenset[int]) -> tuple[Scalar | None, ...]:
+    """What each chosen member's part still lacks, when it was weighed among others than the chosen; None: nothing."""
+    if together == frozenset(chosen):
+        return (None,) * len(chosen)
+    wanted = _weights(frozenset(chosen))
+    given = {member: int.from_bytes(weight, "little") for member, weight in _weights(together).items()}
+    inverses = {member: pow(weight, -1, ORDER) for member, weight in given.items()}
+    return tuple(scalar_of(int.from_bytes(wanted[one], "little") * inverses.get(one, 1)) for one in chosen)
+
+
+def _weight_at_zero(place: int, places: tuple[int, ...]) -> int:
     numerator = denominator = 1
     for other in places:
         if other != place:
             numerator = numerator * other % ORDER
             denominator = denominator * (other - place) % ORDER
-    return scalar_of(numerator * pow(denominator, -1, ORDER))
+    return numerator * pow(denominator, -1, ORDER)
 
 
 @lru_cache(maxsize=MAX_MEMBERS)

@@ -7,7 +7,7 @@ is awaited; fetching is the work of HCE-FS and of the mailbox. A batch whose tra
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from hce.network.hcefs.placements import Placements
 from hce.service.mailbox.final import FinalView
@@ -18,17 +18,28 @@ from hce.service.terms.transactions import parse_kind
 
 HealthTxs = Callable[[int], Sequence[bytes]]
 """Height -> the raw health transactions of that final block."""
+RecordsFinal = Callable[[Iterable[bytes]], None]
+"""Who else is told which records became final."""
 
 
 class Arrivals:
     """`look` is called when a block is final. Any thread."""
 
-    def __init__(self, chain: bytes, placements: Placements, replica: Replica, state: FinalView, health_txs: HealthTxs) -> None:
+    def __init__(
+        self,
+        chain: bytes,
+        placements: Placements,
+        replica: Replica,
+        state: FinalView,
+        health_txs: HealthTxs,
+        records_final: RecordsFinal,
+    ) -> None:
         self._chain = chain
         self._placements = placements
         self._replica = replica
         self._state = state
         self._health_txs = health_txs
+        self._records_final = records_final
         self._looked = min(placements.seen_height, replica.seen_height)
         self._looking = threading.Lock()
 
@@ -45,7 +56,9 @@ class Arrivals:
     def _look_at(self, height: int) -> None:
         batches = self._admitted(self._health_txs(height))
         if batches:
-            self._replica.expect(height, {name: digest for batch in batches for name, digest in self._records(batch)})
+            final = {name: digest for batch in batches for name, digest in self._records(batch)}
+            self._replica.expect(height, final)
+            self._records_final(final)
         elif height % MARK_BLOCKS == 0:
             self._replica.expect(height, {})
         if batches or height % MARK_BLOCKS == 0:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Container
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
+from hce.foundation.crypto.threshold import Capsule, verify_capsule
 from hce.service.keyholders import errors
 from hce.service.terms.genesis import Params
 from hce.service.terms.grants import RecordOpening, ReleaseRequest
@@ -20,6 +21,7 @@ from hce.service.terms.states import (
 )
 
 T = TypeVar("T")
+VerifyCapsule = Callable[[bytes, bytes, Capsule], bool]
 
 
 class ReleaseMoment(NamedTuple):
@@ -34,6 +36,8 @@ class ReleaseMoment(NamedTuple):
     """A peer showed a commit above this node's state."""
     revoked: Container[bytes]
     """Grant ids seen revoked by any path, the chain's own word not needed."""
+    verify_capsule: VerifyCapsule = verify_capsule
+    """(keyholders' key, label, capsule) -> whether it was made for them; a node remembers what it found before."""
 
     @property
     def now_ms(self) -> int:

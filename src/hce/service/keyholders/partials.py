@@ -6,7 +6,7 @@ from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.seal import seal
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.crypto.threshold import KeyShare, partials
+from hce.foundation.crypto.threshold import KeyShare, partials, weighed
 from hce.service.keyholders.release import Approved, ApprovedRecord
 from hce.service.terms.grants import (
     ReleasedPartial,
@@ -40,11 +40,14 @@ def sealed_receipt(chain: bytes, approved: Approved, signed: SignedReceipt) -> b
 
 
 def make_reply(chain: bytes, approved: Approved, node: int, share: KeyShare) -> ReleaseReply:
-    """Partial decryptions with their proofs. CPU bound, about 0.1 ms a record."""
+    """Partial decryptions: with proofs (0.12 ms a record), or weighed (0.04 ms). CPU bound."""
+    if approved.together is not None:
+        parts_alone = weighed(share, [record.capsule for record in approved.records], approved.together)
+        return ReleaseReply(node, approved.key_id, approved.sharing_epoch, [], parts_alone)
     asked = [(record.capsule, _transcript(chain, approved, node, record)) for record in approved.records]
     parts = zip(approved.records, partials(share, asked), strict=True)
     return ReleaseReply(
-        node, approved.key_id, approved.sharing_epoch, [ReleasedPartial(record.record_id, part) for record, part in parts]
+        node, approved.key_id, approved.sharing_epoch, [ReleasedPartial(record.record_id, part) for record, part in parts], []
     )
 
 

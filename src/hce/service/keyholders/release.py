@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from hce.foundation.crypto.sign import verify
-from hce.foundation.crypto.threshold import Capsule, verify_capsule
+from hce.foundation.crypto.threshold import Capsule
 from hce.service.keyholders import errors
 from hce.service.keyholders.case import Case, ReleaseMoment
 from hce.service.terms.certification import CredentialNotCertified, OrganisationNotCertified, require_author, require_credential
@@ -60,6 +60,8 @@ class Approved(NamedTuple):
     key_id: bytes
     sharing_epoch: int
     records: tuple[ApprovedRecord, ...]
+    together: tuple[int, ...] | None
+    """As in the request."""
 
 
 class Check(NamedTuple):
@@ -263,7 +265,7 @@ def capsules_are_the_records_own(case: Case) -> None:
     key_id, public_key = case.keyholders.key_id, case.keyholders.public_key
     for record_id, state, opening in case.records:
         label = capsule_label("record", case.now.chain, record_id, state.policy_commitment, key_id)
-        if not verify_capsule(public_key, label, opening.capsule):
+        if not case.now.verify_capsule(public_key, label, opening.capsule):
             raise errors.CapsuleMismatch(record_id=record_id.hex())
 
 
@@ -326,4 +328,5 @@ def may_release(state: HealthReader, request: ReleaseRequest, now: ReleaseMoment
         key_id=case.keyholders.key_id,
         sharing_epoch=case.keyholders.sharing_epoch,
         records=tuple(ApprovedRecord(record.record_id, record.opening.capsule) for record in case.records),
+        together=None if request.together is None else tuple(request.together),
     )

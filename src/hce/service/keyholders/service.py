@@ -19,6 +19,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.crypto.threshold import KeyShare
 from hce.foundation.types.clock import Clock
 from hce.service.keyholders.case import ReleaseMoment
+from hce.service.keyholders.checked import CheckedCapsules
 from hce.service.keyholders.errors import GrantRevoked, NoKeyholders, RevokeSeen
 from hce.service.keyholders.partials import receipt_item_id, sealed_receipt, sealed_reply, signed_receipt
 from hce.service.keyholders.release import Approved, may_release
@@ -54,6 +55,7 @@ class Keyholder:
         params: Params,
         sharing_epoch: int,
         revoked: RevokedSet,
+        capsules: CheckedCapsules,
     ) -> None:
         self._chain = chain
         self._node = node_index
@@ -65,6 +67,7 @@ class Keyholder:
         self._params = params
         self._sharing_epoch = sharing_epoch
         self._revoked = revoked
+        self._capsules = capsules
 
     def release(self, request: ReleaseRequest) -> bytes:
         """A `ReleaseReply` sealed to the response key; raises as `may_release`, or why no receipt could be written.
@@ -95,7 +98,9 @@ class Keyholder:
         self._revoked.forget(name for name, grant in grants.items() if grant is not None and grant.revoked_height is not None)
 
     def _moment(self, final: FinalState, local_ms: int) -> ReleaseMoment:
-        return ReleaseMoment(self._chain, final.height, final.time_ms, local_ms, final.syncing, self._revoked)
+        return ReleaseMoment(
+            self._chain, final.height, final.time_ms, local_ms, final.syncing, self._revoked, self._capsules.verify
+        )
 
     def _check_revoked_again(self, approved: Approved) -> None:
         """A revocation that came in while the reply was computed counts: nothing leaves after it was seen.

@@ -296,6 +296,12 @@ class Replica:
         if behind and len(gone) < len(act.records):
             raise Behind("a record this chain may not have yet", records=len(act.records) - len(gone))
 
+    def envelopes(self, record_ids: Sequence[bytes]) -> list[Envelope | None]:
+        """The envelopes of records, None for what is not here."""
+        with self._store.read() as snapshot:
+            held = [self._record(snapshot, record_id) for record_id in record_ids]
+        return [None if one is None else one.envelope for one in held]
+
     def _record(self, snapshot: ReadTxn, record_id: bytes) -> PeerRecord | None:
         row = records.row_of(snapshot, record_id)
         content = None if row is None else records.open_row(record_id, row, self._slots)

@@ -63,6 +63,10 @@ class Nodes:
         """So many nodes that one of them is honest."""
         self.quorum = quorum(len(nodes))
 
+    def next(self, count: int) -> list[NodeClient]:
+        """Those that would be asked first."""
+        return self._order[:count]
+
     async def first(self, ask: Ask[T]) -> T:
         """The first answer. An unreachable, failing or lying node is passed over; a refusal counts when enough nodes give it."""
         [answer] = await self.several(ask, 1, Refusals(self.one_honest))

@@ -47,6 +47,8 @@ HEDGE_EACH_S = 0.01
 """How much longer a node may take for each ciphertext that is gathered at the same time."""
 MAX_SHARDS_ASKED = 128
 """Shards in one request."""
+PROVE_S = 0.5
+"""How long a node that has not proven its index yet is waited for where others would do."""
 START_WAIT_S = 20.0
 START_POLL_S = 0.1
 VALID_FOR_BLOCKS = 300
@@ -248,6 +250,15 @@ class Network:
     async def reader(self, *keys: bytes) -> HealthReader:
         """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
         return HealthReader((await self.state(keys)).__getitem__)
+
+    async def asked_first(self, count: int) -> list[int]:
+        """Which nodes `several_nodes` would ask first; those that do not prove soon which ones they are are left out."""
+        asking = [asyncio.create_task(self._identities.of(node)) for node in self._asking.next(count)]
+        done, late = await asyncio.wait(asking, timeout=PROVE_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        return sorted({task.result() for task in done if task.exception() is None})
 
     async def index_of(self, node: NodeClient) -> int:
         """Which node this is, proven. What is signed for that index is good there only. `NodeUnreachable` when it proves none."""

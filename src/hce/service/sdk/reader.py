@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -36,13 +36,14 @@ from hce.service.terms.grants import (
 )
 from hce.service.terms.mailbox import HeldRecord
 from hce.service.terms.payloads import AccessOpen
+from hce.service.terms.states import KeyholderState
 from hce.service.vault.compartments import feed_key_of, reading_key_of
-from hce.service.vault.errors import TooFewParts
 from hce.service.vault.granting import (
     Combined,
     LockedRecord,
     PreparedAccess,
     combine_release,
+    combine_weighed_release,
     make_access,
     make_release_request,
     open_release_reply,
@@ -139,7 +140,7 @@ class Reader:
         await self.network.transact("access.open", payload, self._payer, signers)
 
     async def open(self, prepared: PreparedAccess, listing: Listing) -> ReadResult:
-        """Asks as many keyholders as it takes, combines, opens; all of them for records of which somebody's part was wrong or missing.
+        """Asks as many keyholders as it takes, combines, opens; all of them, with proofs, for records whose parts do not fit.
 
         Records that cannot be opened are named with their reason.
         """
@@ -170,26 +171,32 @@ class Reader:
         return ReadResult((prepared.entry_id,), opened, {**combined.failed, **unopened}, combined.lying)
 
     async def _released(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Combined:
-        """Whatever was combined stays, and who lied stays named, whatever a second round brings."""
-        request = self.release_request(prepared, checked)
-        first = await self._combined(prepared, checked, await self.ask_keyholders(prepared, request))
-        short = [one for one in checked if isinstance(first.failed.get(one.header.record_id), TooFewParts)]
-        if not short or len(self.network.nodes) <= self.network.genesis.keyholders.threshold:
-            return first
-        request = self.release_request(prepared, short)
-        second = await self._combined(prepared, short, await self._ask_all_keyholders(prepared, request))
-        failed = {name: error for name, error in {**first.failed, **second.failed}.items() if name not in second.deks}
-        return Combined({**first.deks, **second.deks}, failed, tuple(sorted({*first.lying, *second.lying})))
+        """First parts without proofs, which fit unless somebody lies; parts with proofs of all nodes for records of which they do not.
 
-    def release_request(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> ReleaseRequest:
-        """What every keyholder is shown of these records."""
+        Whatever was combined stays, whatever the second round brings.
+        """
+        threshold = self.network.genesis.keyholders.threshold
+        request = self.release_request(prepared, checked, await self.network.asked_first(threshold))
+        replies = await self.ask_keyholders(prepared, request)
+        first = await self._combined(checked, lambda locked: combine_weighed_release(replies, request, locked, self._keyholders))
+        if not first.failed:
+            return first
+        doubted = [one for one in checked if one.header.record_id in first.failed]
+        proven = await self._ask_all_keyholders(prepared, self.release_request(prepared, doubted))
+        second = await self._combined(doubted, lambda locked: combine_release(proven, locked, self._keyholders, prepared))
+        return Combined({**first.deks, **second.deks}, second.failed, second.lying)
+
+    def release_request(
+        self, prepared: PreparedAccess, checked: Sequence[CheckedRecord], together: Sequence[int] | None = None
+    ) -> ReleaseRequest:
+        """What every keyholder is shown of these records; `together`: nodes among which they weigh parts without proofs."""
         wanted = {one.listed.record_id: (one.listed.opening, one.held.envelope) for one in checked}
-        return make_release_request(prepared, self.parcel.body, self.parcel.owner_signature, wanted, self._credential_key)
+        return make_release_request(prepared, self.parcel.body, self.parcel.owner_signature, wanted, self._credential_key, together)
 
     async def ask_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
         """Replies of as many nodes as it takes; with fewer, the reason is raised.
 
-        A reply opens only under the number of the node that made it, and a wrong part is told by its proof.
+        A reply opens only under the number of the node that made it.
         """
         threshold = self.network.genesis.keyholders.threshold
         patience_s = HEDGE_S + HEDGE_EACH_S * min(len(prepared.records), PARTS_BESIDE * PART_RECORDS)
@@ -204,13 +211,15 @@ class Reader:
         answers = await self.network.every_node(ask, SLOW_S, enough=self.network.genesis.keyholders.threshold)
         return [answer for answer in answers if isinstance(answer, ReleaseReply)]
 
-    async def _combined(
-        self, prepared: PreparedAccess, checked: Sequence[CheckedRecord], replies: Sequence[ReleaseReply]
-    ) -> Combined:
-        keyholders = self.network.genesis.keyholders
+    @property
+    def _keyholders(self) -> KeyholderState:
+        return self.network.genesis.keyholders
+
+    async def _combined(self, checked: Sequence[CheckedRecord], combine: Callable[[Sequence[LockedRecord]], Combined]) -> Combined:
+        """In several threads."""
         locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
         dealt = [locked[start::COMBINED_BESIDE] for start in range(min(COMBINED_BESIDE, len(locked)))]
-        parts = await asyncio.gather(*(asyncio.to_thread(combine_release, replies, hand, keyholders, prepared) for hand in dealt))
+        parts = await asyncio.gather(*(asyncio.to_thread(combine, hand) for hand in dealt))
         return Combined(
             {name: dek for part in parts for name, dek in part.deks.items()},
             {name: error for part in parts for name, error in part.failed.items()},

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import signing_bytes
-from hce.foundation.crypto.threshold import Capsule, Partial
+from hce.foundation.crypto.threshold import MAX_MEMBERS, Capsule, Partial
 from hce.foundation.proofs.listhash import ListProof, list_root
 from hce.foundation.types.scalars import (
     Bytes32,
@@ -165,6 +165,8 @@ class ReleaseRequest(Struct, frozen=True, array_like=True):
     openings: Annotated[list[RecordOpening], Meta(min_length=1, max_length=MAX_RECORDS_PER_ENTRY)]
     """One per requested record, same order."""
     credential_signature: Signature
+    together: Annotated[list[NodeIndex], Meta(max_length=MAX_MEMBERS)] | None
+    """The nodes that are asked at the same time: each weighs its parts among these and proves nothing. None: parts with proofs."""
 
 
 class ReleasedPartial(Struct, frozen=True, array_like=True):
@@ -177,6 +179,9 @@ class ReleaseReply(Struct, frozen=True, array_like=True):
     key_id: Bytes32
     sharing_epoch: int
     partials: Annotated[list[ReleasedPartial], Meta(max_length=MAX_RECORDS_PER_ENTRY)]
+    """With proofs; empty when weighed parts were asked for."""
+    weighed: Annotated[list[Bytes32], Meta(max_length=MAX_RECORDS_PER_ENTRY)]
+    """Weighed among the nodes of the request, in the order of its records; empty when proofs were asked for."""
 
 
 class ReleaseReceipt(Struct, frozen=True, array_like=True):

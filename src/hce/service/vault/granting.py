@@ -5,12 +5,13 @@ owner     check_request, make_grant: body, signature, parcel -> gateway (the pub
 gateway   open_parcel, make_access --------------------------> access entry on chain
 gateway   make_release_request ------------------------------> every keyholder
 keyholder ReleaseReply, sealed to the response key ----------> gateway
-gateway   open_release_reply, combine_release: the DEKs
+gateway   open_release_reply, combine_weighed_release (combine_release): the DEKs
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct
@@ -21,7 +22,7 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.seal import seal as seal_to
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey, verify
-from hce.foundation.crypto.threshold import Partial, combine, verify_partial
+from hce.foundation.crypto.threshold import Partial, combine, combine_weighed, verify_partial
 from hce.foundation.types.errors import HceError, Malformed
 from hce.service.terms.certification import (
     CredentialNotCertified,
@@ -251,8 +252,12 @@ def make_release_request(
     owner_signature: bytes,
     wanted: Mapping[bytes, tuple[Opening, Envelope]],
     credential_key: SigningKey,
+    together: Sequence[int] | None = None,
 ) -> ReleaseRequest:
-    """What every keyholder is asked: `wanted` is some or all of the entry's records. Raises `AccessInvalid`."""
+    """What every keyholder is asked: `wanted` is some or all of the entry's records; `together` asks for weighed parts.
+
+    Raises `AccessInvalid`.
+    """
     requested = [record for record in prepared.records if record in wanted]
     if not requested or len(requested) != len(wanted):
         raise AccessInvalid("the entry does not name these records", actual=len(wanted))
@@ -270,6 +275,7 @@ def make_release_request(
         requested=requested,
         openings=openings,
         credential_signature=credential_key.sign(message),
+        together=None if together is None else list(together),
     )
 
 
@@ -285,21 +291,41 @@ def open_release_reply(prepared: PreparedAccess, chain: bytes, sealed: bytes, no
     return reply
 
 
+def combine_weighed_release(
+    replies: Sequence[ReleaseReply], request: ReleaseRequest, records: Sequence[LockedRecord], keyholders: KeyholderState
+) -> Combined:
+    """The DEK of every record whose weighed parts fit together.
+
+    Optimistic: the key commitment tells whether the parts were right, and nobody can tell whose was not. For what failed
+    (`TooFewParts`, `WrongKey`) parts with proofs are asked for: `combine_release`. Replies of another key or sharing epoch are not used.
+    """
+    place = {record_id: number for number, record_id in enumerate(request.requested)}
+    parts = {reply.node: reply.weighed for reply in _current(replies, keyholders) if len(reply.weighed) == len(place)}
+    deks: dict[bytes, SecretBytes] = {}
+    failed: dict[bytes, HceError] = {}
+    for record in records:
+        name = record.header.record_id
+        given = {node: weighed[place[name]] for node, weighed in parts.items()}
+        try:
+            deks[name] = _dek_of(record, len(given), keyholders, partial(_combined_weighed, record, given, request, keyholders))
+        except (TooFewParts, WrongKey) as error:
+            failed[name] = error
+    return Combined(deks, failed, ())
+
+
 def combine_release(
     replies: Sequence[ReleaseReply],
     records: Sequence[LockedRecord],
     keyholders: KeyholderState,
     prepared: PreparedAccess,
 ) -> Combined:
-    """The DEK of every record that enough honest nodes released.
+    """The DEK of every record that enough honest nodes released with proofs, all of which are checked (0.15 ms each).
 
-    Optimistic: the first `threshold` parts are combined unchecked, and the key commitment tells whether they were right. Only when
-    it does not fit are proofs checked (about 0.1 ms each): liars are named, their parts left out and honest ones combined. Who lied
-    about one record comes last for the others, and is not left out: with just enough nodes alive their honest parts are needed.
-    Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's part beside the real
-    one (it passed the node's requests on) is no lie of that node.
+    Liars are named and their parts left out. Who lied about one record is believed about the others: with just enough nodes alive
+    their honest parts are needed. Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a
+    node's part beside the real one (it passed the node's requests on) is no lie of that node.
     """
-    current = [reply for reply in replies if (reply.key_id, reply.sharing_epoch) == (keyholders.key_id, keyholders.sharing_epoch)]
+    current = _current(replies, keyholders)
     in_anothers_name = {reply.node for reply in current if any(part.partial.index != reply.node for part in reply.partials)}
     lying = set(in_anothers_name)
     parts: dict[bytes, dict[int, list[Partial]]] = {}
@@ -310,37 +336,37 @@ def combine_release(
     failed: dict[bytes, HceError] = {}
     for record in records:
         name = record.header.record_id
-        ours = dict(sorted(parts.get(name, {}).items(), key=lambda given: given[0] in lying))
+        ours = parts.get(name, {})
+        honest = {
+            node: part for node, given in ours.items() for part in given if _is_honest(record, node, part, keyholders, prepared)
+        }
+        lying.update(set(ours) - set(honest))
+        chosen = list(honest.values())
         try:
-            deks[name] = _combine_one(record, ours, keyholders, prepared, lying)
+            deks[name] = _dek_of(
+                record, len(chosen), keyholders, partial(combine, record.envelope.capsule, chosen, keyholders.threshold)
+            )
         except (TooFewParts, WrongKey) as error:
             failed[name] = error
     return Combined(deks, failed, tuple(sorted(lying)))
 
 
-def _combine_one(
-    record: LockedRecord,
-    parts: Mapping[int, Sequence[Partial]],
-    keyholders: KeyholderState,
-    prepared: PreparedAccess,
-    lying: set[int],
-) -> SecretBytes:
-    try:
-        return _dek_of(record, [given[0] for given in parts.values()], keyholders)
-    except WrongKey:
-        honest = {
-            node: part for node, given in parts.items() for part in given if _is_honest(record, node, part, keyholders, prepared)
-        }
-        lying.update(set(parts) - set(honest))
-    return _dek_of(record, list(honest.values()), keyholders)
+def _current(replies: Sequence[ReleaseReply], keyholders: KeyholderState) -> list[ReleaseReply]:
+    return [reply for reply in replies if (reply.key_id, reply.sharing_epoch) == (keyholders.key_id, keyholders.sharing_epoch)]
 
 
-def _dek_of(record: LockedRecord, parts: list[Partial], keyholders: KeyholderState) -> SecretBytes:
+def _combined_weighed(
+    record: LockedRecord, parts: Mapping[int, bytes], request: ReleaseRequest, keyholders: KeyholderState
+) -> bytes:
+    return combine_weighed(record.envelope.capsule, parts, keyholders.threshold, request.together or ())
+
+
+def _dek_of(record: LockedRecord, parts: int, keyholders: KeyholderState, combined: Callable[[], bytes]) -> SecretBytes:
     name = record.header.record_id.hex()
-    if len(parts) < keyholders.threshold:
-        raise TooFewParts(record_id=name, actual=len(parts), expected=keyholders.threshold)
+    if parts < keyholders.threshold:
+        raise TooFewParts(record_id=name, actual=parts, expected=keyholders.threshold)
     try:
-        share_b = combine(record.envelope.capsule, parts, keyholders.threshold)
+        share_b = combined()
     except (BadPoint, BadCapsule) as error:
         raise WrongKey(error.code, record_id=name) from error
     return unwrap_dek(record.session, record.header, record.envelope, share_b, record.key_commitment)

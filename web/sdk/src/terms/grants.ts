@@ -3,9 +3,9 @@
 import type { Bytes } from "../bytes.ts";
 import { encode } from "../codec/dagcbor.ts";
 import { digest, signingBytes } from "../codec/hashing.ts";
-import { anyBytes, encodeAs, integer, list, type Of, oneOf, struct } from "../codec/shape.ts";
+import { anyBytes, encodeAs, integer, list, nullable, type Of, oneOf, struct } from "../codec/shape.ts";
 import { listRoot, ListProofShape } from "../proofs/listhash.ts";
-import { CapsuleShape, PartialShape } from "../threshold/tdh2.ts";
+import { CapsuleShape, MAX_MEMBERS, PartialShape } from "../threshold/tdh2.ts";
 import { type GrantOpen, grantIdOf } from "./payloads.ts";
 import { PolicyBodyShape } from "./records.ts";
 import { bytes32, chainId, count, digest32, isoDate, nodeIndex, publicKey, sealKey, signature } from "./scalars.ts";
@@ -136,6 +136,8 @@ export const ReleaseRequestShape = struct({
     1,
   ),
   credentialSignature: signature,
+  /** Nodes that weigh their parts among each other and prove nothing (`threshold.py`, weighed); null: parts with proofs. */
+  together: nullable(list(nodeIndex, MAX_MEMBERS)),
 });
 export type ReleaseRequest = Of<typeof ReleaseRequestShape>;
 
@@ -144,6 +146,7 @@ export const ReleaseReplyShape = struct({
   keyId: bytes32,
   sharingEpoch: integer(),
   partials: list(struct({ recordId: bytes32, partial: PartialShape }), MAX_RECORDS_PER_ENTRY),
+  weighed: list(bytes32, MAX_RECORDS_PER_ENTRY),
 });
 export type ReleaseReply = Of<typeof ReleaseReplyShape>;
 

@@ -254,6 +254,7 @@ export async function makeReleaseRequest(
     credentialSignature: await credentialKey.sign(
       releaseMessage(body.chain, prepared.entryId, prepared.access.responseKey, requested),
     ),
+    together: null,
   };
 }
 
