@@ -31,6 +31,8 @@ from hce.service.vault.granting import make_access
 
 PURPOSE: Purpose = "treatment"
 REASON = "measured"
+MANY_ROUNDS = 5
+"""How often the many are opened: one of a second says more about the machine's mood than about the system."""
 
 
 class Desk(Struct, frozen=True):
@@ -72,13 +74,14 @@ async def measure_opening(
         singles = await _singles(stage, desk, seconds, rate, seed)
         tell("bench.many", records=len(desk.listing))
         before, before_s = stage.usage(), time.process_time()
-        many = await _open(desk, sorted(desk.listing)[:MAX_RECORDS_PER_ENTRY])
+        names = sorted(desk.listing)[:MAX_RECORDS_PER_ENTRY]
+        rounds = [await _open(desk, names) for _ in range(MANY_ROUNDS)]
         cpu_us = sum(last.cpu_us - first.cpu_us for first, last in zip(before, stage.usage(), strict=True))
         used = {
-            "cpu_us_per_opened_per_node": round(cpu_us / nodes / max(many.records, 1)),
+            "cpu_us_per_opened_per_node": round(cpu_us / nodes / max(sum(one.records for one in rounds), 1)),
             "load_cpu_s": round(time.process_time() - before_s, 2),
         }
-        return opening_figures(stage, seed, rate, singles, many) | used
+        return opening_figures(stage, seed, rate, singles, rounds) | used
 
 
 async def _granted(practice: Practice, patient: Patient) -> Reader:
@@ -124,13 +127,14 @@ async def _open(desk: Desk, names: list[bytes], since_s: float | None = None) ->
     return Opened((entered_s - since_s) * 1_000, (time.monotonic() - entered_s) * 1_000, len(result.opened), refused)
 
 
-def opening_figures(stage: Stage, seed: int, rate: float | None, singles: list[Opened], many: Opened) -> Figures:
-    """`opened_per_s` counts the many under one entry, from its finality on."""
+def opening_figures(stage: Stage, seed: int, rate: float | None, singles: list[Opened], rounds: list[Opened]) -> Figures:
+    """`opened_per_s` counts the many under one entry, from its finality on; the median of the rounds, each under an entry of its own."""
+    many = sorted(rounds, key=lambda one: one.records / max(one.open_ms, 1))[len(rounds) // 2]
     good = [one for one in singles if one.records]
     if not good or not many.records:
         raise Unavailable("nothing could be opened", refused=many.refused | singles[0].refused)
     refused: dict[str, int] = {}
-    for one in (*singles, many):
+    for one in (*singles, *rounds):
         for code, count in one.refused.items():
             refused[code] = refused.get(code, 0) + count
     return {
@@ -143,7 +147,12 @@ def opening_figures(stage: Stage, seed: int, rate: float | None, singles: list[O
         "entry_ms": spread(one.entry_ms for one in good),
         "open_ms": spread(one.open_ms for one in good),
         "opened_per_s": per_second(many.records, many.open_ms / 1_000),
-        "many": {"records": many.records, "entry_ms": round(many.entry_ms), "open_ms": round(many.open_ms)},
+        "many": {
+            "records": many.records,
+            "entry_ms": round(many.entry_ms),
+            "open_ms": round(many.open_ms),
+            "rounds_ms": [round(one.open_ms) for one in rounds],
+        },
         "rss_anon_mb": [usage.rss_anon_mb for usage in stage.usage()],
         "refused": refused,
     }

@@ -7,7 +7,7 @@ what has not answered when k are together is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.erasure.code import decode, shard_size
@@ -20,6 +20,8 @@ HEDGE_S = 0.25
 
 Fetch = Callable[[int, bytes], Awaitable[bytes | None]]
 """(node, shard CID) -> the bytes it sent, believed by nobody; None or an `HceError` when it has none."""
+AskTogether = Callable[[int, Sequence[bytes]], Sequence[asyncio.Future[bytes | None]]]
+"""The same for many CIDs of one node; the answers are to come."""
 
 
 async def gather(
@@ -46,6 +48,33 @@ async def gather(
         for task in asked:
             task.cancel()
         await asyncio.gather(*asked, return_exceptions=True)
+    return good
+
+
+async def gather_first(many: Sequence[Placed], ask: AskTogether, wait_s: float) -> list[dict[int, bytes]]:
+    """Of each content its own shards (the first k) that came: every node is asked once for all it should have, nobody is replaced.
+
+    For contents that lie on the nodes undamaged this is all there is to do; the others go on from here with `gather`.
+    """
+    by_node: dict[int, list[tuple[int, int]]] = {}
+    for place, placed in enumerate(many):
+        for number in range(placed.k):
+            by_node.setdefault(placed.nodes[number], []).append((place, number))
+    coming: dict[asyncio.Future[bytes | None], tuple[int, int]] = {}
+    for node, wanted in by_node.items():
+        answers = ask(node, [many[place].shards[number] for place, number in wanted])
+        coming |= dict(zip(answers, wanted, strict=True))
+    try:
+        if coming:
+            await asyncio.wait(coming, timeout=wait_s)
+    finally:
+        for answer in coming:
+            answer.cancel()
+    good: list[dict[int, bytes]] = [{} for _ in many]
+    for answer, (place, number) in coming.items():
+        shard = None if answer.cancelled() or answer.exception() is not None else answer.result()
+        if shard is not None and is_shard(many[place], number, shard):
+            good[place][number] = shard
     return good
 
 

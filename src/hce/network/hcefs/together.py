@@ -7,7 +7,7 @@ is on its way at a time; who waits too long behind a slow node has asked another
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from hce.foundation.types.errors import HceError, PeerFault
 
@@ -32,11 +32,17 @@ class Together:
 
     async def ask(self, node: int, name: bytes) -> bytes | None:
         """The node's answer to one question; raises what the request raised."""
-        answer: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(node, []).append((name, answer))
+        (answer,) = self.asked(node, [name])
+        return await answer
+
+    def asked(self, node: int, names: Sequence[bytes]) -> list[asyncio.Future[bytes | None]]:
+        """The answers to come, in order; whoever waits for one no longer cancels it."""
+        loop = asyncio.get_running_loop()
+        answers: list[asyncio.Future[bytes | None]] = [loop.create_future() for _ in names]
+        self._waiting.setdefault(node, []).extend(zip(names, answers, strict=True))
         if node not in self._sending:
             self._sending[node] = asyncio.create_task(self._send(node))
-        return await answer
+        return answers
 
     async def _send(self, node: int) -> None:
         await asyncio.sleep(0)  # whoever asks in this turn of the loop comes along

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,7 +16,7 @@ from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock, SystemClock
 from hce.foundation.types.errors import HceError, PeerFault, Unavailable
 from hce.network.hcefs.errors import PlacementInvalid
-from hce.network.hcefs.gather import HEDGE_S, content_of, gather
+from hce.network.hcefs.gather import HEDGE_S, content_of, gather, gather_first
 from hce.network.hcefs.manifest import Placed, read_manifest
 from hce.network.hcefs.together import Together
 from hce.service.sdk.asking import Nodes, Refusals
@@ -45,6 +45,8 @@ MAX_MANIFESTS = 64
 """Placement manifests remembered."""
 HEDGE_EACH_S = 0.01
 """How much longer a node may take for each ciphertext that is gathered at the same time."""
+GATHERED_TOGETHER = 250
+"""Ciphertexts on their way at one time; bounds what they take in memory."""
 MAX_SHARDS_ASKED = 128
 """Shards in one request."""
 PROVE_S = 0.5
@@ -289,8 +291,40 @@ class Network:
         """Addresses that have not proven which node they are; they are asked only for what proves itself."""
         return await self._identities.unproven()
 
-    async def blob(self, cid: bytes, placement: bytes | None = None) -> bytes:
+    async def blobs(self, wanted: Sequence[tuple[bytes, bytes]]) -> list[bytes | HceError]:
+        """`blob` of many (name, placement): each node is asked for all its shards at once; what is incomplete then goes one by one."""
+        contents: list[bytes | HceError] = []
+        for start in range(0, len(wanted), GATHERED_TOGETHER):
+            part = wanted[start : start + GATHERED_TOGETHER]
+            shards = await self._first_shards(part)
+            contents += await asyncio.gather(*(self._content(*one, shards.get(one[0], {})) for one in part))
+        return contents
+
+    async def _content(self, cid: bytes, placement: bytes, have: Mapping[int, bytes]) -> bytes | HceError:
+        try:
+            return await self.blob(cid, placement, have)
+        except HceError as error:
+            return error
+
+    async def _first_shards(self, wanted: Sequence[tuple[bytes, bytes]]) -> dict[bytes, dict[int, bytes]]:
+        """Of each ciphertext the shards that came at the first time of asking."""
+        placed: dict[bytes, Placed] = {}
+        lost: set[bytes] = set()
+        for cid, placement in wanted:
+            if placement in lost or len(self.genesis.nodes) == 1:
+                continue
+            try:
+                placed[cid] = await self._placed(placement, cid)
+            except HceError:
+                lost.add(placement)
+        spread = {cid: one for cid, one in placed.items() if one.k > 1}
+        wait_s = HEDGE_S + HEDGE_EACH_S * len(spread)
+        return dict(zip(spread, await gather_first(list(spread.values()), self._shards.asked, wait_s), strict=True))
+
+    async def blob(self, cid: bytes, placement: bytes | None = None, have: Mapping[int, bytes] | None = None) -> bytes:
         """Bytes of that name, verified: a ciphertext gathered from the shards its placement names, else assembled by any node.
+
+        `have`: verified shards by number that need not be asked for.
 
         Raises `BlobUnrecoverable` (or what the nodes say) when no node and no k shards give it.
         """
@@ -299,7 +333,7 @@ class Network:
             try:
                 placed = await self._placed(placement, cid)
                 if placed.k > 1:
-                    return content_of(placed, await self._gather(placed))
+                    return content_of(placed, await self._gather(placed, have or {}))
             except HceError as error:
                 failure = error
         try:
@@ -307,11 +341,11 @@ class Network:
         except Unavailable as error:
             raise failure or error from error
 
-    async def _gather(self, placed: Placed) -> dict[int, bytes]:
+    async def _gather(self, placed: Placed, have: Mapping[int, bytes]) -> dict[int, bytes]:
         """Whoever gathers many asks a node for many shards at once: it may take as much longer before another one is asked too."""
         self._gathering += 1
         try:
-            return await gather(placed, self._shards.ask, {}, hedge_s=HEDGE_S + HEDGE_EACH_S * self._gathering)
+            return await gather(placed, self._shards.ask, have, hedge_s=HEDGE_S + HEDGE_EACH_S * self._gathering)
         finally:
             self._gathering -= 1
 

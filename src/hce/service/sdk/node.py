@@ -136,9 +136,9 @@ class NodeClient:
         """One mailbox operation (`docs/formats.md`, section Mailbox); the answer's bytes."""
         return await self._bytes("POST", f"/v1/mailbox/{operation}", content=encode(request))
 
-    async def release(self, request: Any) -> bytes:
-        """A sealed `ReleaseReply`."""
-        return await self._bytes("POST", "/v1/release", content=encode(request))
+    async def release(self, request: bytes) -> bytes:
+        """A sealed `ReleaseReply` to an encoded `ReleaseRequest`, which is the same for all keyholders."""
+        return await self._bytes("POST", "/v1/release", content=request)
 
     async def anchors(self, leaves: list[bytes]) -> list[AnchorProof | None]:
         """Where these receipts (at most MAX_LEAVES_ASKED) stand in the node's lists, in order; None for what it does not know."""

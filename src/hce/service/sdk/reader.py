@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock
@@ -53,10 +54,10 @@ HEDGE_S = 0.5
 """How long a keyholder may take before another one is asked too."""
 HEDGE_EACH_S = 0.005
 """How much longer for each record."""
-PART_RECORDS = 200
+PART_RECORDS = 250
 """Records of one entry that keyholders are asked for in one request: while they work on some, the ones before are opened."""
 PARTS_BESIDE = 2
-COMBINED_BESIDE = 4
+COMBINED_BESIDE = 1
 """Threads that combine parts: the arithmetic runs outside of the interpreter's lock."""
 
 
@@ -142,33 +143,46 @@ class Reader:
     async def open(self, prepared: PreparedAccess, listing: Listing) -> ReadResult:
         """Asks as many keyholders as it takes, combines, opens; all of them, with proofs, for records whose parts do not fit.
 
-        Records that cannot be opened are named with their reason.
+        Records that cannot be opened are named with their reason, those of a part that could not be asked for too. Raises only when
+        that goes for every part.
         """
-        checked, refused = await self.check(prepared.records, listing)
         turn = asyncio.Semaphore(PARTS_BESIDE)
 
-        async def opened(part: Sequence[CheckedRecord]) -> ReadResult:
+        async def opened(part: Sequence[bytes]) -> ReadResult | HceError:
             async with turn:
-                return await self._open_part(prepared, part)
+                try:
+                    return await self._open_part(prepared, listing, part)
+                except HceError as error:
+                    return error
 
-        parts = [checked[start : start + PART_RECORDS] for start in range(0, len(checked), PART_RECORDS)]
+        parts = [prepared.records[start : start + PART_RECORDS] for start in range(0, len(prepared.records), PART_RECORDS)]
         opening = [asyncio.create_task(opened(part)) for part in parts]
         try:
-            results = await asyncio.gather(*opening)
+            answers = await asyncio.gather(*opening)
         finally:
             for task in opening:
                 task.cancel()
+        failures = [answer for answer in answers if isinstance(answer, HceError)]
+        if len(failures) == len(parts):
+            raise failures[0]
+        results = [answer for answer in answers if isinstance(answer, ReadResult)]
+        unread = {
+            name: answer for part, answer in zip(parts, answers, strict=True) if isinstance(answer, HceError) for name in part
+        }
         return ReadResult(
             (prepared.entry_id,),
             {name: record for result in results for name, record in result.opened.items()},
-            {**refused, **{name: error for result in results for name, error in result.refused.items()}},
+            {**unread, **{name: error for result in results for name, error in result.refused.items()}},
             tuple(sorted({node for result in results for node in result.lying_nodes})),
         )
 
-    async def _open_part(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> ReadResult:
+    async def _open_part(self, prepared: PreparedAccess, listing: Listing, names: Sequence[bytes]) -> ReadResult:
+        checked, refused = await self.check(names, listing)
+        if not checked:
+            return ReadResult((prepared.entry_id,), {}, dict(refused), ())
         combined = await self._released(prepared, checked)
         opened, unopened = await open_all(self.network, checked, combined.deks)
-        return ReadResult((prepared.entry_id,), opened, {**combined.failed, **unopened}, combined.lying)
+        return ReadResult((prepared.entry_id,), opened, {**refused, **combined.failed, **unopened}, combined.lying)
 
     async def _released(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Combined:
         """First parts without proofs, which fit unless somebody lies; parts with proofs of all nodes for records of which they do not.
@@ -200,14 +214,14 @@ class Reader:
         """
         threshold = self.network.genesis.keyholders.threshold
         patience_s = HEDGE_S + HEDGE_EACH_S * min(len(prepared.records), PARTS_BESIDE * PART_RECORDS)
-        ask = partial(_release, self.network, prepared, request)
+        ask = partial(_release, self.network, prepared, encode(request))
         replies, reason = await self.network.several_nodes(ask, threshold, patience_s)
         if reason is not None:
             raise reason if isinstance(reason, Refused) else NotReleased(answering=len(replies)) from reason
         return replies
 
     async def _ask_all_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
-        ask = partial(_release, self.network, prepared, request)
+        ask = partial(_release, self.network, prepared, encode(request))
         answers = await self.network.every_node(ask, SLOW_S, enough=self.network.genesis.keyholders.threshold)
         return [answer for answer in answers if isinstance(answer, ReleaseReply)]
 
@@ -254,6 +268,6 @@ class Reader:
         return feeds
 
 
-async def _release(network: Network, prepared: PreparedAccess, request: ReleaseRequest, node: NodeClient) -> ReleaseReply:
+async def _release(network: Network, prepared: PreparedAccess, request: bytes, node: NodeClient) -> ReleaseReply:
     index = await network.index_of(node)
     return open_release_reply(prepared, network.chain, await node.release(request), index)

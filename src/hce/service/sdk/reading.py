@@ -19,9 +19,6 @@ from hce.service.terms.states import CredentialState, HealthReader, RecordState,
 from hce.service.vault.errors import AuthorNotCertified
 from hce.service.vault.opening import OpenedSession, check_ciphertext, check_record, open_record, read_session, verify_author
 
-GATHERED_TOGETHER = 64
-"""Ciphertexts on their way at one time; bounds what they take in memory."""
-
 
 class RecordNotFinal(Refused):
     """The feed names a record that is not on the final chain (yet)."""
@@ -139,13 +136,13 @@ async def check_listed(
             failure = error
             continue
         answered = True
-        for record_id in missing:
-            try:
-                checked[record_id] = _check_one(network, record_id, final, held.get(record_id), listing, people)
+        found = await asyncio.to_thread(_check_each, network, missing, final, held, listing, people)
+        for record_id, one in found.items():
+            if isinstance(one, CheckedRecord):
+                checked[record_id] = one
                 refused.pop(record_id, None)
-            except Refused as error:
-                if record_id in held or record_id not in refused:
-                    refused[record_id] = error
+            elif record_id in held or record_id not in refused:
+                refused[record_id] = one
     if failure is not None and not answered:
         raise failure
     return [checked[record_id] for record_id in wanted if record_id in checked], refused
@@ -159,6 +156,24 @@ async def _authors(network: Network, final: HealthReader, listing: Listing, want
     return await network.reader(
         *(key_credential(author) for author in sorted(claimed)), *(key_organisation(org) for org in sorted(committing))
     )
+
+
+def _check_each(
+    network: Network,
+    names: Sequence[bytes],
+    final: HealthReader,
+    held: Mapping[bytes, HeldRecord],
+    listing: Listing,
+    people: HealthReader,
+) -> dict[bytes, CheckedRecord | Refused]:
+    """In a thread: most of it is one signature each, checked outside of the interpreter's lock."""
+    found: dict[bytes, CheckedRecord | Refused] = {}
+    for record_id in names:
+        try:
+            found[record_id] = _check_one(network, record_id, final, held.get(record_id), listing, people)
+        except Refused as error:
+            found[record_id] = error
+    return found
 
 
 def _check_one(
@@ -197,28 +212,31 @@ async def open_all(
 ) -> tuple[dict[bytes, OpenedRecord], dict[bytes, HceError]]:
     """Opens the checked records there are keys for; those that cannot be opened, each with its named reason.
 
-    Many are gathered at one time, so that their shards travel together.
+    Their shards travel together; they are opened in a thread.
     """
-    turn = asyncio.Semaphore(GATHERED_TOGETHER)
-
-    async def one(record: CheckedRecord, dek: SecretBytes) -> OpenedRecord | HceError:
-        async with turn:
-            try:
-                return await _open_checked(network, record, dek)
-            except HceError as error:
-                return error
-
     keys = [(record, deks[record.listed.record_id]) for record in checked if record.listed.record_id in deks]
-    answers = await asyncio.gather(*(one(record, dek) for record, dek in keys))
-    named = {record.listed.record_id: answer for (record, _), answer in zip(keys, answers, strict=True)}
-    opened = {name: answer for name, answer in named.items() if isinstance(answer, OpenedRecord)}
-    return opened, {name: answer for name, answer in named.items() if isinstance(answer, HceError)}
+    ciphertexts = await network.blobs([(record.listed.opening.ciphertext, record.listed.opening.placement) for record, _ in keys])
+    return await asyncio.to_thread(_open_each, keys, ciphertexts)
 
 
-async def _open_checked(network: Network, checked: CheckedRecord, dek: SecretBytes) -> OpenedRecord:
-    """Gathers the ciphertext, verifies its name and opens it."""
+def _open_each(
+    keys: Sequence[tuple[CheckedRecord, SecretBytes]], ciphertexts: Sequence[bytes | HceError]
+) -> tuple[dict[bytes, OpenedRecord], dict[bytes, HceError]]:
+    opened: dict[bytes, OpenedRecord] = {}
+    failed: dict[bytes, HceError] = {}
+    for (record, dek), ciphertext in zip(keys, ciphertexts, strict=True):
+        try:
+            if isinstance(ciphertext, HceError):
+                raise ciphertext
+            opened[record.listed.record_id] = _open_checked(record, dek, ciphertext)
+        except HceError as error:
+            failed[record.listed.record_id] = error
+    return opened, failed
+
+
+def _open_checked(checked: CheckedRecord, dek: SecretBytes, ciphertext: bytes) -> OpenedRecord:
+    """A ciphertext whose name was verified."""
     opening = checked.listed.opening
-    ciphertext = await network.blob(opening.ciphertext, opening.placement)
     check_ciphertext(checked.header, opening, ciphertext)
     manifest = open_record(dek, ciphertext, checked.header, checked.state.key_commitment)
     return OpenedRecord(checked.listed.record_id, opening.policy.kind, opening.policy.date, manifest, checked.author, checked.state)
