@@ -26,13 +26,13 @@ class Params(Struct, frozen=True, array_like=True):
     """Consecutive blocks of one producer (white paper 6.1)."""
     replay_window: Annotated[int, Meta(ge=10, le=10_000)] = 600
     """Blocks a transaction id is remembered, and how far ahead valid_until may lie."""
-    block_steps: Annotated[int, Meta(ge=1_000)] = 280_000
+    block_steps: Annotated[int, Meta(ge=1_000)] = 275_000
     """Steps a block may hold: less than 300 ms of the reference core in the worst case."""
     tx_steps: Annotated[int, Meta(ge=1_000)] = 150_000
     """Steps one transaction may take; more fails like out-of-gas."""
     step_price_ahce: Annotated[int, Meta(ge=0)] = 10**10
     """Fee of one step: a record costs about 0.000002 HCET."""
-    gas_limit: Annotated[int, Meta(ge=21_000, le=2**40)] = 29_400_000
+    gas_limit: Annotated[int, Meta(ge=21_000, le=2**40)] = 28_875_000
     """Of transfers; the steps have room for all of them."""
     base_fee_wei: Annotated[int, Meta(ge=7, le=2**60)] = 10**9
     """Base fee of genesis (EIP-1559 moves it afterwards)."""
