@@ -11,7 +11,8 @@ time whatever it holds (docs/adr/0013); a weight changes only with the rules ver
     median us   vote 497, revoke 402, issue 141, revoke 97, compartment 97, rotate 99, grant 138, revoke 97, access 192, anchor 97, page 205
     batches     1 record 588, 100 records 10,497, 600 records 65,921 (each record 109, each receipt 50)
 
-Votes are charged more than their median: a vote that takes effect rewrites the open votes of every node, or reads all votes for a page.
+Credentials and entries are charged more than their median: for the longest names, and for what a full block of new ones costs. Votes
+too: a vote that takes effect rewrites the open votes of every node, or reads all votes for a page.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from hce.service.terms.transactions import HealthTx
 STEPS_OF_KIND: Final = {
     "organisation.vote": 600,
     "organisation.revoke": 450,
-    "credential.issue": 60,
-    "credential.revoke": 60,
+    "credential.issue": 80,
+    "credential.revoke": 75,
     "compartment.open": 60,
     "compartment.rotate": 60,
     "record.commit": 60,
     "grant.open": 60,
     "grant.revoke": 60,
-    "access.open": 110,
+    "access.open": 115,
     "anchor.post": 60,
     "portal.vote": 220,
 }
