@@ -7,7 +7,7 @@ what has not answered when k are together is cancelled.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from hce.foundation.codec.cid import cid_of_raw
 from hce.foundation.erasure.code import decode, shard_size
@@ -25,11 +25,20 @@ AskTogether = Callable[[int, Sequence[bytes]], Sequence[asyncio.Future[bytes | N
 
 
 async def gather(
-    placed: Placed, fetch: Fetch, have: Mapping[int, bytes], without: int | None = None, hedge_s: float = HEDGE_S
+    placed: Placed,
+    fetch: Fetch,
+    have: Mapping[int, bytes],
+    without: int | None = None,
+    hedge_s: float = HEDGE_S,
+    silent: Collection[int] = (),
 ) -> dict[int, bytes]:
-    """At least k shards by number, each the one the placement names; shard `without` is not asked for. `BlobUnrecoverable`."""
+    """At least k shards by number, each the one the placement names; shard `without` is not asked for. `BlobUnrecoverable`.
+
+    `silent` nodes, known not to have answered lately, come last.
+    """
     good = dict(have)
     waiting = [number for number in range(len(placed.shards)) if number not in good and number != without]
+    waiting.sort(key=lambda number: placed.nodes[number] in silent)
     asked: dict[asyncio.Task[bytes | None], int] = {}
     try:
         while len(good) < placed.k:
@@ -51,10 +60,11 @@ async def gather(
     return good
 
 
-async def gather_first(many: Sequence[Placed], ask: AskTogether, wait_s: float) -> list[dict[int, bytes]]:
-    """Of each content its own shards (the first k) that came: every node is asked once for all it should have, nobody is replaced.
+async def gather_first(many: Sequence[Placed], ask: AskTogether, wait_s: float) -> tuple[list[dict[int, bytes]], set[int]]:
+    """Of each content its own shards (the first k) that came, and the nodes of which none came.
 
-    For contents that lie on the nodes undamaged this is all there is to do; the others go on from here with `gather`.
+    Every node is asked once for all it should have, and nobody is replaced. For contents that lie on the nodes undamaged this is all
+    there is to do; the others go on from here with `gather`.
     """
     by_node: dict[int, list[tuple[int, int]]] = {}
     for place, placed in enumerate(many):
@@ -75,7 +85,8 @@ async def gather_first(many: Sequence[Placed], ask: AskTogether, wait_s: float) 
         shard = None if answer.cancelled() or answer.exception() is not None else answer.result()
         if shard is not None and is_shard(many[place], number, shard):
             good[place][number] = shard
-    return good
+    gave = {many[place].nodes[number] for place, shards in enumerate(good) for number in shards}
+    return good, set(by_node) - gave
 
 
 def is_shard(placed: Placed, number: int, shard: bytes) -> bool:

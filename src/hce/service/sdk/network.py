@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import httpx
 
@@ -55,6 +55,16 @@ START_WAIT_S = 20.0
 START_POLL_S = 0.1
 VALID_FOR_BLOCKS = 300
 """Life of a transaction made here, in blocks: half of the replay window."""
+
+
+class _First(NamedTuple):
+    """Of each ciphertext the verified shards that came when all were asked for at once, and the nodes that gave none."""
+
+    shards: Mapping[bytes, Mapping[int, bytes]]
+    silent: Collection[int]
+
+
+NOTHING_CAME = _First({}, ())
 
 
 class BlobForged(PeerFault):
@@ -296,18 +306,17 @@ class Network:
         contents: list[bytes | HceError] = []
         for start in range(0, len(wanted), GATHERED_TOGETHER):
             part = wanted[start : start + GATHERED_TOGETHER]
-            shards = await self._first_shards(part)
-            contents += await asyncio.gather(*(self._content(*one, shards.get(one[0], {})) for one in part))
+            first = await self._first_shards(part)
+            contents += await asyncio.gather(*(self._content(*one, first) for one in part))
         return contents
 
-    async def _content(self, cid: bytes, placement: bytes, have: Mapping[int, bytes]) -> bytes | HceError:
+    async def _content(self, cid: bytes, placement: bytes, first: _First) -> bytes | HceError:
         try:
-            return await self.blob(cid, placement, have)
+            return await self.blob(cid, placement, first)
         except HceError as error:
             return error
 
-    async def _first_shards(self, wanted: Sequence[tuple[bytes, bytes]]) -> dict[bytes, dict[int, bytes]]:
-        """Of each ciphertext the shards that came at the first time of asking."""
+    async def _first_shards(self, wanted: Sequence[tuple[bytes, bytes]]) -> _First:
         placed: dict[bytes, Placed] = {}
         lost: set[bytes] = set()
         for cid, placement in wanted:
@@ -319,12 +328,13 @@ class Network:
                 lost.add(placement)
         spread = {cid: one for cid, one in placed.items() if one.k > 1}
         wait_s = HEDGE_S + HEDGE_EACH_S * len(spread)
-        return dict(zip(spread, await gather_first(list(spread.values()), self._shards.asked, wait_s), strict=True))
+        shards, silent = await gather_first(list(spread.values()), self._shards.asked, wait_s)
+        return _First(dict(zip(spread, shards, strict=True)), silent)
 
-    async def blob(self, cid: bytes, placement: bytes | None = None, have: Mapping[int, bytes] | None = None) -> bytes:
+    async def blob(self, cid: bytes, placement: bytes | None = None, first: _First = NOTHING_CAME) -> bytes:
         """Bytes of that name, verified: a ciphertext gathered from the shards its placement names, else assembled by any node.
 
-        `have`: verified shards by number that need not be asked for.
+        `first`: what came when many were asked for at once.
 
         Raises `BlobUnrecoverable` (or what the nodes say) when no node and no k shards give it.
         """
@@ -333,7 +343,7 @@ class Network:
             try:
                 placed = await self._placed(placement, cid)
                 if placed.k > 1:
-                    return content_of(placed, await self._gather(placed, have or {}))
+                    return content_of(placed, await self._gather(placed, first))
             except HceError as error:
                 failure = error
         try:
@@ -341,11 +351,12 @@ class Network:
         except Unavailable as error:
             raise failure or error from error
 
-    async def _gather(self, placed: Placed, have: Mapping[int, bytes]) -> dict[int, bytes]:
+    async def _gather(self, placed: Placed, first: _First) -> dict[int, bytes]:
         """Whoever gathers many asks a node for many shards at once: it may take as much longer before another one is asked too."""
         self._gathering += 1
         try:
-            return await gather(placed, self._shards.ask, have, hedge_s=HEDGE_S + HEDGE_EACH_S * self._gathering)
+            have, hedge_s = first.shards.get(placed.ciphertext, {}), HEDGE_S + HEDGE_EACH_S * self._gathering
+            return await gather(placed, self._shards.ask, have, hedge_s=hedge_s, silent=first.silent)
         finally:
             self._gathering -= 1
 
