@@ -19,6 +19,9 @@ from hce.service.terms.genesis import Params
 
 QUICK = Params(block_interval_ms=300)
 SOAK = os.environ.get("HCE_SOAK") == "1"
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""A connection that is made while its request is given up (anyio's `connect_tcp`) is closed by the garbage collector; among hundreds of
+killed processes that happens."""
 
 
 def require_nothing_lost(figures: dict[str, dict[str, int]]) -> None:

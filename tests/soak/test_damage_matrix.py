@@ -16,6 +16,9 @@ from tests.soak.damage_rounds import Rounds
 from tests.soak.damage_scene import LIMIT_S, damage_scene
 
 SOAK = os.environ.get("HCE_SOAK") == "1"
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""A connection that is made while its request is given up (anyio's `connect_tcp`) is closed by the garbage collector; among hundreds of
+killed processes that happens."""
 
 
 def tell(line: str) -> None:

@@ -50,7 +50,7 @@ from hce.service.intake.arrivals import Arrivals
 from hce.service.intake.service import Intake
 from hce.service.keyholders import hearing
 from hce.service.keyholders.anchoring import Anchoring
-from hce.service.keyholders.checked import CheckedCapsules, CheckingAhead
+from hce.service.keyholders.checked import CHECK_REST_S, CheckedCapsules, CheckingAhead
 from hce.service.keyholders.keyshare import load_share
 from hce.service.keyholders.revoked import RevokedSet
 from hce.service.keyholders.service import Keyholder
@@ -72,10 +72,6 @@ MAP_BYTES = 1 << 36
 """Address space of the ledger's tables, not disk: large enough that they never have to grow under an open snapshot."""
 SWEEP_S = 600.0
 LOOK_OUT_S = 3.0
-CHECK_REST_S = 2.0
-"""As long as records become final within it, their capsules wait."""
-CHECK_EACH_S, CHECKED_TOGETHER = 0.05, 16
-"""So many capsules at a time: 4 ms in 50."""
 
 MakeLedger = Callable[..., Ledger]
 """Makes the node's ledger from what `Ledger` takes; a measurement hands in one that notes how long each call took."""
@@ -336,14 +332,11 @@ class RunningNode:
         )
 
     async def _check_ahead(self) -> None:
-        """A little at a time, and only while no records come in: those are what the processor is for."""
-        told, rest_s = 0, CHECK_REST_S
+        """A little at a time, and only while few records come in: those are what the processor is for."""
+        rest_s = CHECK_REST_S
         while True:
             await asyncio.sleep(rest_s)
-            quiet, told = told == self._checking.told, self._checking.told
-            rest_s = CHECK_EACH_S if quiet and self._checking.waiting else CHECK_REST_S
-            if quiet and self._checking.waiting:
-                await self._work(self._checking.check_some, CHECKED_TOGETHER)
+            rest_s = await self._work(self._checking.step, rest_s)
 
     async def _look_out(self) -> None:
         """Looks through blocks nobody was told of: those that are executed again from the log after tables were lost."""

@@ -12,7 +12,7 @@ from tests.service.keyholders.scene import Scene
 
 from hce.foundation.crypto.threshold import deal, encapsulate
 from hce.service.keyholders import checked as room
-from hce.service.keyholders.checked import CheckedCapsules, CheckingAhead
+from hce.service.keyholders.checked import CHECK_EACH_S, CHECK_REST_S, CheckedCapsules, CheckingAhead
 from hce.service.terms.states import key_record
 
 KEY = deal(3, 2, bytes(32)).public_key
@@ -109,4 +109,18 @@ def test_records_that_are_not_here_or_not_final_are_passed_over(scene: Scene, co
 def test_no_more_wait_than_there_is_room_for(scene: Scene) -> None:
     ahead = ahead_of(scene, CheckedCapsules(), most=3)
     ahead.records_final(bytes([number]) * 32 for number in range(9))
-    assert (ahead.waiting, ahead.told) == (3, 1)
+    assert ahead.waiting == 3
+
+
+def test_a_little_is_checked_at_a_time_and_nothing_while_more_comes_in_than_could_be(scene: Scene, computed: list[bytes]) -> None:
+    ahead = ahead_of(scene, CheckedCapsules())
+    assert ahead.step(CHECK_REST_S) == CHECK_REST_S, "nothing to do"
+    ahead.records_final([bytes(32)] * 1_000 + scene.request.requested)
+    assert ahead.step(CHECK_REST_S) == CHECK_REST_S, "an import goes on"
+    assert (ahead.waiting, computed) == (100, []), "the newest hundred"
+    steps = 0
+    while ahead.waiting:
+        ahead.records_final([bytes([steps]) * 32] if steps < 50 else [])
+        assert ahead.step(CHECK_EACH_S) == (CHECK_EACH_S if ahead.waiting else CHECK_REST_S), "a trickle stops nothing"
+        steps += 1
+    assert len(computed) == len(scene.request.requested)

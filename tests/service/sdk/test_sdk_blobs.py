@@ -15,7 +15,7 @@ from hce.foundation.codec.dagcbor import decode_as, encode
 from hce.network.hcefs.gather import gather_first
 from hce.network.hcefs.manifest import Placed, disperse, make_manifest, read_manifest
 from hce.network.hcefs.together import Together
-from hce.service.sdk import network as room
+from hce.service.sdk import contents as room
 from hce.service.sdk.network import Network
 
 COUNT = 40
@@ -53,8 +53,9 @@ class Keepers:
         """What a client gets: the content, or the code of its error."""
         wanted = [(one.ciphertext, cid_of_dag_cbor(self._manifest)) for one in self.placed]
         async with await Network.join(URLS, self.crowd.genesis, transport=self.crowd) as network:
-            found = await network.blobs(wanted)
-        return [one if isinstance(one, bytes) else one.code for one in found]
+            found = [part async for part in network.blobs(wanted)]
+        self.parts = [len(part) for part in found]
+        return [one if isinstance(one, bytes) else one.code for part in found for one in part]
 
     @property
     def requests(self) -> list[int]:
@@ -85,6 +86,33 @@ async def test_a_placement_that_nobody_has_is_an_error_for_each(tmp_path: Path) 
     nodes = Keepers(tmp_path)
     nodes._manifest = b"another"
     assert all(isinstance(one, str) for one in await nodes.blobs())
+
+
+async def test_ciphertexts_come_in_parts_that_fit_into_memory_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "GATHERED_TOGETHER", 30)
+    monkeypatch.setattr(room, "GATHERED_BYTES", 2_500)
+    nodes = Keepers(tmp_path)
+    assert await nodes.blobs() == CONTENTS
+    sizes, start = [len(content) for content in CONTENTS], 0
+    for count in nodes.parts:
+        assert count == 1 or sum(sizes[start : start + count]) <= 2_500
+        start += count
+    assert len(nodes.parts) > 10
+
+
+async def test_a_large_content_comes_alone_and_more_shards_than_one_request_holds_in_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "GATHERED_BYTES", 1)
+    monkeypatch.setattr(room, "LARGE_BYTES", 1)
+    nodes = Keepers(tmp_path)
+    assert await nodes.blobs() == CONTENTS
+    assert nodes.parts == [1] * COUNT
+    monkeypatch.undo()
+    monkeypatch.setattr(room, "MAX_SHARDS_ASKED", 7)
+    nodes = Keepers(tmp_path / "again")
+    assert await nodes.blobs() == CONTENTS
+    assert 9 * 3 < len(nodes.requests) < 9 * 6
 
 
 async def test_what_did_not_come_in_time_is_left_out_and_its_node_named() -> None:

@@ -13,6 +13,7 @@ import pytest
 from tests.service.running import DAY_MS, LIAR, Liar, OneNode
 from tests.service.sdk.crowd import URLS, Crowd
 from tests.service.sdk.patients import FIRST_DAY, LAST_DAY, Patient
+from tests.service.sdk.test_sdk_keyholders import Asked
 
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
@@ -84,15 +85,15 @@ async def test_a_release_does_not_wait_for_hung_nodes_when_enough_have_answered(
             return None
         if host >= two_thirds(9):
             await asyncio.Event().wait()
-        reply = ReleaseReply(host, bytes(32), 0, [], [])
+        reply = ReleaseReply(host, crowd.genesis.keyholders.key_id, 0, [], [])
         return seal(key.public, release_info(crowd.genesis.chain, entry_id, host), encode(reply))
 
     crowd = Crowd(tmp_path, answer)
     access = AccessBody(bytes(32), bytes(32), 1, bytes(32), bytes(32), key.public, "treatment", bytes(32))
     async with await Network.join(URLS, crowd.genesis, transport=crowd) as network:
-        reader = SimpleNamespace(network=network)
+        reader = SimpleNamespace(network=network, _keyholders=crowd.genesis.keyholders)
         async with asyncio.timeout(SOON_S):
             replies = await Reader.ask_keyholders(
-                cast(Reader, reader), PreparedAccess(entry_id, access, bytes(32), [], key), cast(Any, [])
+                cast(Reader, reader), PreparedAccess(entry_id, access, bytes(32), [], key), cast(Any, Asked([], []))
             )
     assert [reply.node for reply in replies] == list(range(6))

@@ -81,7 +81,7 @@ async def test_who_passes_questions_on_to_a_node_does_not_keep_it_from_its_clien
     network, crowd = await joined(tmp_path, relays)
     async with network:
         assert [node.url for node in await network.addresses(3)] == [URLS[0], URLS[3]]
-        assert await network._shards.ask(3, cid_of_raw(content)) == content
+        assert await network._contents._shards.ask(3, cid_of_raw(content)) == content
 
         async def ask(node: object) -> str:
             if node is network.nodes[0]:

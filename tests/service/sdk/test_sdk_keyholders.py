@@ -55,7 +55,7 @@ class Desk(Reader):
         self._sealed = sealed
 
     async def check(self, records: Sequence[bytes], listing: Any) -> Any:
-        return self._sealed, {}
+        return [one for one in self._sealed if one.header.record_id in records], {}
 
     def release_request(
         self, prepared: PreparedAccess, checked: Sequence[CheckedRecord], together: Sequence[int] | None = None
@@ -71,6 +71,10 @@ class Keyholders:
         self._refuse, self._hang, self._lie = refuse, hang, lie
         self.told: list[tuple[int, ...]] = []
         """Among whom each weighed part was weighed."""
+        self.lie_unproven: Collection[int] = ()
+        """Who lies only where no proof is asked for."""
+        self.few: Collection[int] = ()
+        """Who sends one part fewer than was asked for, where no proof is."""
         self.lie_about: Collection[bytes] | None = None
         """Records a liar lies about; all of them when None."""
         genesis, home = self.crowd.genesis, Home(root)
@@ -90,7 +94,9 @@ class Keyholders:
         if asked.together is None:
             reply = ReleaseReply(host, self.key.key_id, 0, [self._part(host, one) for one in sealed], [])
         else:
-            reply = ReleaseReply(host, self.key.key_id, 0, [], [self._weighed(host, one, asked.together) for one in sealed])
+            reply = ReleaseReply(
+                host, self.key.key_id, 0, [], [self._weighed(host, one, asked.together) for one in sealed[host in self.few :]]
+            )
         return seal(KEY.public, release_info(self.crowd.genesis.chain, ENTRY, host), encode(reply))
 
     def _share(self, host: int, one: Any) -> KeyShare:
@@ -100,14 +106,15 @@ class Keyholders:
 
     def _weighed(self, host: int, one: Any, together: Sequence[int]) -> bytes:
         self.told.append(tuple(together))
-        return weighed(self._share(host, one), [one.held.envelope.capsule], together)[0]
+        share = KeyShare(host, self._shares[8].secret) if host in self.lie_unproven else self._share(host, one)
+        return weighed(share, [one.held.envelope.capsule], together)[0]
 
     def _part(self, host: int, one: Any) -> ReleasedPartial:
         name, chain, share = one.header.record_id, self.crowd.genesis.chain, self._share(host, one)
         transcript = dleq_transcript(chain, self.key.key_id, 0, host, ENTRY, name, KEY.public)
         return ReleasedPartial(name, partial(share, one.held.envelope.capsule, transcript))
 
-    async def open(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+    async def open(self, monkeypatch: pytest.MonkeyPatch, network: Network | None = None) -> Any:
         """What a reader gets, its keys in place of the records."""
 
         async def keys_alone(network: Any, checked: Any, deks: Mapping[bytes, SecretBytes]) -> tuple[Any, dict[bytes, HceError]]:
@@ -116,6 +123,8 @@ class Keyholders:
         monkeypatch.setattr(room, "open_all", keys_alone)
         access = AccessBody(bytes(32), bytes(32), RECORDS, bytes(32), bytes(32), KEY.public, "treatment", bytes(32))
         prepared = PreparedAccess(ENTRY, access, bytes(32), [one.header.record_id for one in self.sealed], KEY)
+        if network is not None:
+            return await Desk(network, self.sealed).open(prepared, {})
         async with await Network.join(URLS, self.crowd.genesis, transport=self.crowd) as network:
             return await Desk(network, self.sealed).open(prepared, {})
 
@@ -165,6 +174,42 @@ async def test_a_part_that_is_not_its_nodes_own_brings_in_the_others_and_names_i
     result = await nodes.open(monkeypatch)
     assert len(result.opened) == RECORDS
     assert (nodes.asked, result.lying_nodes, result.refused) == (9, (2,), {})
+
+
+async def test_who_lies_only_where_no_proof_is_asked_for_is_named_and_asked_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = Keyholders(tmp_path)
+    nodes.lie_unproven = {2}
+    async with await Network.join(URLS, nodes.crowd.genesis, transport=nodes.crowd) as network:
+        first = await nodes.open(monkeypatch, network)
+        assert (len(first.opened), first.lying_nodes, first.refused) == (RECORDS, (2,), {})
+        nodes.crowd.asked.clear()
+        again = await nodes.open(monkeypatch, network)
+    assert (len(again.opened), again.lying_nodes) == (RECORDS, ())
+    assert (nodes.asked, 2 in nodes.crowd.hosts_asked("/v1/release")) == (NEEDED, False)
+
+
+async def test_a_reply_with_too_few_parts_is_none_and_another_node_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = Keyholders(tmp_path)
+    nodes.few = {0, 4}
+    result = await nodes.open(monkeypatch)
+    assert (len(result.opened), nodes.asked, result.lying_nodes) == (RECORDS, NEEDED + 2, ())
+
+
+async def test_one_part_of_an_entry_that_fails_does_not_take_the_others_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The grant is revoked while an entry is read: what was opened before stays, the rest is refused with the reason."""
+    monkeypatch.setattr(room, "PART_RECORDS", 1)
+    monkeypatch.setattr(room, "PARTS_BESIDE", 1)
+    nodes = Keyholders(tmp_path)
+    nodes.crowd._answer = revoked_meanwhile(nodes, 2 * NEEDED)
+    result = await nodes.open(monkeypatch)
+    assert len(result.opened) == 2
+    assert [error.code for error in result.refused.values()] == ["release.grant_revoked"] * (RECORDS - 2)
 
 
 async def test_a_liar_is_named_also_when_the_others_suffice_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,15 +279,15 @@ def slow_at_first(nodes: Keyholders, slow: int) -> Any:
     return answer
 
 
-def revoked_meanwhile(nodes: Keyholders) -> Any:
-    """As many as it takes release once; after that every node has seen a revocation."""
+def revoked_meanwhile(nodes: Keyholders, after: int = NEEDED) -> Any:
+    """So many releases; after that every node has seen a revocation."""
     released = 0
 
     async def answer(host: int, request: httpx.Request) -> httpx.Response | bytes | None:
         nonlocal released
         if request.url.path == "/v1/release":
             released += 1
-            if released > NEEDED:
+            if released > after:
                 return refusal("release.grant_revoked")
         return await nodes._answer(host, request)
 

@@ -177,6 +177,12 @@ def weighed(share: KeyShare, capsules: Iterable[Capsule], together: Sequence[int
     return [times(_capsule_point(capsule), power) for capsule in capsules]
 
 
+def weighed_of(part: Partial, together: Sequence[int]) -> bytes:
+    """What its member had to answer when it was asked for a weighed part: tells whether it lied then. `BadPoint`."""
+    weight = _weights(frozenset(together)).get(part.index)
+    return part.value if weight is None else times(read_point(part.value), weight)
+
+
 def combine_weighed(capsule: Capsule, parts: Mapping[int, bytes], threshold: int, together: Sequence[int]) -> bytes:
     """ssB from the `weighed` parts (member -> value) of the first `threshold` members, all told the same `together`.
 

@@ -75,8 +75,15 @@ async def gather_first(many: Sequence[Placed], ask: AskTogether, wait_s: float) 
         answers = ask(node, [many[place].shards[number] for place, number in wanted])
         coming |= dict(zip(answers, wanted, strict=True))
     try:
-        if coming:
-            await asyncio.wait(coming, timeout=wait_s)
+        deadline, waiting = asyncio.get_running_loop().time() + wait_s, set(coming)
+        while waiting and (left_s := deadline - asyncio.get_running_loop().time()) > 0:
+            late = {many[place].nodes[number] for place, number in map(coming.__getitem__, waiting)}
+            enough = len(late) <= min(placed.m for placed in many)  # the others hold k of each
+            done, waiting = await asyncio.wait(
+                waiting, timeout=min(left_s, HEDGE_S) if enough else left_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
     finally:
         for answer in coming:
             answer.cancel()

@@ -36,7 +36,7 @@ class Together:
         return await answer
 
     def asked(self, node: int, names: Sequence[bytes]) -> list[asyncio.Future[bytes | None]]:
-        """The answers to come, in order; whoever waits for one no longer cancels it."""
+        """The answers to come, in order. Who no longer wants one cancels it."""
         loop = asyncio.get_running_loop()
         answers: list[asyncio.Future[bytes | None]] = [loop.create_future() for _ in names]
         self._waiting.setdefault(node, []).extend(zip(names, answers, strict=True))

@@ -8,7 +8,7 @@ A node that has not answered after a while gets company, and is asked last from 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -66,6 +66,14 @@ class Nodes:
     def next(self, count: int) -> list[NodeClient]:
         """Those that would be asked first."""
         return self._order[:count]
+
+    def ask_last(self, nodes: Iterable[NodeClient]) -> None:
+        """These come after all others from now on."""
+        self._order.sort(key=set(nodes).__contains__)
+
+    def in_turn(self, ask: Ask[T], next_s: float) -> AsyncGenerator[T | HceError, None]:
+        """The answers of one node after another, errors included, until nobody is left; a slow node gets company after `next_s`."""
+        return self._answers(ask, 1, next_s, until_closed=True)
 
     async def first(self, ask: Ask[T]) -> T:
         """The first answer. An unreachable, failing or lying node is passed over; a refusal counts when enough nodes give it."""
@@ -169,8 +177,13 @@ class Nodes:
                 raise NotFinalInTime(**named) from error
             raise
 
-    async def _answers(self, ask: Ask[T], wanted: int, next_s: float) -> AsyncGenerator[T | HceError, None]:
-        """Answers as they come, from `wanted` nodes and one more for each that fails or is slow; errors included."""
+    async def _answers(
+        self, ask: Ask[T], wanted: int, next_s: float, until_closed: bool = False
+    ) -> AsyncGenerator[T | HceError, None]:
+        """Answers as they come, from `wanted` nodes and one more for each that fails or is slow; errors included.
+
+        `until_closed`: a good answer is not enough, so that many nodes are asked at a time until the caller closes this or none is left.
+        """
 
         async def one(node: NodeClient) -> T | HceError:
             try:
@@ -196,7 +209,7 @@ class Nodes:
                 for task in [task for task in running if task in done]:
                     del running[task]
                     answer = task.result()
-                    wanted -= not isinstance(answer, HceError)
+                    wanted -= not (until_closed or isinstance(answer, HceError))
                     yield answer
         finally:
             late = {node for node, since in running.values() if loop.time() - since >= next_s}

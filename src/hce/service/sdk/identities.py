@@ -46,10 +46,14 @@ class Identities:
         await self._learn_all(again=False)
         if index not in self._proven.values():
             await self._learn_all(again=True)
-        found = [node for node in self._nodes if self._proven.get(node) == index]
+        found = self.proven(index)
         if not found:
             raise NodeUnreachable("no address has proven to be this node", node=index)
         return found
+
+    def proven(self, index: int) -> list[NodeClient]:
+        """Those that have proven this index before."""
+        return [node for node in self._nodes if self._proven.get(node) == index]
 
     async def unproven(self) -> list[str]:
         """Addresses of which nobody knows which node they are: they are asked only for what proves itself."""

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from hce.foundation.codec.cid import is_named
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey
 from hce.foundation.types.clock import Clock, SystemClock
-from hce.foundation.types.errors import HceError, PeerFault, Unavailable
-from hce.network.hcefs.errors import PlacementInvalid
-from hce.network.hcefs.gather import HEDGE_S, content_of, gather, gather_first
-from hce.network.hcefs.manifest import Placed, read_manifest
-from hce.network.hcefs.together import Together
+from hce.foundation.types.errors import HceError, Unavailable
 from hce.service.sdk.asking import Nodes, Refusals
-from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, RemoteUnavailable, WrongNetwork
+from hce.service.sdk.contents import Contents, Wanted
+from hce.service.sdk.errors import Failed, NodeUnreachable, NotFinalInTime, Remote, WrongNetwork
 from hce.service.sdk.identities import Identities
 from hce.service.sdk.light import MAX_HEADER_AGE_MS, HeaderTooOld, LightClient
 from hce.service.sdk.node import NodeClient
@@ -41,44 +37,12 @@ STATUS_WAIT_S = 2.0
 NODE_CONNECTIONS = 64
 """To one node. Each has a pool of its own: a node that hangs takes no connection from the others, and a pool looks through all it
 has at every request."""
-MAX_MANIFESTS = 64
-"""Placement manifests remembered."""
-HEDGE_EACH_S = 0.01
-"""How much longer a node may take for each ciphertext that is gathered at the same time."""
-GATHERED_TOGETHER = 250
-"""Ciphertexts on their way at one time; bounds what they take in memory."""
-MAX_SHARDS_ASKED = 128
-"""Shards in one request."""
 PROVE_S = 0.5
 """How long a node that has not proven its index yet is waited for where others would do."""
 START_WAIT_S = 20.0
 START_POLL_S = 0.1
 VALID_FOR_BLOCKS = 300
 """Life of a transaction made here, in blocks: half of the replay window."""
-
-
-class _First(NamedTuple):
-    """Of each ciphertext the verified shards that came when all were asked for at once, and the nodes that gave none."""
-
-    shards: Mapping[bytes, Mapping[int, bytes]]
-    silent: Collection[int]
-
-
-NOTHING_CAME = _First({}, ())
-
-
-class BlobForged(PeerFault):
-    """A node served bytes that are not what their name says."""
-
-    code = "blob.forged"
-
-
-class _Manifest:
-    """A placement manifest, once it was read."""
-
-    def __init__(self) -> None:
-        self.reading = asyncio.Lock()
-        self.placed: dict[bytes, Placed] = {}
 
 
 class Network:
@@ -100,10 +64,8 @@ class Network:
         """Addresses that were given but serve another network; they are not asked."""
         self._https = https
         self._identities = Identities(self.nodes, genesis)
-        self._shards = Together(self._ask_shards, MAX_SHARDS_ASKED)
-        self._manifests: dict[bytes, _Manifest] = {}
-        self._gathering = 0
         self._asking = Nodes(self.nodes, len(genesis.nodes))
+        self._contents = Contents(genesis.chain, len(genesis.nodes), self._asking, self.addresses)
         self._transfers = Transfers(self._asking, genesis.eip155_id)
 
     @classmethod
@@ -263,14 +225,30 @@ class Network:
         """A reader over these proven keys; asking it for another key is a programming error (KeyError)."""
         return HealthReader((await self.state(keys)).__getitem__)
 
+    def answers(self, ask: Callable[[NodeClient], Awaitable[T]], next_s: float) -> AsyncGenerator[T | HceError, None]:
+        """The answers of one node after another, errors included, for as long as they are wanted; close it then (`aclosing`). A node
+        that takes longer than `next_s` gets company.
+        """
+        return self._asking.in_turn(ask, next_s)
+
     async def asked_first(self, count: int) -> list[int]:
-        """Which nodes `several_nodes` would ask first; those that do not prove soon which ones they are are left out."""
-        asking = [asyncio.create_task(self._identities.of(node)) for node in self._asking.next(count)]
-        done, late = await asyncio.wait(asking, timeout=PROVE_S)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        """Which nodes `several_nodes` asks first; those that do not prove soon which ones they are are left out, and asked last."""
+        asking = {asyncio.create_task(self._identities.of(node)): node for node in self._asking.next(count)}
+        try:
+            done, late = await asyncio.wait(asking, timeout=PROVE_S)
+        finally:
+            for task in asking:
+                task.cancel()
+        self._asking.ask_last(asking[task] for task in late)
         return sorted({task.result() for task in done if task.exception() is None})
+
+    def ask_last(self, indexes: Collection[int]) -> None:
+        """These nodes lied, and are believed after all others from now on."""
+        self._asking.ask_last(node for index in indexes for node in self._identities.proven(index))
+
+    def is_alone(self, index: int) -> bool:
+        """Whether one address alone has proven to be this node: where two have, one may only pass questions on."""
+        return len(self._identities.proven(index)) == 1
 
     async def index_of(self, node: NodeClient) -> int:
         """Which node this is, proven. What is signed for that index is good there only. `NodeUnreachable` when it proves none."""
@@ -301,118 +279,20 @@ class Network:
         """Addresses that have not proven which node they are; they are asked only for what proves itself."""
         return await self._identities.unproven()
 
-    async def blobs(self, wanted: Sequence[tuple[bytes, bytes]]) -> list[bytes | HceError]:
-        """`blob` of many (name, placement): each node is asked for all its shards at once; what is incomplete then goes one by one."""
-        contents: list[bytes | HceError] = []
-        for start in range(0, len(wanted), GATHERED_TOGETHER):
-            part = wanted[start : start + GATHERED_TOGETHER]
-            first = await self._first_shards(part)
-            contents += await asyncio.gather(*(self._content(*one, first) for one in part))
-        return contents
+    def blobs(self, wanted: Sequence[Wanted]) -> AsyncIterator[list[bytes | HceError]]:
+        """`blob` of many (ciphertext, placement), in order and in lists that fit into memory; what it would raise stands in its place."""
+        return self._contents.many(wanted)
 
-    async def _content(self, cid: bytes, placement: bytes, first: _First) -> bytes | HceError:
-        try:
-            return await self.blob(cid, placement, first)
-        except HceError as error:
-            return error
-
-    async def _first_shards(self, wanted: Sequence[tuple[bytes, bytes]]) -> _First:
-        placed: dict[bytes, Placed] = {}
-        lost: set[bytes] = set()
-        for cid, placement in wanted:
-            if placement in lost or len(self.genesis.nodes) == 1:
-                continue
-            try:
-                placed[cid] = await self._placed(placement, cid)
-            except HceError:
-                lost.add(placement)
-        spread = {cid: one for cid, one in placed.items() if one.k > 1}
-        wait_s = HEDGE_S + HEDGE_EACH_S * len(spread)
-        shards, silent = await gather_first(list(spread.values()), self._shards.asked, wait_s)
-        return _First(dict(zip(spread, shards, strict=True)), silent)
-
-    async def blob(self, cid: bytes, placement: bytes | None = None, first: _First = NOTHING_CAME) -> bytes:
+    async def blob(self, cid: bytes, placement: bytes | None = None) -> bytes:
         """Bytes of that name, verified: a ciphertext gathered from the shards its placement names, else assembled by any node.
-
-        `first`: what came when many were asked for at once.
 
         Raises `BlobUnrecoverable` (or what the nodes say) when no node and no k shards give it.
         """
-        failure: HceError | None = None
-        if placement is not None and len(self.genesis.nodes) > 1:
-            try:
-                placed = await self._placed(placement, cid)
-                if placed.k > 1:
-                    return content_of(placed, await self._gather(placed, first))
-            except HceError as error:
-                failure = error
-        try:
-            return await self._whole(cid)
-        except Unavailable as error:
-            raise failure or error from error
-
-    async def _gather(self, placed: Placed, first: _First) -> dict[int, bytes]:
-        """Whoever gathers many asks a node for many shards at once: it may take as much longer before another one is asked too."""
-        self._gathering += 1
-        try:
-            have, hedge_s = first.shards.get(placed.ciphertext, {}), HEDGE_S + HEDGE_EACH_S * self._gathering
-            return await gather(placed, self._shards.ask, have, hedge_s=hedge_s, silent=first.silent)
-        finally:
-            self._gathering -= 1
-
-    async def _placed(self, placement: bytes, ciphertext: bytes) -> Placed:
-        """Where a ciphertext lies, by a manifest that any node may give; whoever wants the same one at the same time waits for it."""
-        manifest = self._manifests.get(placement)
-        if manifest is None:
-            while len(self._manifests) >= MAX_MANIFESTS:
-                del self._manifests[next(iter(self._manifests))]
-            manifest = self._manifests[placement] = _Manifest()
-        async with manifest.reading:
-            if not manifest.placed:
-                read = read_manifest(await self._whole(placement), self.chain)
-                manifest.placed = {one.ciphertext: one for one in read}
-        if ciphertext not in manifest.placed:
-            raise PlacementInvalid("names another ciphertext", expected=ciphertext.hex())
-        return manifest.placed[ciphertext]
-
-    async def _whole(self, cid: bytes) -> bytes:
-        """From the first node that gives bytes of that name; a node that lacks them is not the last word."""
-
-        async def ask(node: NodeClient) -> bytes:
-            try:
-                content = await node.blob(cid)
-            except Remote as error:
-                raise RemoteUnavailable(error.code, node.url) from error
-            if not is_named(cid, content):
-                raise BlobForged(cid=cid.hex(), url=node.url)
-            return content
-
-        return await self.any_node(ask)
-
-    async def _ask_shards(self, index: int, cids: list[bytes]) -> list[bytes | None]:
-        """The best answer of that node's addresses."""
-        found: list[list[bytes | None]] = []
-        failure: HceError = NodeUnreachable(node=index)
-        for node in await self.addresses(index):
-            try:
-                found.append(await node.shards(cids))
-            except HceError as error:
-                failure = error
-            else:
-                if _count_named(cids, found[-1]) == len(cids):
-                    break
-        if not found:
-            raise failure
-        return max(found, key=lambda answers: _count_named(cids, answers))
+        return await self._contents.one(cid, placement)
 
     async def transfer(self, key: EthSigningKey, to: bytes, amount_ahce: int) -> dict[str, Any]:
         """A plain HCET transfer, waited for (`transfers.py`)."""
         return await self._transfers.transfer(key, to, amount_ahce, FINAL_WAIT_MS)
-
-
-def _count_named(cids: Sequence[bytes], answers: Sequence[bytes | None]) -> int:
-    """How many of the answers are what they were asked for by name."""
-    return sum(one is not None and is_named(cid, one) for cid, one in zip(cids, answers, strict=False))
 
 
 async def _close(https: Sequence[httpx.AsyncClient]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from msgspec import Struct
@@ -43,11 +43,13 @@ from hce.service.vault.granting import (
     Combined,
     LockedRecord,
     PreparedAccess,
+    WeighedRound,
     combine_release,
     combine_weighed_release,
     make_access,
     make_release_request,
     open_release_reply,
+    require_answer,
 )
 
 HEDGE_S = 0.5
@@ -57,8 +59,6 @@ HEDGE_EACH_S = 0.005
 PART_RECORDS = 250
 """Records of one entry that keyholders are asked for in one request: while they work on some, the ones before are opened."""
 PARTS_BESIDE = 2
-COMBINED_BESIDE = 1
-"""Threads that combine parts: the arithmetic runs outside of the interpreter's lock."""
 
 
 class NotReleased(Unavailable):
@@ -189,15 +189,18 @@ class Reader:
 
         Whatever was combined stays, whatever the second round brings.
         """
-        threshold = self.network.genesis.keyholders.threshold
-        request = self.release_request(prepared, checked, await self.network.asked_first(threshold))
+        request = self.release_request(prepared, checked, await self.network.asked_first(self._keyholders.threshold))
         replies = await self.ask_keyholders(prepared, request)
-        first = await self._combined(checked, lambda locked: combine_weighed_release(replies, request, locked, self._keyholders))
+        locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
+        first = await asyncio.to_thread(combine_weighed_release, replies, request, locked, self._keyholders)
         if not first.failed:
             return first
+        before = WeighedRound(request, [reply for reply in replies if self.network.is_alone(reply.node)])
         doubted = [one for one in checked if one.header.record_id in first.failed]
         proven = await self._ask_all_keyholders(prepared, self.release_request(prepared, doubted))
-        second = await self._combined(doubted, lambda locked: combine_release(proven, locked, self._keyholders, prepared))
+        locked = [one for one in locked if one.header.record_id in first.failed]
+        second = await asyncio.to_thread(combine_release, proven, locked, self._keyholders, prepared, before)
+        self.network.ask_last(second.lying)
         return Combined({**first.deks, **second.deks}, second.failed, second.lying)
 
     def release_request(
@@ -212,33 +215,22 @@ class Reader:
 
         A reply opens only under the number of the node that made it.
         """
-        threshold = self.network.genesis.keyholders.threshold
+        threshold = self._keyholders.threshold
         patience_s = HEDGE_S + HEDGE_EACH_S * min(len(prepared.records), PARTS_BESIDE * PART_RECORDS)
-        ask = partial(_release, self.network, prepared, encode(request))
+        ask = partial(_release, self.network, prepared, request, encode(request))
         replies, reason = await self.network.several_nodes(ask, threshold, patience_s)
         if reason is not None:
             raise reason if isinstance(reason, Refused) else NotReleased(answering=len(replies)) from reason
         return replies
 
     async def _ask_all_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
-        ask = partial(_release, self.network, prepared, encode(request))
-        answers = await self.network.every_node(ask, SLOW_S, enough=self.network.genesis.keyholders.threshold)
+        ask = partial(_release, self.network, prepared, request, encode(request))
+        answers = await self.network.every_node(ask, SLOW_S, enough=self._keyholders.threshold)
         return [answer for answer in answers if isinstance(answer, ReleaseReply)]
 
     @property
     def _keyholders(self) -> KeyholderState:
         return self.network.genesis.keyholders
-
-    async def _combined(self, checked: Sequence[CheckedRecord], combine: Callable[[Sequence[LockedRecord]], Combined]) -> Combined:
-        """In several threads."""
-        locked = [LockedRecord(one.header, one.held.envelope, one.listed.session, one.state.key_commitment) for one in checked]
-        dealt = [locked[start::COMBINED_BESIDE] for start in range(min(COMBINED_BESIDE, len(locked)))]
-        parts = await asyncio.gather(*(asyncio.to_thread(combine, hand) for hand in dealt))
-        return Combined(
-            {name: dek for part in parts for name, dek in part.deks.items()},
-            {name: error for part in parts for name, error in part.failed.items()},
-            tuple(sorted({node for part in parts for node in part.lying})),
-        )
 
     async def check(self, records: Sequence[bytes], listing: Listing) -> tuple[list[CheckedRecord], dict[bytes, Refused]]:
         """Records whose envelopes fit the chain, and the others with their reason."""
@@ -268,6 +260,10 @@ class Reader:
         return feeds
 
 
-async def _release(network: Network, prepared: PreparedAccess, request: bytes, node: NodeClient) -> ReleaseReply:
+async def _release(
+    network: Network, prepared: PreparedAccess, request: ReleaseRequest, encoded: bytes, node: NodeClient
+) -> ReleaseReply:
     index = await network.index_of(node)
-    return open_release_reply(prepared, network.chain, await node.release(request), index)
+    reply = open_release_reply(prepared, network.chain, await node.release(encoded), index)
+    require_answer(reply, request, network.genesis.keyholders)
+    return reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ from hce.service.terms.records import ContentManifest, Opening, RecordHeader
 from hce.service.terms.states import CredentialState, HealthReader, RecordState, key_credential, key_organisation, key_record
 from hce.service.vault.errors import AuthorNotCertified
 from hce.service.vault.opening import OpenedSession, check_ciphertext, check_record, open_record, read_session, verify_author
+
+ENVELOPES_S, ENVELOPE_EACH_S = 0.5, 0.005
+"""How long a node may take for envelopes, and for each, before another one is asked too."""
 
 
 class RecordNotFinal(Refused):
@@ -116,33 +120,32 @@ async def check_listed(
     people = await _authors(network, final, listing, wanted)
     checked: dict[bytes, CheckedRecord] = {}
     refused: dict[bytes, Refused] = {}
-    open_names = []
+    missing: list[bytes] = []
     for record_id in wanted:
         if final.record(record_id) is None:
             refused[record_id] = RecordNotFinal(record_id=record_id.hex())
         elif not listing.get(record_id):
             refused[record_id] = RecordNotListed(record_id=record_id.hex())
         else:
-            open_names.append(record_id)
+            missing.append(record_id)
     failure: HceError | None = None
-    answered = False
-    for node in network.nodes:
-        missing = [record_id for record_id in open_names if record_id not in checked]
-        if not missing:
-            break
-        try:
-            held = {one.record_id: one for one in await fetch(node, missing)}
-        except HceError as error:
-            failure = error
-            continue
-        answered = True
-        found = await asyncio.to_thread(_check_each, network, missing, final, held, listing, people)
-        for record_id, one in found.items():
-            if isinstance(one, CheckedRecord):
-                checked[record_id] = one
-                refused.pop(record_id, None)
-            elif record_id in held or record_id not in refused:
-                refused[record_id] = one
+    answered = not missing
+    next_s = ENVELOPES_S + ENVELOPE_EACH_S * len(missing)
+    async with aclosing(network.answers(lambda node: fetch(node, missing), next_s)) as answers:
+        while missing and (answer := await anext(answers, None)) is not None:
+            if isinstance(answer, HceError):
+                failure = answer
+                continue
+            answered = True
+            held = {one.record_id: one for one in answer}
+            found = await asyncio.to_thread(_check_each, network, missing, final, held, listing, people)
+            for record_id, one in found.items():
+                if isinstance(one, CheckedRecord):
+                    checked[record_id] = one
+                    refused.pop(record_id, None)
+                elif record_id in held or record_id not in refused:
+                    refused[record_id] = one
+            missing = [record_id for record_id in missing if record_id not in checked]
     if failure is not None and not answered:
         raise failure
     return [checked[record_id] for record_id in wanted if record_id in checked], refused
@@ -212,11 +215,18 @@ async def open_all(
 ) -> tuple[dict[bytes, OpenedRecord], dict[bytes, HceError]]:
     """Opens the checked records there are keys for; those that cannot be opened, each with its named reason.
 
-    Their shards travel together; they are opened in a thread.
+    Their shards travel together; ciphertexts are opened in a thread and let go, some at a time.
     """
     keys = [(record, deks[record.listed.record_id]) for record in checked if record.listed.record_id in deks]
-    ciphertexts = await network.blobs([(record.listed.opening.ciphertext, record.listed.opening.placement) for record, _ in keys])
-    return await asyncio.to_thread(_open_each, keys, ciphertexts)
+    opened: dict[bytes, OpenedRecord] = {}
+    failed: dict[bytes, HceError] = {}
+    wanted = [(record.listed.opening.ciphertext, record.listed.opening.placement) for record, _ in keys]
+    async for ciphertexts in network.blobs(wanted):
+        part, keys = keys[: len(ciphertexts)], keys[len(ciphertexts) :]
+        more, unopened = await asyncio.to_thread(_open_each, part, ciphertexts)
+        opened |= more
+        failed |= unopened
+    return opened, failed
 
 
 def _open_each(

@@ -10,8 +10,9 @@ from msgspec import Meta, Struct
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.hashing import digest
 from hce.foundation.crypto.sign import signing_bytes
-from hce.foundation.crypto.threshold import MAX_MEMBERS, Capsule, Partial
+from hce.foundation.crypto.threshold import Capsule, Partial
 from hce.foundation.proofs.listhash import ListProof, list_root
+from hce.foundation.types.ladder import MAX_NODES
 from hce.foundation.types.scalars import (
     Bytes32,
     ChainId,
@@ -165,7 +166,7 @@ class ReleaseRequest(Struct, frozen=True, array_like=True):
     openings: Annotated[list[RecordOpening], Meta(min_length=1, max_length=MAX_RECORDS_PER_ENTRY)]
     """One per requested record, same order."""
     credential_signature: Signature
-    together: Annotated[list[NodeIndex], Meta(max_length=MAX_MEMBERS)] | None
+    together: Annotated[list[NodeIndex], Meta(max_length=MAX_NODES)] | None
     """The nodes that are asked at the same time: each weighs its parts among these and proves nothing. None: parts with proofs."""
 
 

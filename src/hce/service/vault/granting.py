@@ -22,7 +22,7 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.seal import seal as seal_to
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey, verify
-from hce.foundation.crypto.threshold import Partial, combine, combine_weighed, verify_partial
+from hce.foundation.crypto.threshold import Partial, combine, combine_weighed, verify_partial, weighed_of
 from hce.foundation.types.errors import HceError, Malformed
 from hce.service.terms.certification import (
     CredentialNotCertified,
@@ -291,6 +291,33 @@ def open_release_reply(prepared: PreparedAccess, chain: bytes, sealed: bytes, no
     return reply
 
 
+def require_answer(reply: ReleaseReply, request: ReleaseRequest, keyholders: KeyholderState) -> None:
+    """`BadReply` unless it has a part of today's sharing for every record, in the form that was asked for."""
+    if (reply.key_id, reply.sharing_epoch) != (keyholders.key_id, keyholders.sharing_epoch):
+        raise BadReply("of another sharing", node=reply.node)
+    parts = reply.partials if request.together is None else reply.weighed
+    if len(parts) != len(request.requested):
+        raise BadReply("not one part for each record", node=reply.node, actual=len(parts), expected=len(request.requested))
+
+
+class WeighedRound:
+    """What nodes answered when no proof was asked for."""
+
+    def __init__(self, request: ReleaseRequest, replies: Sequence[ReleaseReply]) -> None:
+        self.together = request.together or ()
+        self._place = {record_id: number for number, record_id in enumerate(request.requested)}
+        self._weighed = {reply.node: reply.weighed for reply in replies if len(reply.weighed) == len(self._place)}
+
+    def of(self, record_id: bytes) -> dict[int, bytes]:
+        """By node, the parts of one record."""
+        return {node: weighed[self._place[record_id]] for node, weighed in self._weighed.items()}
+
+    def contradicts(self, record_id: bytes, part: Partial) -> bool:
+        """Whether the node of this proven part answered something else then."""
+        said = self.of(record_id).get(part.index)
+        return said is not None and said != weighed_of(part, self.together)
+
+
 def combine_weighed_release(
     replies: Sequence[ReleaseReply], request: ReleaseRequest, records: Sequence[LockedRecord], keyholders: KeyholderState
 ) -> Combined:
@@ -299,17 +326,16 @@ def combine_weighed_release(
     Optimistic: the key commitment tells whether the parts were right, and nobody can tell whose was not. For what failed
     (`TooFewParts`, `WrongKey`) parts with proofs are asked for: `combine_release`. Replies of another key or sharing epoch are not used.
     """
-    place = {record_id: number for number, record_id in enumerate(request.requested)}
-    parts = {reply.node: reply.weighed for reply in _current(replies, keyholders) if len(reply.weighed) == len(place)}
+    answers = WeighedRound(request, _current(replies, keyholders))
     deks: dict[bytes, SecretBytes] = {}
     failed: dict[bytes, HceError] = {}
     for record in records:
-        name = record.header.record_id
-        given = {node: weighed[place[name]] for node, weighed in parts.items()}
+        given = answers.of(record.header.record_id)
+        together = partial(combine_weighed, record.envelope.capsule, given, keyholders.threshold, answers.together)
         try:
-            deks[name] = _dek_of(record, len(given), keyholders, partial(_combined_weighed, record, given, request, keyholders))
+            deks[record.header.record_id] = _dek_of(record, len(given), keyholders, together)
         except (TooFewParts, WrongKey) as error:
-            failed[name] = error
+            failed[record.header.record_id] = error
     return Combined(deks, failed, ())
 
 
@@ -318,12 +344,14 @@ def combine_release(
     records: Sequence[LockedRecord],
     keyholders: KeyholderState,
     prepared: PreparedAccess,
+    before: WeighedRound | None = None,
 ) -> Combined:
     """The DEK of every record that enough honest nodes released with proofs, all of which are checked (0.15 ms each).
 
-    Liars are named and their parts left out. Who lied about one record is believed about the others: with just enough nodes alive
-    their honest parts are needed. Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a
-    node's part beside the real one (it passed the node's requests on) is no lie of that node.
+    Liars are named and their parts left out; so is named whose proven part shows that it lied in the round before, when no proof was
+    asked for. Who lied about one record is believed about the others: with just enough nodes alive their honest parts are needed.
+    Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's part beside the real one
+    (it passed the node's requests on) is no lie of that node.
     """
     current = _current(replies, keyholders)
     in_anothers_name = {reply.node for reply in current if any(part.partial.index != reply.node for part in reply.partials)}
@@ -341,6 +369,8 @@ def combine_release(
             node: part for node, given in ours.items() for part in given if _is_honest(record, node, part, keyholders, prepared)
         }
         lying.update(set(ours) - set(honest))
+        if before is not None:
+            lying.update(node for node, part in honest.items() if before.contradicts(name, part))
         chosen = list(honest.values())
         try:
             deks[name] = _dek_of(
@@ -353,12 +383,6 @@ def combine_release(
 
 def _current(replies: Sequence[ReleaseReply], keyholders: KeyholderState) -> list[ReleaseReply]:
     return [reply for reply in replies if (reply.key_id, reply.sharing_epoch) == (keyholders.key_id, keyholders.sharing_epoch)]
-
-
-def _combined_weighed(
-    record: LockedRecord, parts: Mapping[int, bytes], request: ReleaseRequest, keyholders: KeyholderState
-) -> bytes:
-    return combine_weighed(record.envelope.capsule, parts, keyholders.threshold, request.together or ())
 
 
 def _dek_of(record: LockedRecord, parts: int, keyholders: KeyholderState, combined: Callable[[], bytes]) -> SecretBytes:

@@ -5,9 +5,10 @@ import { encode } from "../codec/dagcbor.ts";
 import { digest, signingBytes } from "../codec/hashing.ts";
 import { anyBytes, encodeAs, integer, list, nullable, type Of, oneOf, struct } from "../codec/shape.ts";
 import { listRoot, ListProofShape } from "../proofs/listhash.ts";
-import { CapsuleShape, MAX_MEMBERS, PartialShape } from "../threshold/tdh2.ts";
+import { CapsuleShape, PartialShape } from "../threshold/tdh2.ts";
 import { type GrantOpen, grantIdOf } from "./payloads.ts";
 import { PolicyBodyShape } from "./records.ts";
+import { MAX_NODES } from "./chain.ts";
 import { bytes32, chainId, count, digest32, isoDate, nodeIndex, publicKey, sealKey, signature } from "./scalars.ts";
 
 export const MAX_RECORDS_PER_ENTRY = 1_000;
@@ -137,7 +138,7 @@ export const ReleaseRequestShape = struct({
   ),
   credentialSignature: signature,
   /** Nodes that weigh their parts among each other and prove nothing (`threshold.py`, weighed); null: parts with proofs. */
-  together: nullable(list(nodeIndex, MAX_MEMBERS)),
+  together: nullable(list(nodeIndex, MAX_NODES)),
 });
 export type ReleaseRequest = Of<typeof ReleaseRequestShape>;
 

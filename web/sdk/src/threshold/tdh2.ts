@@ -23,9 +23,6 @@ import {
   times,
 } from "./ristretto.ts";
 
-/** As many as a node index can name. */
-export const MAX_MEMBERS = 256;
-
 /** ssB under the keyholders' key, with the proof that its maker knew r. */
 export const CapsuleShape = struct({ c: bytes(32), u: bytes(32), uBar: bytes(32), e: bytes(32), f: bytes(32) });
 export type Capsule = Of<typeof CapsuleShape>;
