@@ -1,4 +1,4 @@
-"""How many records one core seals and opens: two locks, owner's wrap, author's signature, the keyholders' parts.
+"""How many records one core seals and opens: two locks, owner's wrap, author's signature, the keyholders' weighed parts.
 
 .venv/bin/python bench/sealing.py --records 500 --bytes 4000 --nodes 9 --seed 1
 """
@@ -17,9 +17,9 @@ from typing import NamedTuple, TypeVar
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
-from hce.foundation.crypto.threshold import DealtKey, deal, partial
+from hce.foundation.crypto.threshold import DealtKey, deal, weighed
 from hce.foundation.types.quorum import two_thirds
-from hce.service.terms.grants import AccessBody, ReleasedPartial, ReleaseReply
+from hce.service.terms.grants import GrantBody, ReleaseReply, ReleaseRequest
 from hce.service.terms.records import ContentItem, make_header
 from hce.service.terms.states import KeyholderState, RecordState
 from hce.service.vault import compartments, granting, opening, sealing
@@ -46,11 +46,11 @@ def main() -> None:
     print(f"seed     {arguments.seed}")
     print(f"records  {arguments.records} of {arguments.bytes} bytes in one session, one core")
     bench = prepare(arguments)
-    prepared = prepared_access(bench)
+    request = release_request(bench)
     timed("opened by the owner, both locks checked", arguments.records, lambda: open_as_owner(bench))
-    timed("one keyholder's parts", arguments.records, lambda: reply_of(bench, 0))
-    replies = [reply_of(bench, node) for node in range(bench.keyholders.threshold)]
-    timed("opened by a reader from the parts", arguments.records, lambda: open_as_reader(bench, replies, prepared))
+    timed("one keyholder's weighed parts", arguments.records, lambda: reply_of(bench, request, 0))
+    replies = [reply_of(bench, request, node) for node in range(bench.keyholders.threshold)]
+    timed("opened by a reader from the parts", arguments.records, lambda: open_as_reader(bench, replies, request))
 
 
 def prepare(arguments: argparse.Namespace) -> Bench:
@@ -102,23 +102,41 @@ def open_as_owner(bench: Bench) -> None:
         opening.open_record(owner.dek, record.ciphertext, lock.header, entry.key_commitment)
 
 
-def open_as_reader(bench: Bench, replies: list[ReleaseReply], prepared: granting.PreparedAccess) -> None:
-    combined = granting.combine_release(replies, bench.locked, bench.keyholders, prepared)
+def open_as_reader(bench: Bench, replies: list[ReleaseReply], request: ReleaseRequest) -> None:
+    combined = granting.combine_weighed_release(replies, request, bench.locked, bench.keyholders)
     for record, lock in zip(bench.batch.records, bench.locked, strict=True):
         opening.open_record(combined.deks[record.record_id], record.ciphertext, lock.header, lock.key_commitment)
 
 
-def reply_of(bench: Bench, node: int) -> ReleaseReply:
-    """Proofs of an honest run are made but never looked at, so any transcript does."""
-    share = bench.dealt.shares[node]
-    parts = [ReleasedPartial(record.record_id, partial(share, record.envelope.capsule, b"")) for record in bench.batch.records]
-    return ReleaseReply(node, bench.keyholders.key_id, 0, parts)
+def reply_of(bench: Bench, request: ReleaseRequest, node: int) -> ReleaseReply:
+    """The parts alone: what is asked before (the capsule among it) and the seal of the reply are not measured here."""
+    parts = weighed(bench.dealt.shares[node], [asked.capsule for asked in request.openings], request.together or ())
+    return ReleaseReply(node, bench.keyholders.key_id, 0, [], parts)
 
 
-def prepared_access(bench: Bench) -> granting.PreparedAccess:
-    records = [record.record_id for record in bench.batch.records]
-    access = AccessBody(SOME, SOME, len(records), SOME, SOME, bench.root.public, "treatment", SOME)
-    return granting.PreparedAccess(SOME, access, SOME, records, bench.root)
+def release_request(bench: Bench) -> ReleaseRequest:
+    """All records, asked of the first `threshold` nodes. Nobody checks the grant, so any will do."""
+    body = GrantBody(
+        chain=CHAIN,
+        compartment_id=bench.keys.compartment_id(CHAIN),
+        compartment_version=0,
+        owner_key=SOME,
+        log_key=bench.root.public,
+        log_read_key=SOME,
+        grantee=SOME,
+        reader_key=SOME,
+        revoke_key=SOME,
+        not_before_ms=NOW_MS,
+        expires_at_ms=NOW_MS,
+        date_from="2025-03-04",
+        date_to="2025-03-04",
+        purpose="treatment",
+        mode="read",
+        nonce=SOME,
+    )
+    wanted = {lock.header.record_id: (lock.session.openings[lock.header.record_id], lock.envelope) for lock in bench.locked}
+    prepared = granting.make_access(body, SOME, list(wanted), "treatment", "")
+    return granting.make_release_request(prepared, body, SOME, wanted, SigningKey(SOME), range(bench.keyholders.threshold))
 
 
 def timed(what: str, count: int, work: Callable[[], T]) -> T:
