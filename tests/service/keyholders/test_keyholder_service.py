@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.service.keyholders.scene import NODE_KEY, Scene, seed
 from hce.foundation.codec.dagcbor import decode_as
 from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.sign import SigningKey, verify
-from hce.foundation.crypto.threshold import DealtKey, combine, encapsulate, verify_partial
+from hce.foundation.crypto.threshold import DealtKey, combine, combine_weighed, encapsulate, verify_partial
 from hce.foundation.store.kv import commit_durably
 from hce.service.keyholders import errors
 from hce.service.keyholders.keyshare import load_share, write_share
@@ -45,10 +46,30 @@ def test_enough_keyholders_open_lock_b_and_every_part_is_proven(scene: Scene, de
                 scene.request.access.response_key,
             )
             assert verify_partial(dealt.member_keys[reply.node], piece.capsule, part.partial, transcript)
-        label = records.capsule_label("record", scene.world.chain, piece.record_id, piece.state.policy_commitment, dealt.key_id)
-        name = ("first", "second")[place]
-        secret = encapsulate(dealt.public_key, label, seed("capsule " + name))[1]
-        assert combine(piece.capsule, [part.partial for part in parts], dealt.threshold) == secret
+        assert combine(piece.capsule, [part.partial for part in parts], dealt.threshold) == shared_secret(scene, dealt, place)
+    assert [reply.weighed for reply in replies] == [[], []]
+
+
+@pytest.mark.parametrize("together", [[0, 1], [2, 0], [0, 1, 2], [1], []], ids=str)
+@pytest.mark.parametrize("requested", [[0, 1], [1, 0], [1]], ids=str)
+def test_nodes_asked_together_give_weighed_parts_alone_and_any_enough_of_them_open(
+    requested: list[int], together: list[int], scene: Scene, dealt: DealtKey, opening_key: OpeningKey
+) -> None:
+    request = structs.replace(part_of(scene, requested), together=together)
+    replies = [opened(scene.keyholder(index).release(request), scene, opening_key, index) for index in range(3)]
+    assert [(reply.partials, len(reply.weighed)) for reply in replies] == [([], len(requested))] * 3
+    for place, number in enumerate(requested):
+        capsule, secret = scene.world.records[number].capsule, shared_secret(scene, dealt, number)
+        for members in permutations(range(3), dealt.threshold):
+            parts = {node: replies[node].weighed[place] for node in members}
+            assert combine_weighed(capsule, parts, dealt.threshold, together) == secret
+
+
+def shared_secret(scene: Scene, dealt: DealtKey, number: int) -> bytes:
+    """What the keyholders' parts of this record are to give."""
+    piece, name = scene.world.records[number], ("first", "second")[number]
+    label = records.capsule_label("record", scene.world.chain, piece.record_id, piece.state.policy_commitment, dealt.key_id)
+    return encapsulate(dealt.public_key, label, seed("capsule " + name))[1]
 
 
 def test_the_owner_finds_a_signed_receipt_of_what_was_released(scene: Scene, opening_key: OpeningKey) -> None:
