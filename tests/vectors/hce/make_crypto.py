@@ -24,7 +24,17 @@ from hce.foundation.crypto.ristretto import base_times, hash_to_point, hash_to_s
 from hce.foundation.crypto.seal import OpeningKey, seal
 from hce.foundation.crypto.secp import EthSigningKey
 from hce.foundation.crypto.sign import SigningKey, signing_bytes
-from hce.foundation.crypto.threshold import SECOND_GENERATOR, combine, deal, encapsulate, partial
+from hce.foundation.crypto.threshold import (
+    SECOND_GENERATOR,
+    Capsule,
+    DealtKey,
+    combine,
+    combine_weighed,
+    deal,
+    encapsulate,
+    partial,
+    weighed,
+)
 from hce.foundation.crypto.words import seed_from_words, words_from_entropy
 
 FILE = Path(__file__).with_name("crypto.json")
@@ -40,6 +50,8 @@ ENCODED: list[Any] = [
     [b"\x01\x71\x12\x20" + bytes(33), b"\x01\x71\x00\x00", b"\x12\x20" + bytes(32), b"\x01\x70\x12\x20" + bytes(32)],
 ]
 """The last list holds byte strings that look like CIDs and are none of ours: plain bytes."""
+WEIGHED_AMONG = [[1, 2, 3], [0, 1, 3], [2, 1], []]
+"""Members that are told of each other: those that are combined, three with another, too few of them in another order, nobody."""
 
 
 def vectors() -> dict[str, Any]:
@@ -167,6 +179,17 @@ def _tdh2() -> dict[str, Any]:
         "proof_entropy": _hex(entropy),
         "partials": [_shown(msgspec.to_builtins(part, builtin_types=(bytes,))) for part in parts],
         "combined_from_1_2_3": _hex(combine(capsule, parts[1:], 3)),
+        "weighed": [_weighed(dealt, capsule, together) for together in WEIGHED_AMONG],
+    }
+
+
+def _weighed(dealt: DealtKey, capsule: Capsule, together: list[int]) -> dict[str, Any]:
+    parts = [weighed(share, [capsule], together)[0] for share in dealt.shares]
+    combined = combine_weighed(capsule, {index: parts[index] for index in (1, 2, 3)}, dealt.threshold, together)
+    return {
+        "together": together,
+        "parts": [_hex(part) for part in parts],
+        "combined_from_1_2_3": _hex(combined),
     }
 
 
