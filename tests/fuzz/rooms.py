@@ -339,7 +339,9 @@ _OPENING = OpeningKey(holders.seed("x-wing"))
 
 
 def release_request(rng: Random) -> bytes:
-    return encode(holders.World(_DEALT, _OPENING).bind()[1])
+    request = holders.World(_DEALT, _OPENING).bind()[1]
+    together = rng.choice([None, [0, 1], rng.choices(range(256), k=rng.randint(0, 9))])
+    return encode(replace(request, together=together))
 
 
 @contextmanager
