@@ -15,7 +15,7 @@ PORTAL_SOURCES := web/index.html web/vite.config.ts web/tools/portal-size.mjs $(
 
 .PHONY: help install up test check bench gates soak soak-parts soak-networks clean vectors browser screenshots
 help:  ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
 
 install: $(VENV)/.product $(SCHEMA) $(PORTAL)  ## set up .venv, Node packages, the FHIR schema and the portal
 up: install  ## start the network on this machine (Ctrl-C stops it, starting again continues the same chains)
@@ -84,12 +84,13 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.test
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
-soak: soak-parts soak-networks  ## the long tests, outside CI: some three hours; `make -j2 soak` runs both halves at once
+soak: install $(VENV)/.fuzz  ## the long tests, outside CI: some three hours; `make -j2 soak` runs both halves at once
+	@$(MAKE) --no-print-directory --keep-going soak-parts soak-networks
 
-soak-parts: install $(VENV)/.fuzz  ## of them: fuzzing, simulated networks, torn files
+soak-parts: install $(VENV)/.fuzz  ## of the long tests: fuzzing, simulated networks, torn files
 	@HCE_SOAK=1 $(PY) -m pytest tests/fuzz tests/simulate tests/foundation/store
 
-soak-networks: install $(VENV)/.fuzz  ## of them: real processes; kills, the damage matrix, hostile peers, journeys
+soak-networks: install $(VENV)/.fuzz  ## of the long tests: real processes; kills, the damage matrix, hostile peers, journeys
 	@HCE_SOAK=1 $(PY) -m pytest tests/app/test_app_hostile_peer.py tests/app/test_app_full_mempool.py tests/soak tests/journeys
 
 clean:  ## remove what make install built; the network's data in run/ stays
