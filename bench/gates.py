@@ -76,7 +76,12 @@ def gates(seconds: float, long: bool) -> Iterator[Gate]:
     yield Gate("records", ["records", "--nodes", "9", *lasting], [resources])
     opening = [
         Goal("one record to plaintext, 9 nodes, ms: p95", "at most", 1_800, lambda found: found["latency_ms"]["p95"]),
-        Goal("1,000 records under one entry, opened/s", "at least", 1_000, lambda found: found["opened_per_s"]),
+        Goal(
+            "1,000 records under one entry, opened/s",
+            "at least",
+            1_000,
+            lambda found: None if found["refused"] else found["opened_per_s"],
+        ),
     ]
     yield Gate("open", ["open", "--nodes", "9", *lasting, "--records", "1000"], opening)
     for nodes in (9, 1):

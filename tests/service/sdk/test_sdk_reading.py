@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -125,6 +126,32 @@ async def test_records_of_one_entry_are_opened_part_by_part(
     assert (set(result.opened), set(result.refused)) == (set(patient.records), {bytes(32)})
     report = await patient.owner.audit([patient.made])
     assert (report.entries_on_chain, report.entries_opened, report.findings) == (1, 1, []), "one entry, one receipt"
+
+
+class HangsAtEnvelopes(Liar):
+    """The liar proves who it is and answers everything but a question for envelopes."""
+
+    waited = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.host == httpx.URL(LIAR).host and b"envelopes" in await request.aread():
+            self.waited += 1
+            await asyncio.Event().wait()
+        return await super().handle_async_request(request)
+
+
+async def test_a_node_that_hangs_is_waited_for_once_and_not_in_every_part_of_an_entry(
+    node: OneNode, practice: Practice, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hce.service.sdk.reader.PART_RECORDS", 1)
+    monkeypatch.setattr("hce.service.sdk.reader.PARTS_BESIDE", 1)
+    monkeypatch.setattr("hce.service.sdk.reading.ENVELOPES_S", 0.05)
+    hung = HangsAtEnvelopes(node.url, lambda request, answer: None)
+    async with await TwoFaces.join([LIAR, node.url], node.home.genesis(), transport=hung) as network:
+        reader = reader_through(network, practice, patient)
+        result = await reader.read(patient.records, "treatment", "everything")
+    assert set(result.opened) == set(patient.records)
+    assert (len(patient.records), hung.waited) == (4, 1)
 
 
 def one_a_page(request: httpx.Request, answer: bytes) -> bytes | None:
