@@ -20,10 +20,12 @@ from hce.foundation.crypto.threshold import (
     deal,
     encapsulate,
     key_id_of,
+    part_of,
     partial,
     verify_capsule,
     verify_partial,
     weighed,
+    weighed_of,
 )
 
 S = TypeVar("S", Capsule, Partial)
@@ -214,3 +216,11 @@ def test_a_weighed_part_that_is_no_point_is_named(bent: bytes, together: tuple[i
 def test_no_weighed_part_is_made_of_a_capsule_whose_point_is_none() -> None:
     with pytest.raises(BadCapsule):
         weighed(DEALT.shares[0], [msgspec.structs.replace(CAPSULE, u=bytes(32))], (0, 1))
+
+
+@pytest.mark.parametrize("together", [(0, 1, 2, 3, 4, 5), (8, 7), ()])
+def test_from_six_proven_parts_everybody_elses_follows_proven_or_weighed(together: tuple[int, ...]) -> None:
+    for proven in (PARTS[:6], PARTS[3:], [PARTS[8], *PARTS[1:6]]):
+        for member, share in enumerate(DEALT.shares):
+            assert part_of(member, proven) == PARTS[member].value
+            assert weighed_of(member, PARTS[member].value, together) == weighed(share, [CAPSULE], together)[0]

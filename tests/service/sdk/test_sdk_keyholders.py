@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from msgspec import Struct
+from msgspec import Struct, structs
 from tests.service.sdk.crowd import URLS, Crowd, refusal
 
 from hce.app.devnet.home import Home
@@ -190,6 +190,47 @@ async def test_who_lies_only_where_no_proof_is_asked_for_is_named_and_asked_last
     assert (nodes.asked, 2 in nodes.crowd.hosts_asked("/v1/release")) == (NEEDED, False)
 
 
+async def test_who_lies_and_then_hangs_when_proofs_are_asked_for_is_named_by_the_parts_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "SLOW_S", 0.2)
+    nodes = Keyholders(tmp_path)
+    nodes.lie_unproven = {2}
+    honest = nodes.crowd._answer
+
+    async def hangs_then(host: int, request: httpx.Request) -> httpx.Response | bytes | None:
+        if host == 2 and request.url.path == "/v1/release" and decode_as(Asked, request.content).together is None:
+            await asyncio.Event().wait()
+        return await honest(host, request)
+
+    nodes.crowd._answer = hangs_then
+    result = await nodes.open(monkeypatch)
+    assert (len(result.opened), result.lying_nodes, result.refused) == (RECORDS, (2,), {})
+
+
+async def test_a_record_with_a_capsule_made_for_another_takes_no_other_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Honest keyholders refuse every request it is in."""
+    nodes = Keyholders(tmp_path)
+    first, other = nodes.sealed[0], nodes.sealed[1]
+    bad = first.header.record_id
+    first.held.envelope = structs.replace(first.held.envelope, capsule=other.held.envelope.capsule)
+    honest = nodes.crowd._answer
+
+    async def refuses_it(host: int, request: httpx.Request) -> httpx.Response | bytes | None:
+        if request.url.path == "/v1/release" and bad in decode_as(Asked, request.content).requested:
+            return refusal("release.capsule_mismatch")
+        return await honest(host, request)
+
+    nodes.crowd._answer = refuses_it
+    result = await nodes.open(monkeypatch)
+    assert (len(result.opened), {name: error.code for name, error in result.refused.items()}) == (
+        RECORDS - 1,
+        {bad: "release.capsule_mismatch"},
+    )
+
+
 async def test_a_reply_with_too_few_parts_is_none_and_another_node_is_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -230,7 +271,7 @@ async def test_what_was_released_is_kept_when_the_others_are_asked_in_vain(tmp_p
     result = await nodes.open(monkeypatch)
     assert result.opened.keys() | result.refused.keys() == {one.header.record_id for one in nodes.sealed}
     assert result.opened
-    assert broken in result.refused
+    assert result.refused[broken].code == "release.grant_revoked"
     assert result.lying_nodes == (), "a part without a proof shows that somebody lied, not who"
 
 

@@ -177,10 +177,22 @@ def weighed(share: KeyShare, capsules: Iterable[Capsule], together: Sequence[int
     return [times(_capsule_point(capsule), power) for capsule in capsules]
 
 
-def weighed_of(part: Partial, together: Sequence[int]) -> bytes:
-    """What its member had to answer when it was asked for a weighed part: tells whether it lied then. `BadPoint`."""
-    weight = _weights(frozenset(together)).get(part.index)
-    return part.value if weight is None else times(read_point(part.value), weight)
+def weighed_of(index: int, value: bytes, together: Sequence[int]) -> bytes:
+    """What the member with this part had to answer when it was asked for a weighed one: tells whether it lied then. `BadPoint`."""
+    weight = _weights(frozenset(together)).get(index)
+    return value if weight is None else times(read_point(value), weight)
+
+
+def part_of(index: int, proven: Sequence[Partial]) -> bytes:
+    """The value the part of any member must have, from threshold or more parts that were verified; it has no proof. `BadPoint`."""
+    if own := next((part for part in proven if part.index == index), None):
+        return own.value
+    places = tuple(part.index + 1 for part in proven)
+    powers = [times(read_point(part.value), scalar_of(_weight(part.index + 1, places, index + 1))) for part in proven]
+    product = powers[0]
+    for power in powers[1:]:
+        product = plus(product, power)
+    return product
 
 
 def combine_weighed(capsule: Capsule, parts: Mapping[int, bytes], threshold: int, together: Sequence[int]) -> bytes:
@@ -267,7 +279,7 @@ def _evaluate(coefficients: list[Scalar], place: int) -> Scalar:
 def _weights(members: frozenset[int]) -> Mapping[int, Scalar]:
     """The weight of each member's place when a polynomial is read at 0 (Lagrange); places are public, so plain integers do."""
     places = tuple(member + 1 for member in members)
-    return {place - 1: scalar_of(_weight_at_zero(place, places)) for place in places}
+    return {place - 1: scalar_of(_weight(place, places)) for place in places}
 
 
 @lru_cache(maxsize=MAX_MEMBERS)
@@ -281,11 +293,11 @@ def _corrections(chosen: tuple[int, ...], together: frozenset[int]) -> tuple[Sca
     return tuple(scalar_of(int.from_bytes(wanted[one], "little") * inverses.get(one, 1)) for one in chosen)
 
 
-def _weight_at_zero(place: int, places: tuple[int, ...]) -> int:
+def _weight(place: int, places: tuple[int, ...], at: int = 0) -> int:
     numerator = denominator = 1
     for other in places:
         if other != place:
-            numerator = numerator * other % ORDER
+            numerator = numerator * (other - at) % ORDER
             denominator = denominator * (other - place) % ORDER
     return numerator * pow(denominator, -1, ORDER)
 

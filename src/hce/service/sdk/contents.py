@@ -24,7 +24,7 @@ MAX_MANIFESTS = 64
 MANIFESTS_BESIDE = 16
 """Placement manifests that are fetched at the same time."""
 HEDGE_EACH_S = 0.01
-"""How much longer a node may take for each ciphertext that is gathered at the same time."""
+"""How much longer a node may take for each ciphertext that is gathered at the same time, a large one counted as several."""
 MAX_SHARDS_ASKED = 128
 """Shards in one request."""
 GATHERED_TOGETHER, GATHERED_BYTES = 250, 32 << 20
@@ -83,7 +83,7 @@ class Contents:
 
     async def _some(self, cids: Sequence[bytes], placed: Sequence[Placed | HceError | None]) -> list[bytes | HceError]:
         spread = [one for one in placed if isinstance(one, Placed) and one.k > 1]
-        wait_s = HEDGE_S + HEDGE_EACH_S * len(spread)
+        wait_s = HEDGE_S + HEDGE_EACH_S * sum(map(_load_of, spread))
         first, silent = await gather_first(spread, self._shards.asked, wait_s)
         have = {one.ciphertext: shards for one, shards in zip(spread, first, strict=True)}
         return list(
@@ -110,12 +110,12 @@ class Contents:
 
     async def _assembled(self, placed: Placed, have: Mapping[int, bytes], silent: Collection[int]) -> bytes:
         """Whoever gathers many asks a node for many shards at once: it may take as much longer before another one is asked too."""
-        self._gathering += 1
+        self._gathering += _load_of(placed)
         try:
             hedge_s = HEDGE_S + HEDGE_EACH_S * self._gathering
             shards = await gather(placed, self._shards.ask, have, hedge_s=hedge_s, silent=silent)
         finally:
-            self._gathering -= 1
+            self._gathering -= _load_of(placed)
         if placed.size_bytes > LARGE_BYTES:
             return await asyncio.to_thread(content_of, placed, shards)
         return content_of(placed, shards)
@@ -179,6 +179,11 @@ class Contents:
         if not found:
             raise failure
         return max(found, key=lambda answers: _count_named(cids, answers))
+
+
+def _load_of(placed: Placed) -> int:
+    """As how many small ciphertexts one counts where time is allowed for it."""
+    return 1 + placed.size_bytes // LARGE_BYTES
 
 
 def _in_manifest(manifest: Mapping[bytes, Placed] | HceError, cid: bytes) -> Placed | HceError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -241,6 +241,14 @@ class Network:
                 task.cancel()
         self._asking.ask_last(asking[task] for task in late)
         return sorted({task.result() for task in done if task.exception() is None})
+
+    def agreed(self, answers: Iterable[object]) -> Remote | None:
+        """The refusal that enough of these answers are alike in for one of them to be honest."""
+        refusals = Refusals(self._asking.one_honest)
+        for answer in answers:
+            if isinstance(answer, HceError):
+                refusals.add(answer)
+        return refusals.agreed
 
     def ask_last(self, indexes: Collection[int]) -> None:
         """These nodes lied, and are believed after all others from now on."""

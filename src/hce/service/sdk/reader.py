@@ -11,8 +11,10 @@ from msgspec import Struct
 from hce.foundation.codec.dagcbor import encode
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey
+from hce.foundation.crypto.threshold import verify_capsule
 from hce.foundation.types.clock import Clock
 from hce.foundation.types.errors import HceError, Refused, Unavailable
+from hce.service.sdk.errors import Remote
 from hce.service.sdk.handovers import owner_keys_by_epoch
 from hce.service.sdk.mail import SLOW_S, Mail
 from hce.service.sdk.network import Network
@@ -51,6 +53,7 @@ from hce.service.vault.granting import (
     open_release_reply,
     require_answer,
 )
+from hce.service.vault.locks import label_of
 
 HEDGE_S = 0.5
 """How long a keyholder may take before another one is asked too."""
@@ -59,6 +62,10 @@ HEDGE_EACH_S = 0.005
 PART_RECORDS = 250
 """Records of one entry that keyholders are asked for in one request: while they work on some, the ones before are opened."""
 PARTS_BESIDE = 2
+
+
+CAPSULE_MISMATCH = "release.capsule_mismatch"
+"""What keyholders refuse a request with when one of its records has a capsule that was made for another."""
 
 
 class NotReleased(Unavailable):
@@ -180,9 +187,25 @@ class Reader:
         checked, refused = await self.check(names, listing)
         if not checked:
             return ReadResult((prepared.entry_id,), {}, dict(refused), ())
-        combined = await self._released(prepared, checked)
+        try:
+            combined = await self._released(prepared, checked)
+        except Remote as error:
+            wrong = set() if error.code != CAPSULE_MISMATCH else await asyncio.to_thread(self._wrong_capsules, checked)
+            checked = [one for one in checked if one.header.record_id not in wrong]
+            if not wrong or not checked:
+                raise
+            refused |= dict.fromkeys(wrong, error)
+            combined = await self._released(prepared, checked)
         opened, unopened = await open_all(self.network, checked, combined.deks)
         return ReadResult((prepared.entry_id,), opened, {**refused, **combined.failed, **unopened}, combined.lying)
+
+    def _wrong_capsules(self, checked: Sequence[CheckedRecord]) -> set[bytes]:
+        """Records whose author took a capsule that was not made for them. Keyholders refuse the whole request for one of these."""
+        return {
+            one.header.record_id
+            for one in checked
+            if not verify_capsule(self._keyholders.public_key, label_of(one.header), one.held.envelope.capsule)
+        }
 
     async def _released(self, prepared: PreparedAccess, checked: Sequence[CheckedRecord]) -> Combined:
         """First parts without proofs, which fit unless somebody lies; parts with proofs of all nodes for records of which they do not.
@@ -197,7 +220,11 @@ class Reader:
             return first
         before = WeighedRound(request, [reply for reply in replies if self.network.is_alone(reply.node)])
         doubted = [one for one in checked if one.header.record_id in first.failed]
-        proven = await self._ask_all_keyholders(prepared, self.release_request(prepared, doubted))
+        answers = await self._ask_all_keyholders(prepared, self.release_request(prepared, doubted))
+        proven = [answer for answer in answers if isinstance(answer, ReleaseReply)]
+        refusal = self.network.agreed(answers)
+        if refusal is not None and len(proven) < self._keyholders.threshold:
+            return Combined(first.deks, dict.fromkeys(first.failed, refusal), ())
         locked = [one for one in locked if one.header.record_id in first.failed]
         second = await asyncio.to_thread(combine_release, proven, locked, self._keyholders, prepared, before)
         self.network.ask_last(second.lying)
@@ -223,10 +250,9 @@ class Reader:
             raise reason if isinstance(reason, Refused) else NotReleased(answering=len(replies)) from reason
         return replies
 
-    async def _ask_all_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply]:
+    async def _ask_all_keyholders(self, prepared: PreparedAccess, request: ReleaseRequest) -> list[ReleaseReply | HceError]:
         ask = partial(_release, self.network, prepared, request, encode(request))
-        answers = await self.network.every_node(ask, SLOW_S, enough=self._keyholders.threshold)
-        return [answer for answer in answers if isinstance(answer, ReleaseReply)]
+        return await self.network.every_node(ask, SLOW_S, enough=self._keyholders.threshold)
 
     @property
     def _keyholders(self) -> KeyholderState:

@@ -22,7 +22,7 @@ from hce.foundation.crypto.seal import OpeningKey
 from hce.foundation.crypto.seal import seal as seal_to
 from hce.foundation.crypto.secret import SecretBytes
 from hce.foundation.crypto.sign import SigningKey, verify
-from hce.foundation.crypto.threshold import Partial, combine, combine_weighed, verify_partial, weighed_of
+from hce.foundation.crypto.threshold import Partial, combine, combine_weighed, part_of, verify_partial, weighed_of
 from hce.foundation.types.errors import HceError, Malformed
 from hce.service.terms.certification import (
     CredentialNotCertified,
@@ -312,10 +312,13 @@ class WeighedRound:
         """By node, the parts of one record."""
         return {node: weighed[self._place[record_id]] for node, weighed in self._weighed.items()}
 
-    def contradicts(self, record_id: bytes, part: Partial) -> bool:
-        """Whether the node of this proven part answered something else then."""
-        said = self.of(record_id).get(part.index)
-        return said is not None and said != weighed_of(part, self.together)
+    def liars(self, record_id: bytes, proven: Mapping[int, Partial], threshold: int) -> set[int]:
+        """Nodes that answered something else than their parts: those of whom there is a proven one, and with `threshold` proven parts,
+        from which all others follow, everybody.
+        """
+        enough, parts = len(proven) >= threshold, list(proven.values())
+        known = {node: said for node, said in self.of(record_id).items() if enough or node in proven}
+        return {node for node, said in known.items() if said != weighed_of(node, part_of(node, parts), self.together)}
 
 
 def combine_weighed_release(
@@ -370,7 +373,7 @@ def combine_release(
         }
         lying.update(set(ours) - set(honest))
         if before is not None:
-            lying.update(node for node, part in honest.items() if before.contradicts(name, part))
+            lying.update(before.liars(name, honest, keyholders.threshold))
         chosen = list(honest.values())
         try:
             deks[name] = _dek_of(
