@@ -14,11 +14,13 @@ from __future__ import annotations
 import datetime
 import os
 import ssl
+import warnings
 from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
 from hce.foundation.types.scalars import ChainId, NodeIndex, PublicKey, TimeMs
@@ -63,8 +65,15 @@ def make_certificate(link_seed: bytes, chain: ChainId, index: NodeIndex, made_ms
 
 
 def link_key_of(certificate: bytes) -> PublicKey:
-    """The Ed25519 public key in a certificate. ValueError when there is none."""
-    public = x509.load_der_x509_certificate(certificate).public_key()
+    """The Ed25519 public key in a certificate. ValueError when there is none, or when it breaks a rule that the library still overlooks
+    (a serial number of 0).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)
+        try:
+            public = x509.load_der_x509_certificate(certificate).public_key()
+        except CryptographyDeprecationWarning as error:
+            raise ValueError("not a certificate of RFC 5280") from error
     return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
