@@ -18,8 +18,9 @@ import warnings
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import NameOID
 
@@ -65,16 +66,18 @@ def make_certificate(link_seed: bytes, chain: ChainId, index: NodeIndex, made_ms
 
 
 def link_key_of(certificate: bytes) -> PublicKey:
-    """The Ed25519 public key in a certificate. ValueError when there is none, or when it breaks a rule that the library still overlooks
-    (a serial number of 0).
+    """The Ed25519 public key in a certificate. ValueError when there is none, or when the library cannot or will not read it much longer
+    (an unknown kind of key, another version, a serial number of 0).
     """
     with warnings.catch_warnings():
         warnings.simplefilter("error", CryptographyDeprecationWarning)
         try:
             public = x509.load_der_x509_certificate(certificate).public_key()
-        except CryptographyDeprecationWarning as error:
+        except (UnsupportedAlgorithm, x509.InvalidVersion, CryptographyDeprecationWarning) as error:
             raise ValueError("not a certificate of RFC 5280") from error
-    return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    if not isinstance(public, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 key")
+    return public.public_bytes_raw()
 
 
 def require_keys(certificates: Sequence[bytes], link_keys: Sequence[PublicKey]) -> None:
