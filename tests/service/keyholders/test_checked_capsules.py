@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 from tests.service.keyholders.scene import Scene
 
-from hce.foundation.crypto.threshold import deal, encapsulate
+from hce.foundation.crypto.threshold import Capsule, deal, encapsulate
 from hce.service.keyholders import checked as room
 from hce.service.keyholders.checked import CHECK_EACH_S, CHECK_REST_S, CheckedCapsules, CheckingAhead
 from hce.service.terms.states import key_record
@@ -58,11 +58,18 @@ def test_the_oldest_are_forgotten(computed: list[bytes]) -> None:
     assert (len(checked), computed) == (2, [b"a", b"b", b"c", b"a"])
 
 
-def ahead_of(scene: Scene, checked: CheckedCapsules, most: int = 100) -> CheckingAhead:
-    held = dict(zip(scene.request.requested, scene.request.openings, strict=True))
+def own_capsules(scene: Scene) -> dict[bytes, Capsule]:
+    return {name: one.capsule for name, one in zip(scene.request.requested, scene.request.openings, strict=True)}
+
+
+def ahead_of(
+    scene: Scene, checked: CheckedCapsules, most: int = 100, capsules: Mapping[bytes, Capsule] | None = None
+) -> CheckingAhead:
+    """A node that holds envelopes with these capsules; the records' own when none are given."""
+    held = own_capsules(scene) if capsules is None else capsules
 
     def envelopes(names: Sequence[bytes]) -> list[Any]:
-        return [SimpleNamespace(capsule=held[name].capsule) if name in held else None for name in names]
+        return [SimpleNamespace(capsule=held[name]) if name in held else None for name in names]
 
     return CheckingAhead(scene.world.chain, checked, scene.state, envelopes, most)
 
@@ -82,15 +89,9 @@ def test_a_release_computes_nothing_again_that_was_checked_ahead(scene: Scene, c
 
 
 def test_a_wrong_capsule_that_was_looked_at_ahead_is_not_remembered(scene: Scene) -> None:
-    checked, first = CheckedCapsules(), scene.request.openings[0]
-    own = {name: one.capsule for name, one in zip(scene.request.requested, scene.request.openings, strict=True)}
-    swapped = dict(zip(own, [*list(own.values())[1:], first.capsule], strict=True))
-    ahead = CheckingAhead(
-        scene.world.chain,
-        checked,
-        scene.state,
-        lambda names: [SimpleNamespace(capsule=swapped[one]) for one in names],  # type: ignore[misc]
-    )
+    checked, own = CheckedCapsules(), own_capsules(scene)
+    capsules = list(own.values())
+    ahead = ahead_of(scene, checked, capsules=dict(zip(own, capsules[1:] + capsules[:1], strict=True)))
     ahead.records_final(own)
     ahead.check_some(len(own))
     assert len(checked) == 0
