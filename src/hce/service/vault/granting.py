@@ -352,9 +352,9 @@ def combine_release(
     """The DEK of every record that enough honest nodes released with proofs, all of which are checked (0.15 ms each).
 
     Liars are named and their parts left out; so is named who lied in the round before, when no proof was asked for, as far as the proven
-    parts show it (`WeighedRound.liars`). Who lied about one record is believed about the others: with just enough nodes alive their honest parts are needed.
-    Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's part beside the real one
-    (it passed the node's requests on) is no lie of that node.
+    parts show it (`WeighedRound.liars`). Who lied about one record is believed about the others: with just enough nodes alive their
+    honest parts are needed. Replies of another key or sharing epoch are not used: parts of two sharings never mix. Who forges a node's
+    part beside the real one (it passed the node's requests on) is no lie of that node.
     """
     current = _current(replies, keyholders)
     in_anothers_name = {reply.node for reply in current if any(part.partial.index != reply.node for part in reply.partials)}
